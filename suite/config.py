@@ -1,0 +1,339 @@
+"""One run's settings, declared once: type, default, range, unit and meaning of each.
+
+Command-line flags, the MLproject parameter block, MLflow parameters, grid axes and the settings
+table of the documentation are derived from the fields of :class:`RunConfig`. What does not change
+a run's result (device, paths, worker counts) is not here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
+TIMM_PREFIX = "timm/"
+# Channels of the first stage as in Das et al. 2026, App. A.
+OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
+# Images that training and validation share. A folder's count is known once it has been read.
+TRAINING_PART = {"digits": 1438, "cifar10": 50_000}
+
+FINGERPRINT_LENGTH = 16
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: one line each with field, rule, value received and remedy."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a person needs to know about a field besides its type, default and range."""
+
+    help: str
+    unit: str = ""
+    # The field acts only where each named field has one of the values; elsewhere it is not part
+    # of the run's identity, and a value other than its default is refused.
+    only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # For a field added later: the value which earlier runs implicitly had. At that value it is
+    # left out of the fingerprint, so that their identity does not change.
+    implicit: Any = None
+
+
+class RunConfig(BaseModel):
+    """One configuration: everything that decides a run's numbers, and nothing else.
+
+    Raises
+    ------
+    ConfigError
+        From :func:`parse`, with one line for each impossible value.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    # Data
+    dataset: Annotated[
+        Literal["digits", "cifar10", "folder"],
+        Setting("digits is embedded; cifar10 is downloaded once; folder reads --data-dir"),
+    ] = "digits"
+    dataset_digest: Annotated[
+        str,
+        Field(pattern=r"^([0-9a-f]{16})?$"),
+        Setting(
+            "content digest of a folder data set; filled in by itself",
+            only_with={"dataset": ("folder",)},
+        ),
+    ] = ""
+    validation_fraction: Annotated[
+        float,
+        Field(gt=0, lt=1),
+        Setting("part of the training images held out for validation, the same for all seeds"),
+    ] = 0.2
+    train_fraction: Annotated[
+        float, Field(gt=0, le=1), Setting("part of the remaining training images that is used")
+    ] = 1.0
+    augmentation: Annotated[
+        Literal["none", "flip-crop"],
+        Setting("flip-crop: horizontal flip, 4-pixel reflect pad, random crop, drawn per image"),
+    ] = "none"
+
+    # Architecture
+    model: Annotated[
+        str,
+        Setting("resnet9, r9-avgpool, resnet56, resnet110, or timm/NAME (any timm model)"),
+    ] = "resnet9"
+    width: Annotated[
+        int,
+        Field(ge=0),
+        Setting(
+            "channels of the first stage; 0 is the paper's (resnet9 64, resnet56 16)",
+            unit="channels",
+            only_with={"model": RESNETS},
+        ),
+    ] = 8
+    norm: Annotated[
+        Literal["batch", "layer"],
+        Setting("normalization after each 3×3 convolution", only_with={"model": RESNETS}),
+    ] = "batch"
+
+    # Initialization
+    sigma_w: Annotated[
+        float,
+        Field(gt=0),
+        Setting("initialization scale σw: kernels ~ N(0, σw²/fan_in)"),
+    ] = 1.0
+    sigma_b: Annotated[
+        float, Field(ge=0), Setting("standard deviation of the initial biases; σw leaves it alone")
+    ] = 0.2
+    seed: Annotated[
+        int,
+        Field(ge=0, lt=2**63),
+        Setting("decides initial weights, batch order and augmentation"),
+    ] = 0
+
+    # Optimization
+    optimizer: Annotated[
+        Literal["sgd", "momentum", "adam", "adamw", "muon_keras", "muon"],
+        Setting(
+            "muon_keras orthogonalises dense kernels only (the paper's Muon), "
+            "muon convolution kernels"
+        ),
+    ] = "sgd"
+    learning_rate: Annotated[
+        float, Field(gt=0), Setting("initial rate η0 of the schedule", unit="per step")
+    ] = 1e-3
+    schedule: Annotated[
+        Literal["cosine", "constant"], Setting("cosine decays per step over all epochs")
+    ] = "cosine"
+    cosine_alpha: Annotated[
+        float,
+        Field(ge=0, le=1),
+        Setting("final rate of the cosine as a part of η0", only_with={"schedule": ("cosine",)}),
+    ] = 0.01
+    momentum: Annotated[
+        float,
+        Field(gt=0, lt=1),
+        Setting("velocity factor μ", only_with={"optimizer": ("momentum",)}),
+    ] = 0.9
+    kernel_l2: Annotated[
+        float,
+        Field(ge=0),
+        Setting(
+            "coupled L2 strength λ on kernels: keras adds λΣw² to the loss, torch adds λw to "
+            "the gradient"
+        ),
+    ] = 0.0
+    weight_decay: Annotated[
+        float,
+        Field(ge=0),
+        Setting(
+            "decoupled decay λ: w loses ηλw a step",
+            only_with={"optimizer": ("adamw", "muon_keras", "muon")},
+        ),
+    ] = 1e-4
+    batch_size: Annotated[int, Field(ge=1), Setting("images per step", unit="images")] = 64
+    epochs: Annotated[int, Field(ge=1), Setting("passes over the training images")] = 60
+    early_stopping_patience: Annotated[
+        int,
+        Field(ge=0),
+        Setting("stop after so many epochs without a lower val_loss; 0 never stops", unit="epochs"),
+    ] = 0
+
+    # Numerics
+    semantics: Annotated[
+        Literal["keras", "torch"],
+        Setting("whose layers and update rules: keras is the paper's software"),
+    ] = "keras"
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16", "fp64"],
+        Setting("arithmetic; tf32 differs from fp32 on GPUs only, bf16 keeps fp32 master weights"),
+    ] = "fp32"
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name in RESNETS or (name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX)):
+            return name
+        close = difflib.get_close_matches(name, RESNETS, n=1)
+        hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
+        raise ValueError(f"must be one of {', '.join(RESNETS)} or timm/NAME|{hint}")
+
+    @model_validator(mode="after")
+    def _acts(self) -> RunConfig:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if self.acts(name) or value == default_of(name) or (name == "width" and value == 0):
+                continue
+            other, values = next(iter(setting_of(name).only_with.items()))
+            raise ValueError(
+                f"{name}: acts only with {other}={' or '.join(values)}, got {value} "
+                f"with {other}={getattr(self, other)}; leave it at {default_of(name)}"
+            )
+        return self
+
+    def acts(self, name: str) -> bool:
+        """Whether setting `name` has any effect on this run's numbers."""
+        conditions = setting_of(name).only_with
+        return all(getattr(self, other) in values for other, values in conditions.items())
+
+    @property
+    def channels(self) -> int:
+        """Channels of the first stage of a ResNet (the paper's where `width` is 0)."""
+        return self.width or OWN_WIDTH[self.model]
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that make this run what it is, in their canonical values."""
+        identity = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if self.acts(name) and not self._implied(name)
+        }
+        if "width" in identity:
+            identity["width"] = self.channels
+        return identity
+
+    def _implied(self, name: str) -> bool:
+        implicit = setting_of(name).implicit
+        return implicit is not None and getattr(self, name) == implicit
+
+    @property
+    def fingerprint(self) -> str:
+        """The run's identity: first 16 hexadecimal digits of SHA-256 over its canonical JSON."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+    @property
+    def run_name(self) -> str:
+        """What a person reads in a list of runs."""
+        rate = "" if self.learning_rate == default_of("learning_rate") else f" η={self.learning_rate:g}"
+        l2 = f" λ={self.kernel_l2:g}" if self.kernel_l2 else ""
+        model = "" if self.model == default_of("model") else f"{self.model} "
+        return (
+            f"{model}{self.optimizer} b{self.batch_size}{rate}{l2} "
+            f"σw={self.sigma_w:g} seed {self.seed}"
+        )
+
+    def parameters(self) -> dict[str, str]:
+        """The settings as MLflow parameters."""
+        return {name: str(getattr(self, name)) for name in type(self).model_fields}
+
+    def with_(self, **changes: Any) -> RunConfig:
+        """This configuration with some settings replaced, validated anew.
+
+        Raises
+        ------
+        ConfigError
+            If the result is not a possible configuration.
+        """
+        return parse(self.model_dump() | changes)
+
+    @property
+    def training_part(self) -> int | None:
+        """Images that training and validation share; None for a folder not yet read."""
+        return TRAINING_PART.get(self.dataset)
+
+
+def setting_of(name: str) -> Setting:
+    """The :class:`Setting` of field `name`."""
+    return next(m for m in RunConfig.model_fields[name].metadata if isinstance(m, Setting))
+
+
+def default_of(name: str) -> Any:
+    """The default of field `name`."""
+    return RunConfig.model_fields[name].default
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """The values a field may take, if they are a closed list; else an empty tuple."""
+    annotation = RunConfig.model_fields[name].annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def range_of(name: str) -> str:
+    """The range of field `name` in words: 'sgd | momentum | …', '> 0', '≥ 0, < 1'."""
+    if choices := choices_of(name):
+        return " | ".join(choices)
+    return ", ".join(_bounds(RunConfig.model_fields[name]))
+
+
+def _bounds(info: FieldInfo) -> Iterator[str]:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    for constraint in info.metadata:
+        for attribute, sign in signs.items():
+            bound = getattr(constraint, attribute, None)
+            if bound is not None and bound != 2**63:
+                yield f"{sign} {bound}"
+
+
+def parse(settings: Mapping[str, Any]) -> RunConfig:
+    """A configuration from settings given as text or numbers; the rest stay at their defaults.
+
+    Parameters
+    ----------
+    settings
+        Field name to value.
+
+    Raises
+    ------
+    ConfigError
+        One line for each unknown field or impossible value.
+    """
+    try:
+        return RunConfig(**settings)
+    except ValidationError as error:
+        raise ConfigError(*(_line(problem) for problem in error.errors())) from None
+
+
+def unknown_setting(name: str, value: Any) -> str:
+    """The line that answers a setting which does not exist."""
+    close = difflib.get_close_matches(name, RunConfig.model_fields, n=1)
+    remedy = f"did you mean {close[0]}?" if close else "--help lists all settings"
+    return f"{name}: is no setting, got {value}; {remedy}"
+
+
+def _line(problem: Any) -> str:
+    if not problem["loc"]:  # a rule about several fields, which words itself
+        return str(problem["ctx"]["error"])
+    name, value = str(problem["loc"][0]), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return unknown_setting(name, value)
+    rule, _, hint = problem["msg"].removeprefix("Value error, ").partition("|")
+    rule = rule.removeprefix("Input ").replace("should be", "must be")
+    if choices := choices_of(name):
+        rule = f"must be one of {', '.join(choices)}"
+        close = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"did you mean {close[0]}?" if close else hint
+    allowed = range_of(name)
+    hint = hint or f"give a value {allowed}, such as {default_of(name)}".replace("  ", " ")
+    return f"{name}: {rule}, got {value!r}; {hint}"

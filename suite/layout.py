@@ -1,0 +1,63 @@
+"""R runs' parameters in one flat tensor, so that an update is a handful of operations.
+
+The flat tensor holds one block per parameter, in which the R runs follow each other; a block seen
+as (R, …) is a view. Kernels stand before all else, so that L2 and norms are slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from suite.models.specs import ParameterSpec
+
+
+class Layout:
+    """Where each parameter of each run stands.
+
+    Parameters
+    ----------
+    specs
+        The parameters in their order in the flat tensor, kernels first.
+    runs
+        R, the number of runs.
+    """
+
+    def __init__(self, specs: Sequence[ParameterSpec], runs: int) -> None:
+        self.specs, self.runs = tuple(specs), runs
+        self.sizes = [runs * spec.size for spec in self.specs]
+        self.size = sum(self.sizes)
+        self.kernels = [spec for spec in self.specs if spec.kind == "kernel"]
+        self.kernel_span = runs * sum(spec.size for spec in self.kernels)
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Name to tensor of shape (R, …); differentiable with respect to `flat`."""
+        blocks = flat.split(self.sizes)
+        return {
+            spec.name: block.view(self.runs, *spec.shape)
+            for spec, block in zip(self.specs, blocks, strict=True)
+        }
+
+    def pack(self, runs: Sequence[Mapping[str, Tensor]], like: Tensor) -> Tensor:
+        """The flat tensor of R runs' parameters (name to tensor of `spec.shape`)."""
+        flat = torch.empty(self.size, dtype=like.dtype, device=like.device)
+        for name, view in self.views(flat).items():
+            for run, tensors in enumerate(runs):
+                view[run].copy_(tensors[name])
+        return flat
+
+    def unpack(self, flat: Tensor, run: int) -> dict[str, Tensor]:
+        """One run's parameters out of the flat tensor, as views of `spec.shape`."""
+        return {name: view[run] for name, view in self.views(flat).items()}
+
+    def per_element(self, values: Tensor, specs: Sequence[ParameterSpec]) -> Tensor:
+        """One value per run (R,), repeated for every element of the blocks of `specs`."""
+        return torch.cat([values.repeat_interleave(spec.size) for spec in specs])
+
+    def kernel_square_sum(self, flat: Tensor) -> Tensor:
+        """Σw² over each run's kernels, shape (R,)."""
+        views = self.views(flat)
+        sums = [views[spec.name].flatten(1).square().sum(1) for spec in self.kernels]
+        return torch.stack(sums).sum(0)

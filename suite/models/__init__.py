@@ -1,0 +1,59 @@
+"""Architectures by name."""
+
+from __future__ import annotations
+
+from suite.config import RESNETS, ConfigError, RunConfig
+from suite.models.resnet import CifarResNet, ResNet9
+from suite.models.specs import Network
+
+SMALLEST_SIDE = 8  # three poolings, or two strides and a 3×3 kernel with something to see
+
+
+def build(config: RunConfig, channels: int, height: int, width: int, classes: int) -> Network:
+    """The network of a configuration for images of the given shape.
+
+    Parameters
+    ----------
+    config
+        The run.
+    channels, height, width
+        Shape of one image.
+    classes
+        Number of classes.
+
+    Raises
+    ------
+    ConfigError
+        If the architecture cannot take such images, or timm does not know it.
+    """
+    if config.model not in RESNETS:
+        # timm brings a second of import; the ResNets do without.
+        from suite.models.timm_network import TimmNetwork
+
+        if height != width:
+            raise ConfigError(
+                f"model: timm models take square images, got {height}×{width}; resize the images"
+            )
+        return TimmNetwork(config.model, channels, height, classes, config.seed)
+    if min(height, width) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"model: {config.model} takes images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more, "
+            f"got {height}×{width}; enlarge the images or choose a timm model"
+        )
+    if config.model in ("resnet9", "r9-avgpool"):
+        return ResNet9(
+            channels,
+            config.channels,
+            classes,
+            norm=config.norm,
+            semantics=config.semantics,
+            pool="max" if config.model == "resnet9" else "average",
+        )
+    return CifarResNet(
+        channels,
+        config.channels,
+        classes,
+        depth=int(config.model.removeprefix("resnet")),
+        norm=config.norm,
+        semantics=config.semantics,
+    )

@@ -1,0 +1,126 @@
+"""Any timm model as a network of a fleet.
+
+The runs are computed one after another on slices of the stacked tensors: at the sizes for which
+one takes a ViT or a ConvNeXt, arithmetic dominates and fusing has nothing to win.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from suite.config import TIMM_PREFIX, ConfigError
+from suite.models.specs import BufferSpec, ParameterSpec
+from suite.randomness import stream_key
+
+# Options that fit an architecture family to small square images of side s.
+SIZE_OPTIONS: Mapping[str, Callable[[int], dict[str, int]]] = {
+    "vit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
+    "deit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
+    "beit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
+    "mixer": lambda s: {"img_size": s},
+    "swin": lambda s: {"img_size": s, "patch_size": max(1, s // 16), "window_size": 4},
+    "convnext": lambda s: {"patch_size": max(1, s // 32)},
+}
+
+
+class TimmNetwork:
+    """A timm model built for the data's image size.
+
+    Its convolution and linear kernels are *kernels*, their biases *biases*; embeddings, tokens,
+    norms and layer scales start as timm starts them, from the run's seed.
+
+    Raises
+    ------
+    ConfigError
+        If timm has no such model, or it cannot be built for images of this size.
+    """
+
+    def __init__(self, model: str, channels: int, side: int, classes: int, seed: int) -> None:
+        self.module = _create(model, channels, side, classes, seed)
+        kernels, biases = _kernels_and_biases(self.module)
+        classifier = getattr(self.module.get_classifier(), "weight", None)
+        self.parameters = tuple(
+            _parameter(name, value.detach(), kernels, biases, classifier=value is classifier)
+            for name, value in self.module.named_parameters()
+        )
+        self.buffers = tuple(
+            BufferSpec(
+                name,
+                tuple(value.shape),
+                value.detach().clone(),
+                None if value.is_floating_point() else value.dtype,
+            )
+            for name, value in self.module.named_buffers()
+        )
+
+    def logits(
+        self,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        images: Tensor,
+        *,
+        training: bool,
+    ) -> Tensor:
+        """Class scores; see :class:`suite.models.specs.Network`."""
+        self.module.train(training)
+        # unbind's backward is one stack; indexing run by run would add up R zero-filled tensors.
+        by_name = {name: value.unbind(0) for name, value in parameters.items()}
+        scores = []
+        for run in range(images.shape[1]):
+            numbers = {name: values[run] for name, values in by_name.items()}
+            numbers |= {name: value[run] for name, value in buffers.items()}
+            scores.append(functional_call(self.module, numbers, (images[:, run],)))
+        return torch.stack(scores, dim=1)
+
+
+def _create(model: str, channels: int, side: int, classes: int, seed: int) -> nn.Module:
+    name = model.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=1)
+        remedy = f"did you mean {TIMM_PREFIX}{close[0]}?" if close else "see timm.list_models()"
+        raise ConfigError(f"model: must be a model that timm knows, got {model!r}; {remedy}")
+    family = next((key for key in SIZE_OPTIONS if name.startswith(key)), None)
+    options = SIZE_OPTIONS[family](side) if family else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(seed, "timm"))
+        try:
+            module: nn.Module = timm.create_model(
+                name, pretrained=False, num_classes=classes, in_chans=channels, **options
+            )
+            module.eval()(torch.zeros(2, channels, side, side))
+        except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError(
+                f"model: cannot be built for {side}×{side} images, got {model!r} ({reason}); "
+                "choose another model or larger images"
+            ) from None
+    return module
+
+
+def _kernels_and_biases(module: nn.Module) -> tuple[dict[str, int], set[str]]:
+    """Names of kernels with their fan-in, and names of their biases."""
+    kernels: dict[str, int] = {}
+    biases: set[str] = set()
+    for prefix, layer in module.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            kernels[f"{prefix}.weight"] = layer.weight[0].numel()
+            if layer.bias is not None:
+                biases.add(f"{prefix}.bias")
+    return kernels, biases
+
+
+def _parameter(
+    name: str, value: Tensor, kernels: Mapping[str, int], biases: set[str], *, classifier: bool
+) -> ParameterSpec:
+    shape = tuple(value.shape)
+    if name in kernels:
+        return ParameterSpec(name, shape, "kernel", kernels[name], classifier=classifier)
+    if name in biases:
+        return ParameterSpec(name, shape, "bias")
+    return ParameterSpec(name, shape, "other", initial=value.clone())
