@@ -10,12 +10,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, field_validator, model_validator
+
+from suite.settings import SEED_LIMIT, ConfigError, Setting, Settings
+
+__all__ = ["ConfigError", "RunConfig", "parse"]
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 TIMM_PREFIX = "timm/"
@@ -27,40 +29,8 @@ TRAINING_PART = {"digits": 1438, "cifar10": 50_000}
 FINGERPRINT_LENGTH = 16
 
 
-class ConfigError(ValueError):
-    """A setting that cannot be: one line each with field, rule, value received and remedy."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a person needs to know about a field besides its type, default and range."""
-
-    help: str
-    unit: str = ""
-    # The field acts only where each named field has one of the values; elsewhere it is not part
-    # of the run's identity, and a value other than its default is refused.
-    only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # For a field added later: the value which earlier runs implicitly had. At that value it is
-    # left out of the fingerprint, so that their identity does not change.
-    implicit: Any = None
-
-
-class RunConfig(BaseModel):
-    """One configuration: everything that decides a run's numbers, and nothing else.
-
-    Raises
-    ------
-    ConfigError
-        From :func:`parse`, with one line for each impossible value.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
-    )
+class RunConfig(Settings):
+    """One configuration: everything that decides a run's numbers, and nothing else."""
 
     # Data
     dataset: Annotated[
@@ -118,7 +88,7 @@ class RunConfig(BaseModel):
     ] = 0.2
     seed: Annotated[
         int,
-        Field(ge=0, lt=2**63),
+        Field(ge=0, lt=SEED_LIMIT),
         Setting("decides initial weights, batch order and augmentation"),
     ] = 0
 
@@ -191,20 +161,20 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _acts(self) -> RunConfig:
-        for name in type(self).model_fields:
+        for name in self.names():
             value = getattr(self, name)
-            if self.acts(name) or value == default_of(name) or (name == "width" and value == 0):
+            if self.acts(name) or value == self.default(name) or (name == "width" and value == 0):
                 continue
-            other, values = next(iter(setting_of(name).only_with.items()))
+            other, values = next(iter(self.about(name).only_with.items()))
             raise ValueError(
                 f"{name}: acts only with {other}={' or '.join(values)}, got {value} "
-                f"with {other}={getattr(self, other)}; leave it at {default_of(name)}"
+                f"with {other}={getattr(self, other)}; leave it at {self.default(name)}"
             )
         return self
 
     def acts(self, name: str) -> bool:
         """Whether setting `name` has any effect on this run's numbers."""
-        conditions = setting_of(name).only_with
+        conditions = self.about(name).only_with
         return all(getattr(self, other) in values for other, values in conditions.items())
 
     @property
@@ -216,7 +186,7 @@ class RunConfig(BaseModel):
         """The settings that make this run what it is, in their canonical values."""
         identity = {
             name: getattr(self, name)
-            for name in type(self).model_fields
+            for name in self.names()
             if self.acts(name) and not self._implied(name)
         }
         if "width" in identity:
@@ -224,7 +194,7 @@ class RunConfig(BaseModel):
         return identity
 
     def _implied(self, name: str) -> bool:
-        implicit = setting_of(name).implicit
+        implicit = self.about(name).implicit
         return implicit is not None and getattr(self, name) == implicit
 
     @property
@@ -236,9 +206,13 @@ class RunConfig(BaseModel):
     @property
     def run_name(self) -> str:
         """What a person reads in a list of runs."""
-        rate = "" if self.learning_rate == default_of("learning_rate") else f" η={self.learning_rate:g}"
+        rate = (
+            ""
+            if self.learning_rate == self.default("learning_rate")
+            else f" η={self.learning_rate:g}"
+        )
         l2 = f" λ={self.kernel_l2:g}" if self.kernel_l2 else ""
-        model = "" if self.model == default_of("model") else f"{self.model} "
+        model = "" if self.model == self.default("model") else f"{self.model} "
         return (
             f"{model}{self.optimizer} b{self.batch_size}{rate}{l2} "
             f"σw={self.sigma_w:g} seed {self.seed}"
@@ -246,7 +220,7 @@ class RunConfig(BaseModel):
 
     def parameters(self) -> dict[str, str]:
         """The settings as MLflow parameters."""
-        return {name: str(getattr(self, name)) for name in type(self).model_fields}
+        return {name: str(getattr(self, name)) for name in self.names()}
 
     def with_(self, **changes: Any) -> RunConfig:
         """This configuration with some settings replaced, validated anew.
@@ -264,76 +238,6 @@ class RunConfig(BaseModel):
         return TRAINING_PART.get(self.dataset)
 
 
-def setting_of(name: str) -> Setting:
-    """The :class:`Setting` of field `name`."""
-    return next(m for m in RunConfig.model_fields[name].metadata if isinstance(m, Setting))
-
-
-def default_of(name: str) -> Any:
-    """The default of field `name`."""
-    return RunConfig.model_fields[name].default
-
-
-def choices_of(name: str) -> tuple[str, ...]:
-    """The values a field may take, if they are a closed list; else an empty tuple."""
-    annotation = RunConfig.model_fields[name].annotation
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
-
-
-def range_of(name: str) -> str:
-    """The range of field `name` in words: 'sgd | momentum | …', '> 0', '≥ 0, < 1'."""
-    if choices := choices_of(name):
-        return " | ".join(choices)
-    return ", ".join(_bounds(RunConfig.model_fields[name]))
-
-
-def _bounds(info: FieldInfo) -> Iterator[str]:
-    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    for constraint in info.metadata:
-        for attribute, sign in signs.items():
-            bound = getattr(constraint, attribute, None)
-            if bound is not None and bound != 2**63:
-                yield f"{sign} {bound}"
-
-
 def parse(settings: Mapping[str, Any]) -> RunConfig:
-    """A configuration from settings given as text or numbers; the rest stay at their defaults.
-
-    Parameters
-    ----------
-    settings
-        Field name to value.
-
-    Raises
-    ------
-    ConfigError
-        One line for each unknown field or impossible value.
-    """
-    try:
-        return RunConfig(**settings)
-    except ValidationError as error:
-        raise ConfigError(*(_line(problem) for problem in error.errors())) from None
-
-
-def unknown_setting(name: str, value: Any) -> str:
-    """The line that answers a setting which does not exist."""
-    close = difflib.get_close_matches(name, RunConfig.model_fields, n=1)
-    remedy = f"did you mean {close[0]}?" if close else "--help lists all settings"
-    return f"{name}: is no setting, got {value}; {remedy}"
-
-
-def _line(problem: Any) -> str:
-    if not problem["loc"]:  # a rule about several fields, which words itself
-        return str(problem["ctx"]["error"])
-    name, value = str(problem["loc"][0]), problem["input"]
-    if problem["type"] == "extra_forbidden":
-        return unknown_setting(name, value)
-    rule, _, hint = problem["msg"].removeprefix("Value error, ").partition("|")
-    rule = rule.removeprefix("Input ").replace("should be", "must be")
-    if choices := choices_of(name):
-        rule = f"must be one of {', '.join(choices)}"
-        close = difflib.get_close_matches(str(value), choices, n=1)
-        hint = f"did you mean {close[0]}?" if close else hint
-    allowed = range_of(name)
-    hint = hint or f"give a value {allowed}, such as {default_of(name)}".replace("  ", " ")
-    return f"{name}: {rule}, got {value!r}; {hint}"
+    """A run's configuration; see :meth:`suite.settings.Settings.parse`."""
+    return RunConfig.parse(settings)

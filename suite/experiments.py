@@ -27,6 +27,8 @@ PAPER_RUN: Mapping[str, Any] = {
     "batch_size": 128,
     "learning_rate": 1e-3,
 }
+# What a single run starts from: the settings' own defaults, or the paper's.
+PRESETS: Mapping[str, Mapping[str, Any]] = {"demo": {}, "paper": PAPER_RUN}
 RESNET_56_110: Mapping[str, Any] = {"width": 16, "early_stopping_patience": 30}
 
 

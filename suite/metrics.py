@@ -20,7 +20,9 @@ class Metric:
 
 
 EPOCH_METRICS = (
-    Metric("train_loss", "nats", "running average over the epoch's batches, penalty as in val_loss"),
+    Metric(
+        "train_loss", "nats", "running average over the epoch's batches, penalty as in val_loss"
+    ),
     Metric("train_accuracy", "fraction", "running average over the epoch's batches"),
     Metric("val_loss", "nats", "cross-entropy at the epoch's end; keras semantics add λΣw²"),
     Metric("val_accuracy", "fraction", "at the epoch's end, normalization in inference mode"),

@@ -104,10 +104,11 @@ class BatchNorm:
         scale = state.parameters[f"{self.name}.scale"].flatten()
         shift = state.parameters[f"{self.name}.shift"].flatten()
         mean = state.buffers[f"{self.name}.mean"].view(-1)
-        variance = state.buffers[f"{self.name}.variance"].view(-1)
+        # Without autograd's version counter: the backward pass never reads the running values.
+        variance = state.buffers[f"{self.name}.variance"].data.view(-1)
         biased = self.semantics.biased_running_variance and state.training
         if biased:
-            # torch adds the unbiased variance, n/(n−1) times what Keras adds: scaling the running
+            # torch adds the unbiased variance, n/(n-1) times what Keras adds: scaling the running
             # value up before and down after makes its update the biased one, at two small ops.
             count = x.shape[0] * x.shape[2] * x.shape[3]
             variance.mul_(count / (count - 1))
@@ -122,7 +123,7 @@ class BatchNorm:
             self.semantics.batch_norm_epsilon,
         )
         if biased:
-            variance.mul_((count - 1) / count)
+            variance.data.mul_((count - 1) / count)
         return x
 
 

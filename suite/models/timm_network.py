@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 
 import timm
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.dropout import _DropoutNd
 
 from suite.config import TIMM_PREFIX, ConfigError
 from suite.models.specs import BufferSpec, ParameterSpec
@@ -33,7 +35,8 @@ class TimmNetwork:
     """A timm model built for the data's image size.
 
     Its convolution and linear kernels are *kernels*, their biases *biases*; embeddings, tokens,
-    norms and layer scales start as timm starts them, from the run's seed.
+    norms and layer scales start as timm starts them, from the run's seed. Dropout and stochastic
+    depth, which a few models turn on by default, are off.
 
     Raises
     ------
@@ -100,7 +103,17 @@ def _create(model: str, channels: int, side: int, classes: int, seed: int) -> nn
                 f"model: cannot be built for {side}×{side} images, got {model!r} ({reason}); "
                 "choose another model or larger images"
             ) from None
+    _make_deterministic(module)
     return module
+
+
+def _make_deterministic(module: nn.Module) -> None:
+    # What these layers drop comes from global random state, so from the run's company.
+    for layer in module.modules():
+        if isinstance(layer, _DropoutNd):
+            layer.p = 0.0
+        elif isinstance(layer, DropPath):
+            layer.drop_prob = 0.0
 
 
 def _kernels_and_biases(module: nn.Module) -> tuple[dict[str, int], set[str]]:

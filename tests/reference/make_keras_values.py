@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from keras.src.backend.common import dtypes as keras_dtypes
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -47,14 +48,11 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def to_torch(value: Any) -> Array:
-    """Return a kernel or an image batch in PyTorch's layout; vectors stay as they are."""
-    array = np.asarray(value)
-    return kernel_to_torch(array) if array.ndim < 4 else np.moveaxis(array, -1, 1)
-
-
 def kernel_to_torch(value: Any) -> Array:
-    """Return a Keras kernel (height, width, in, out) or (in, out) in PyTorch's layout."""
+    """Return a Keras kernel (height, width, in, out) or (in, out) in PyTorch's layout.
+
+    Vectors come back as they are.
+    """
     array = np.asarray(value)
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
@@ -64,7 +62,12 @@ def kernel_to_keras(array: Array) -> Array:
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
-def to_keras(images: Array) -> Array:
+def images_to_torch(value: Any) -> Array:
+    """Return an image batch (batch, height, width, channel) with its channels second."""
+    return np.moveaxis(np.asarray(value), -1, 1)
+
+
+def images_to_keras(images: Array) -> Array:
     """Return an image batch (batch, channel, height, width) with its channels last."""
     return np.moveaxis(images, 1, -1)
 
@@ -145,9 +148,9 @@ def batchnorm_case() -> Values:
     layer.beta.assign(shift)
     outputs, means, variances = [], [], []
     for batch in inputs:
-        outputs.append(to_torch(layer(to_keras(batch), training=True)))
-        means.append(np.array(layer.moving_mean))
-        variances.append(np.array(layer.moving_variance))
+        outputs.append(images_to_torch(layer(images_to_keras(batch), training=True)))
+        means.append(np.asarray(layer.moving_mean.value))
+        variances.append(np.asarray(layer.moving_variance.value))
     return {
         "batchnorm/scale": scale,
         "batchnorm/shift": shift,
@@ -155,7 +158,9 @@ def batchnorm_case() -> Values:
         "batchnorm/output": np.stack(outputs),
         "batchnorm/running_mean": np.stack(means),
         "batchnorm/running_variance": np.stack(variances),
-        "batchnorm/inference_output": to_torch(layer(to_keras(inputs[0]), training=False)),
+        "batchnorm/inference_output": images_to_torch(
+            layer(images_to_keras(inputs[0]), training=False)
+        ),
     }
 
 
@@ -177,7 +182,7 @@ def layernorm_case() -> Values:
         "layernorm/scale": scale,
         "layernorm/shift": shift,
         "layernorm/input": images,
-        "layernorm/output": to_torch(layer(to_keras(images))),
+        "layernorm/output": images_to_torch(layer(images_to_keras(images))),
     }
 
 
@@ -197,7 +202,7 @@ def strided_case() -> Values:
             layer.set_weights([kernel_to_keras(kernel), bias])
             case = f"strided/{width}x{width}_on_{side}"
             values |= {f"{case}/kernel": kernel, f"{case}/bias": bias, f"{case}/input": images}
-            values[f"{case}/output"] = to_torch(layer(to_keras(images)))
+            values[f"{case}/output"] = images_to_torch(layer(images_to_keras(images)))
     return values
 
 
@@ -250,7 +255,7 @@ def set_weights(model: Any, weights: Mapping[str, Array]) -> None:
 
 def draw_data() -> Values:
     """Draw 40 training and 24 validation images (uint8) and labels 0..9; used as pixel / 255."""
-    generator = np.random.default_rng(5)
+    generator = np.random.default_rng(13)  # here every val_accuracy differs from 0 and moves
     return {
         "train_images": generator.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8),
         "train_labels": generator.integers(0, 10, 40),
@@ -266,9 +271,9 @@ def train(model: Any, optimizer: Any, data: Values, penalty: float) -> Values:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    val_images = to_keras(data["val_images"] / 255.0)
+    val_images = images_to_keras(data["val_images"] / 255.0)
     history = model.fit(
-        to_keras(data["train_images"] / 255.0),
+        images_to_keras(data["train_images"] / 255.0),
         data["train_labels"],
         batch_size=BATCH_SIZE,
         epochs=EPOCHS,
@@ -298,7 +303,9 @@ def check_val_loss(
     kernels = [np.asarray(model.get_layer(name).kernel) for name in RESNET9_LAYERS]
     exact = losses.mean() + penalty * sum(float((kernel**2).sum()) for kernel in kernels)
     if abs(exact - reported) > 1e-12 * abs(exact):
-        raise ArithmeticError(f"val_loss: must be float64-accurate, got {reported!r}, not {exact!r}")
+        raise ArithmeticError(
+            f"val_loss: must be float64-accurate, got {reported!r}, not {exact!r}"
+        )
 
 
 def resnet9_cases() -> Values:
@@ -355,17 +362,26 @@ def resnet_block_case() -> Values:
     set_weights(model, weights)
     values = {f"resnet_block/{name}": value for name, value in weights.items()}
     values["resnet_block/input"] = images
-    values["resnet_block/output"] = to_torch(model(to_keras(images), training=True))
+    values["resnet_block/output"] = images_to_torch(model(images_to_keras(images), training=True))
     return values
+
+
+def use_float64() -> None:
+    """Make Keras compute in float64 throughout, its normalization layers included."""
+    jax.config.update("jax_enable_x64", True)
+    keras.config.set_floatx("float64")
+    # Off TensorFlow, Keras's type promotion turns every float64 into float32 whatever floatx says;
+    # batch and layer normalization go through it. This entry alone decides that.
+    keras_dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    if keras.backend.result_type("float64", "float32") != "float64":
+        raise RuntimeError("result_type: must keep float64, got float32; adapt use_float64")
 
 
 def main() -> None:
     """Compute all cases, write the file, and print the versions and the file's size."""
     if keras.backend.backend() != "jax":
         raise SystemExit("KERAS_BACKEND: must be jax, set KERAS_BACKEND=jax and run again")
-    jax.config.update("jax_enable_x64", True)
-    keras.config.set_floatx("float64")
-    keras.utils.set_random_seed(0)
+    use_float64()
     values = optimizers_case() | batchnorm_case() | layernorm_case() | strided_case()
     values |= resnet9_cases() | resnet_block_case()
     for key, value in values.items():

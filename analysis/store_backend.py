@@ -1,0 +1,88 @@
+"""What every kind of MLflow store answers, and the one-line error when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from analysis.store_history import Slots, Stamp
+
+FINGERPRINT_TAG = "fingerprint"
+CONFIG_TAG = "config"
+DIVERGED_TAG = "diverged"
+TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)
+IMAGE_COUNTS = ("train_images", "validation_images", "test_images")
+
+
+class StoreError(ValueError):
+    """A store that cannot be read: one line with what is wrong, the value received, a remedy."""
+
+
+@dataclass(frozen=True)
+class RawRun:
+    """A run of this suite as MLflow holds it, times in milliseconds since 1970.
+
+    Attributes
+    ----------
+    end_time
+        0 while the run is going on.
+    params
+        Those read: all of them only where the tag `config` is absent.
+    metrics
+        The latest values, NaN and ±inf restored.
+    last_epoch, last_timestamp
+        Of the last epoch that was logged; 0 if none was.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    start_time: int
+    end_time: int
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    last_epoch: int
+    last_timestamp: int
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of its configuration."""
+        return self.tags[FINGERPRINT_TAG]
+
+    @property
+    def stamp(self) -> Stamp:
+        """Equal as long as a finished run's history is the same.
+
+        The suite never writes to a run that ended, unless it takes the run up again, which
+        changes its end time; the last epoch guards against rows logged by hand.
+        """
+        return self.end_time, self.last_epoch, self.last_timestamp
+
+
+class Backend(Protocol):
+    """A store that is open for reading.
+
+    Attributes
+    ----------
+    address
+        Names the store for good: absolute, without password.
+    """
+
+    address: str
+
+    def experiments(self) -> Mapping[str, str]:
+        """Names of the experiments that are not deleted, to their ids."""
+
+    def newest(self) -> str:
+        """Name of the experiment in which the suite began a run last; "" if there is none."""
+
+    def runs(self, experiment_id: str) -> Sequence[RawRun]:
+        """The suite's runs that are not deleted, whatever their status."""
+
+    def read(self, slots: Slots) -> None:
+        """Fill the slots of the given runs with all their epoch metrics."""
+
+    def close(self) -> None:
+        """Free the connection."""

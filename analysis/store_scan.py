@@ -1,0 +1,101 @@
+"""Epoch metrics out of an SQLite file, one metric after the other; also a program of its own.
+
+Of plain `sqlite3`, `pandas.read_sql` and Arrow drivers, plain `sqlite3` with one thing done right
+is fast enough without a further dependency: `metrics` has a primary key that begins with (key,
+timestamp, step, run_uuid) and holds all columns, so one metric is one contiguous stretch of that
+index, in order of time. The run id, 32 characters in each row, is exchanged for the run's first
+slot by SQLite itself, so that a row reaches Python as two floats. What is left is Python's
+time per row; threads do not divide it, since `sqlite3` takes and gives the interpreter's lock for
+every row, so large reads run this file in several processes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = tuple[str, NDArray[np.int64], NDArray[np.float64]]
+
+# 2·slot + is_nan travels as one float, exact up to 2^53. CROSS JOIN fixes the order of the loops.
+QUERY = """
+    SELECT 2.0 * (wanted.first + m.step - 1) + m.is_nan, m.value
+    FROM {tables} ON m.run_uuid = wanted.run_uuid
+    WHERE m.key = ? AND m.step BETWEEN 1 AND wanted.length
+    ORDER BY m.timestamp, m.step, m.run_uuid, m.value, m.is_nan
+"""
+SCAN = QUERY.format(tables="metrics AS m CROSS JOIN temp.wanted AS wanted")
+LOOK_UP = QUERY.format(tables="temp.wanted AS wanted CROSS JOIN metrics AS m")
+
+
+@dataclass(frozen=True)
+class ScanOrder:
+    """Which metrics of which runs to read; `first` is the first slot of each run.
+
+    `look_up` goes from run to run by an index instead of through all runs of the store, which
+    pays if few are wanted.
+    """
+
+    path: str
+    keys: Sequence[str]
+    run_ids: Sequence[str]
+    first: Sequence[int]
+    lengths: Sequence[int]
+    look_up: bool
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """The file, read-only, also while others write to it.
+
+    A store in a folder that cannot be written to (an archive) has no room for the files which
+    SQLite's write-ahead log needs; nobody writes to such a store, which SQLite calls immutable.
+    """
+    uri = f"file:{quote(path)}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=20)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master")
+    except sqlite3.OperationalError:
+        connection.close()
+        if Path(f"{path}-wal").exists():
+            raise
+        connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+        connection.execute("SELECT 1 FROM sqlite_master")
+    return connection
+
+
+def scan(order: ScanOrder) -> Iterator[Values]:
+    """Metric name, slots and values with NaN restored, in order of time, for each metric."""
+    with closing(connect(order.path)) as connection:
+        connection.execute(
+            "CREATE TEMP TABLE wanted (run_uuid PRIMARY KEY, first REAL, length INTEGER) "
+            "WITHOUT ROWID"
+        )
+        rows = zip(order.run_ids, order.first, order.lengths, strict=True)
+        connection.executemany("INSERT INTO wanted VALUES (?, ?, ?)", rows)
+        for key in order.keys:
+            found = connection.execute(LOOK_UP if order.look_up else SCAN, (key,))
+            flat = np.fromiter(chain.from_iterable(found), dtype=np.float64)
+            slot, is_nan = np.divmod(flat[0::2].astype(np.int64), 2)
+            yield key, slot, np.where(is_nan, np.nan, flat[1::2])
+
+
+def main() -> None:
+    """Carry out a pickled order from standard input; lengths and arrays go to standard output."""
+    order = ScanOrder(**pickle.load(sys.stdin.buffer))
+    for _, slots, values in scan(order):
+        sys.stdout.buffer.write(np.int64(len(slots)).tobytes())
+        sys.stdout.buffer.write(slots.data)
+        sys.stdout.buffer.write(values.data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""MLflow stores of any size with known truth, for tests and for timing the analysis.
+
+    python -m benchmarks.synthetic_store --experiment main --epochs 300 OUT.db
+
+MLflow itself creates the store, so the schema is its own; the rows then go in by SQL, some 100
+times faster than through its client, which is held to write the same rows by a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, create_engine, inspect, text
+
+from benchmarks.synthetic_truth import (
+    EPOCH_MILLISECONDS,
+    TEST_IMAGES,
+    SyntheticRun,
+    Truth,
+    train_images,
+    validation_images,
+)
+from suite.config import RunConfig
+from suite.experiments import EXPERIMENTS, Experiment
+from suite.metrics import EPOCH_METRIC_NAMES
+
+FIRST_START = 1_767_225_600_000  # 2026-01-01, in milliseconds
+FLEET = 25  # runs that train side by side, and whose rows therefore lie mixed
+UNFINISHED = ("RUNNING", "KILLED", "FAILED")
+LARGEST = 1.7976931348623157e308  # what MLflow writes for infinity
+
+Row = tuple[Any, ...]
+COLUMNS = {
+    "runs": (
+        "run_uuid",
+        "name",
+        "source_type",
+        "user_id",
+        "status",
+        "start_time",
+        "end_time",
+        "lifecycle_stage",
+        "experiment_id",
+    ),
+    "metrics": ("key", "value", "timestamp", "run_uuid", "step", "is_nan"),
+    "latest_metrics": ("key", "value", "timestamp", "run_uuid", "step", "is_nan"),
+    "params": ("key", "value", "run_uuid"),
+    "tags": ("key", "value", "run_uuid"),
+}
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How many configurations go wrong in each way; no configuration does in two."""
+
+    missing: int = 0  # never started
+    unfinished: int = 0  # RUNNING, KILLED or FAILED in turn, at two thirds of its epochs
+    duplicates: int = 0  # finished twice; the older run has other noise
+    gaps: int = 0  # finished, but two epochs were never logged
+    diverged: int = 0  # finished without a finite loss
+    repeated: int = 0  # its last epochs were logged twice, at first with other values
+    deleted: int = 0  # an older finished run exists, deleted
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a synthetic store holds.
+
+    Attributes
+    ----------
+    by_fault
+        Field name of `Faults` to the configurations it befell.
+    """
+
+    truth: Truth
+    configs: Sequence[RunConfig]
+    by_fault: dict[str, list[RunConfig]] = field(default_factory=dict)
+
+    def finished(self) -> list[RunConfig]:
+        """The configurations that have a finished run."""
+        absent = {c.fingerprint for f in ("missing", "unfinished") for c in self.by_fault[f]}
+        return [config for config in self.configs if config.fingerprint not in absent]
+
+
+def reduced(experiment: Experiment, *, epochs: int = 0, seeds: int = 0) -> Experiment:
+    """The experiment with fewer epochs and only its first seeds; 0 leaves either alone."""
+    axes, fixed = dict(experiment.axes), dict(experiment.fixed)
+    if epochs:
+        fixed["epochs"] = epochs
+    if seeds:
+        axes["seed"] = axes["seed"][:seeds]
+    return dataclasses.replace(experiment, axes=axes, fixed=fixed)
+
+
+def write(
+    uri: str,
+    configs: Iterable[RunConfig],
+    *,
+    experiment: str = "synthetic",
+    truth: Truth | None = None,
+    faults: Faults | None = None,
+    extra_metrics: int = 0,
+) -> Written:
+    """Add one run per configuration to a store; a store that does not exist yet is created.
+
+    Parameters
+    ----------
+    uri
+        An SQLAlchemy URI of SQLite or PostgreSQL.
+    experiment
+        The MLflow experiment's name.
+    truth
+        The curves; by default those of `Truth()` with the mean σw of `configs`.
+    extra_metrics
+        Metrics per epoch besides the suite's, as MLflow's system metrics would be.
+    """
+    configs = list(configs)
+    truth = truth or Truth(mean_sigma_w=float(np.mean([config.sigma_w for config in configs])))
+    written = Written(truth, configs, _assign(configs, faults or Faults(), truth.seed))
+    experiment_id = _experiment_id(uri, experiment)
+    engine = create_engine(uri)
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA cache_size = -500000")  # 500 MB
+        first = connection.execute(text("SELECT count(*) FROM runs")).scalar_one()
+        writer = _Writer(connection, experiment_id, written, extra_metrics, first_run=first)
+        if first:
+            writer.write()
+        else:
+            with _without_metric_indexes(connection):
+                writer.write()
+    engine.dispose()
+    return written
+
+
+def _assign(configs: list[RunConfig], faults: Faults, seed: int) -> dict[str, list[RunConfig]]:
+    order = iter(np.random.default_rng(seed).permutation(len(configs)).tolist())
+    return {
+        name: [configs[next(order)] for _ in range(count)]
+        for name, count in dataclasses.asdict(faults).items()
+    }
+
+
+def _experiment_id(uri: str, name: str) -> int:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(name)
+    return int(found.experiment_id if found else client.create_experiment(name))
+
+
+class _without_metric_indexes:  # noqa: N801  (reads as a statement)
+    """Rebuild the secondary indexes once at the end instead of row by row (SQLite)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.definitions: list[str] = []
+
+    def __enter__(self) -> None:
+        if self.connection.dialect.name != "sqlite":
+            return
+        names = [str(index["name"]) for index in inspect(self.connection).get_indexes("metrics")]
+        for name in names:
+            found = text("SELECT sql FROM sqlite_master WHERE name = :name")
+            self.definitions.append(self.connection.execute(found, {"name": name}).scalar_one())
+            self.connection.execute(text(f"DROP INDEX {name}"))
+
+    def __exit__(self, *_: object) -> None:
+        for definition in self.definitions:
+            self.connection.execute(text(definition))
+
+
+class _Writer:
+    def __init__(
+        self,
+        connection: Connection,
+        experiment_id: int,
+        written: Written,
+        extra_metrics: int,
+        first_run: int,
+    ) -> None:
+        self.connection, self.experiment_id = connection, experiment_id
+        self.written, self.extra_metrics = written, extra_metrics
+        self.ids = np.random.default_rng([written.truth.seed, first_run])
+        self.first_run = first_run
+        self.faults = {
+            config.fingerprint: fault
+            for fault, befallen in written.by_fault.items()
+            for config in befallen
+        }
+        self.unfinished_so_far = 0
+
+    def write(self) -> None:
+        configs = self.written.configs
+        for start in range(0, len(configs), FLEET):
+            at = FIRST_START + (self.first_run + start) * 10_000
+            rows: dict[str, list[Row]] = {table: [] for table in COLUMNS}
+            for config in configs[start : start + FLEET]:
+                for table, more in self._rows_of(config, at):
+                    rows[table] += more
+            rows["metrics"].sort(key=lambda row: row[2])  # as a fleet logs: epoch by epoch
+            for table, columns in COLUMNS.items():
+                self._insert(table, columns, rows[table])
+
+    def _insert(self, table: str, columns: Sequence[str], rows: list[Row]) -> None:
+        if rows:
+            mark = "?" if self.connection.dialect.name == "sqlite" else "%s"
+            quoted = ", ".join(f'"{column}"' for column in columns)
+            marks = ", ".join([mark] * len(columns))
+            self.connection.exec_driver_sql(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)
+
+    def _rows_of(self, config: RunConfig, start: int) -> Iterator[tuple[str, list[Row]]]:
+        """The rows of all runs of one configuration, by table."""
+        fault = self.faults.get(config.fingerprint, "")
+        run = SyntheticRun(config, self.written.truth, start, diverges=fault == "diverged")
+        if fault == "missing":
+            return
+        if fault in ("duplicates", "deleted"):
+            other = dataclasses.replace(self.written.truth, seed=self.written.truth.seed + 1)
+            older = SyntheticRun(config, other, start - 5_000_000)
+            yield from self._run_rows(older, "deleted" if fault == "deleted" else "")
+        yield from self._run_rows(run, fault)
+
+    def _run_rows(self, run: SyntheticRun, fault: str) -> Iterator[tuple[str, list[Row]]]:
+        run_id = uuid.UUID(bytes=self.ids.bytes(16), version=4).hex
+        points = [
+            (key, getattr(record, key), record.timestamp, record.epoch)
+            for record in run.history
+            for key in EPOCH_METRIC_NAMES
+        ]
+        points += [
+            (f"system/extra_{i}", 100.0 * i + record.epoch, record.timestamp, record.epoch)
+            for record in run.history
+            for i in range(self.extra_metrics)
+        ]
+        end = run.start + (len(run.history) + 1) * EPOCH_MILLISECONDS
+        status = "FINISHED"
+        if fault == "unfinished":
+            status = UNFINISHED[self.unfinished_so_far % len(UNFINISHED)]
+            self.unfinished_so_far += 1
+            points = [p for p in points if p[3] <= len(run.history) * 2 // 3]
+        else:
+            points += [(key, value, end, 0) for key, value in run.summary.items()]
+        latest = {point[0]: point for point in points}
+        if fault == "gaps":
+            points = [p for p in points if p[3] not in (2, 4)]
+        if fault == "repeated":
+            points = [_other(p) for p in points if p[3] > len(run.history) // 2] + points
+        stage = "deleted" if fault == "deleted" else "active"
+        ended = None if status == "RUNNING" else end
+        name = run.config.run_name
+        attributes = (run_id, name, "LOCAL", "synthetic", status, run.start, ended, stage)
+        yield "runs", [(*attributes, self.experiment_id)]
+        yield "metrics", [_metric_row(point, run_id, self.connection) for point in points]
+        yield (
+            "latest_metrics",
+            [_metric_row(point, run_id, self.connection) for point in latest.values()],
+        )
+        yield "params", [(key, value, run_id) for key, value in _params(run.config).items()]
+        tags = _tags(run.config)
+        if status == "FINISHED":
+            tags |= {"state": "finished", "diverged": str(run.diverges).lower()}
+        yield "tags", [(key, value, run_id) for key, value in tags.items()]
+
+
+def _other(point: tuple[str, float, int, int]) -> tuple[str, float, int, int]:
+    """The point as an earlier attempt logged it, which was then abandoned."""
+    key, value, timestamp, step = point
+    return key, value + 0.25, timestamp - 1_000_000, step
+
+
+def _metric_row(
+    point: tuple[str, float, int, int], run_id: str, connection: Connection
+) -> tuple[Any, ...]:
+    key, value, timestamp, step = point
+    is_nan = math.isnan(value)
+    if math.isinf(value):
+        value = math.copysign(LARGEST, value)
+    return key, 0.0 if is_nan else value, timestamp, run_id, step, is_nan
+
+
+def _params(config: RunConfig) -> dict[str, str]:
+    return config.parameters() | {
+        "train_images": str(train_images(config)),
+        "validation_images": str(validation_images(config)),
+        "test_images": str(TEST_IMAGES[config.dataset]),
+    }
+
+
+def _tags(config: RunConfig) -> dict[str, str]:
+    return {
+        "fingerprint": config.fingerprint,
+        "config": config.model_dump_json(),
+        "device": "cpu",
+        "mlflow.runName": config.run_name,
+        "state": "running",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write a store as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experiment", choices=sorted(EXPERIMENTS), default="main")
+    parser.add_argument("--epochs", type=int, default=0, help="0: as in the experiment")
+    parser.add_argument("--seeds", type=int, default=0, help="use only so many; 0: all")
+    parser.add_argument("--seed", type=int, default=0, help="decides curves and noise")
+    parser.add_argument("--extra-metrics", type=int, default=0, help="besides the suite's own")
+    for fault in dataclasses.fields(Faults):
+        parser.add_argument(f"--{fault.name}", type=int, default=0, metavar="N")
+    parser.add_argument("out", type=Path, help="the SQLite file, which must not exist yet")
+    options = parser.parse_args(arguments)
+    if options.out.exists():
+        sys.exit(f"OUT: must not exist yet, got {options.out}; remove it or name another file")
+    experiment = reduced(
+        EXPERIMENTS[options.experiment], epochs=options.epochs, seeds=options.seeds
+    )
+    faults = Faults(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Faults)})
+    configs = list(experiment.configs())
+    written = write(
+        f"sqlite:///{options.out.resolve()}",
+        configs,
+        experiment=experiment.name,
+        truth=Truth(options.seed, float(np.mean([config.sigma_w for config in configs]))),
+        faults=faults,
+        extra_metrics=options.extra_metrics,
+    )
+    print(
+        f"{options.out}: {len(written.finished())} finished of {len(configs)} points of "
+        f"{experiment.name}, metrics {', '.join(EPOCH_METRIC_NAMES)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What a run needs to go on from an epoch, on disk: one safetensors file, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from suite.config import RunConfig, parse
+from suite.metrics import EpochRecord
+
+Group = dict[str, Tensor]
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read: one line with the file and the remedy."""
+
+
+@dataclass
+class RunState:
+    """A run at the end of an epoch.
+
+    Attributes
+    ----------
+    tensors
+        Group ("parameters", "buffers", "best_parameters", "best_buffers", "moment_…") to
+        {name: tensor of this run}.
+    history
+        All epochs so far; their number is the epoch to go on from.
+    kernel_norm_initial
+        Before the first step.
+    """
+
+    config: RunConfig
+    tensors: dict[str, Group]
+    history: list[EpochRecord]
+    kernel_norm_initial: float
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+        return len(self.history)
+
+
+def save(state: RunState, path: Path) -> None:
+    """Write a run's state so that `path` holds either the old state or all of the new one.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written, e.g. on a full disk. The old one is then still there.
+    """
+    about = {
+        "config": state.config.model_dump_json(),
+        "history": json.dumps([asdict(record) for record in state.history]),
+        "kernel_norm_initial": repr(state.kernel_norm_initial),
+    }
+    flat = {
+        f"{group}/{name}": t for group, part in state.tensors.items() for name, t in part.items()
+    }
+    write_tensors(flat, path, about)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) -> None:
+    """A safetensors file with metadata, complete or not there at all."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.contiguous() for name, t in tensors.items()}, scratch, dict(about))
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except (OSError, SafetensorError) as error:
+        scratch.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"checkpoint: {path} cannot be written ({error}); "
+            "free some space or choose another --state-dir"
+        ) from error
+
+
+def load(path: Path) -> RunState | None:
+    """The state saved at `path`; None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a checkpoint of this suite.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            tensors: dict[str, Group] = {}
+            for key in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+                group, name = key.split("/", 1)
+                tensors.setdefault(group, {})[name] = file.get_tensor(key)
+        return RunState(
+            config=parse(json.loads(about["config"])),
+            tensors=tensors,
+            history=[EpochRecord(**record) for record in json.loads(about["history"])],
+            kernel_norm_initial=float(about["kernel_norm_initial"]),
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint: {path} cannot be read ({error}); delete it to train from the start"
+        ) from error

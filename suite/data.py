@@ -1,0 +1,384 @@
+"""Data sets as uint8 tensors with one fixed split into training, validation and test part.
+
+The split is a property of the data set, not of a run: every seed sees the same three parts
+(Das et al. 2026, App. A: 40,000 / 10,000 / 10,000 images of CIFAR-10, one permutation, seed 42).
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+
+from suite.image_folder import (
+    DataError,
+    ImageParts,
+    LabelledImages,
+    content_digest,
+    data_error,
+    image_folder_digest,
+    read_image_folder,
+)
+
+__all__ = [
+    "DATASET_SIZES",
+    "DataError",
+    "ImageData",
+    "Split",
+    "folder_digest",
+    "load",
+    "split_sizes",
+]
+
+# Images in (training part, which validation shares; test part). A folder's are known once read.
+DATASET_SIZES: Mapping[str, tuple[int, int]] = {
+    "digits": (1_438, 359),
+    "cifar10": (50_000, 10_000),
+}
+SPLIT_SEED = 42
+DIGITS_TEST_FRACTION = 0.2
+DIGITS_BRIGHTEST = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a data set.
+
+    Attributes
+    ----------
+    images
+        uint8, shape (N, C, H, W), contiguous, 0 (dark) to 255.
+    labels
+        int64, shape (N,), index into `ImageData.classes`.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Split:
+        """Return the same part on `device`."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set, split.
+
+    Attributes
+    ----------
+    name
+        digits, cifar10 or folder.
+    classes
+        Class names; a label is an index into them.
+    train, validation, test
+        The three parts, disjoint.
+    digest
+        First 16 hex digits of the SHA-256 over images, labels and class names of the whole data
+        set before the split: the same for the same content, wherever it lies.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    digest: str
+
+    @property
+    def channels(self) -> int:
+        """1 (gray) or 3 (RGB)."""
+        return self.train.images.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Image height in pixels."""
+        return self.train.images.shape[2]
+
+    @property
+    def width(self) -> int:
+        """Image width in pixels."""
+        return self.train.images.shape[3]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def to(self, device: torch.device | str) -> ImageData:
+        """Return the same data set on `device`."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+
+def split_sizes(n: int, validation_fraction: float, train_fraction: float) -> tuple[int, int]:
+    """Sizes of the training and validation set that `n` images of a training part give.
+
+    Parameters
+    ----------
+    n
+        Images that training and validation share.
+    validation_fraction
+        Share of `n` held out for validation, between 0 and 1, both excluded.
+    train_fraction
+        Share of the remaining images that is used for training, above 0, at most 1.
+
+    Returns
+    -------
+    tuple of int
+        (training, validation), halves rounded to the even number.
+
+    Raises
+    ------
+    DataError
+        If a fraction is out of its range or a set would be empty.
+    """
+    if not 0 < validation_fraction < 1:
+        raise data_error(
+            "validation_fraction",
+            "must be above 0 and below 1",
+            validation_fraction,
+            "0.2 holds out a fifth",
+        )
+    if not 0 < train_fraction <= 1:
+        raise data_error(
+            "train_fraction", "must be above 0 and at most 1", train_fraction, "1 keeps all images"
+        )
+    validation = round(n * validation_fraction)
+    train = round((n - validation) * train_fraction)
+    if validation == 0 or n == validation:
+        raise data_error(
+            "validation_fraction",
+            "must leave images for validation and for training",
+            f"{validation_fraction} of {n} images, {validation} for validation",
+            "choose another fraction or add images",
+        )
+    if train == 0:
+        raise data_error(
+            "train_fraction",
+            "must leave an image for training",
+            f"{train_fraction} of {n - validation} images",
+            "raise it or add images",
+        )
+    return train, validation
+
+
+def load(
+    dataset: str,
+    data_dir: Path | None,
+    *,
+    validation_fraction: float = 0.2,
+    train_fraction: float = 1.0,
+    download: bool = True,
+) -> ImageData:
+    """Read a data set and split it.
+
+    The training part is permuted once, by a permutation that depends on its size alone; the first
+    images become the validation set, the next ones the training set.
+
+    Parameters
+    ----------
+    dataset
+        digits (scikit-learn's, embedded), cifar10 or folder.
+    data_dir
+        Where cifar10 and folder lie; None stands for $SUITE_DATA_DIR, or ./data without it.
+    validation_fraction, train_fraction
+        As in `split_sizes`.
+    download
+        Whether a missing cifar10 is fetched into `data_dir`.
+
+    Returns
+    -------
+    ImageData
+        On the CPU.
+
+    Raises
+    ------
+    DataError
+        If an argument is out of its range, a part would be empty, or the files are missing,
+        damaged or not laid out as they must be.
+    """
+    if dataset not in ("digits", "cifar10", "folder"):
+        raise data_error(
+            "dataset", "must be digits, cifar10 or folder", dataset, "choose one of the three"
+        )
+    if dataset in DATASET_SIZES:  # bad fractions need not wait for the data
+        split_sizes(DATASET_SIZES[dataset][0], validation_fraction, train_fraction)
+    if dataset == "digits":
+        parts = _digits()
+    elif dataset == "cifar10":
+        parts = _cifar10(_data_directory(data_dir), download)
+    else:
+        parts = read_image_folder(_data_directory(data_dir), _progress_on_stderr)
+    train, validation = split_sizes(len(parts.train.labels), validation_fraction, train_fraction)
+    order = _permutation(len(parts.train.labels))
+    return ImageData(
+        name=dataset,
+        classes=parts.classes,
+        train=_take(parts.train, order[validation : validation + train]),
+        validation=_take(parts.train, order[:validation]),
+        test=_take(parts.test, np.arange(len(parts.test.labels))),
+        digest=parts.digest,
+    )
+
+
+def folder_digest(data_dir: Path) -> str:
+    """Digest of a folder data set, as `ImageData.digest`; cheap while the cache is fresh.
+
+    Raises
+    ------
+    DataError
+        As `load` with dataset=folder.
+    """
+    return image_folder_digest(data_dir, _progress_on_stderr)
+
+
+def _permutation(n: int) -> npt.NDArray[np.int64]:
+    # RandomState's stream is frozen across NumPy versions; that of default_rng is not.
+    return np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64)
+
+
+def _take(part: LabelledImages, indices: npt.NDArray[np.int64]) -> Split:
+    return Split(torch.from_numpy(part.images[indices]), torch.from_numpy(part.labels[indices]))
+
+
+def _data_directory(data_dir: Path | None) -> Path:
+    chosen = Path(os.environ.get("SUITE_DATA_DIR") or "data") if data_dir is None else data_dir
+    return chosen.expanduser()
+
+
+def _progress_on_stderr(done: int, total: int) -> None:
+    message = f"decoding images: {done}/{total}"
+    if sys.stderr.isatty():
+        print(f"\r{message}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif 10 * done % total < total / 10:  # a log file gets a line per tenth, not per hundredth
+        print(message, file=sys.stderr, flush=True)
+
+
+def _digits() -> ImageParts:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    classes = tuple(str(name) for name in bunch.target_names)
+    images = np.rint(bunch.images * (255 / DIGITS_BRIGHTEST)).astype(np.uint8)[:, None]
+    whole = LabelledImages(images, bunch.target.astype(np.int64))
+    # There is no official test part.
+    order = _permutation(len(images))
+    tests = round(len(images) * DIGITS_TEST_FRACTION)
+    train, test = (
+        LabelledImages(whole.images[part], whole.labels[part])
+        for part in (order[tests:], order[:tests])
+    )
+    return ImageParts(classes, train, test, content_digest([whole], classes))
+
+
+def _cifar10(root: Path, download: bool) -> ImageParts:
+    from torchvision.datasets import CIFAR10
+
+    batches = root / CIFAR10.base_folder
+    if not batches.is_dir():  # it appears whole, by a rename, so there is no need for the lock
+        _provide_cifar10(root, download)
+    try:
+        with warnings.catch_warnings():
+            # NumPy 2.4.0 to 2.4.4 warn of dtypes pickled long ago, as these are, with 0 for False.
+            warnings.filterwarnings("ignore", r"dtype\(\): align should be passed")
+            train, test = (CIFAR10(root, train=part) for part in (True, False))
+    except RuntimeError as error:
+        raise _damaged(_first_damaged(batches) or batches, remove=batches) from error
+    parts = LabelledImages(*_as_arrays(train)), LabelledImages(*_as_arrays(test))
+    classes = tuple(train.classes)
+    return ImageParts(classes, *parts, content_digest(parts, classes))
+
+
+def _as_arrays(dataset: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    return dataset.data.transpose(0, 3, 1, 2), np.asarray(dataset.targets, np.int64)
+
+
+def _first_damaged(batches: Path) -> Path | None:
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
+    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+    files = ((batches / name, md5) for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list, meta))
+    return next((path for path, md5 in files if not check_integrity(path, md5)), None)
+
+
+def _damaged(path: Path, remove: Path) -> DataError:
+    return data_error(
+        "data_dir",
+        "CIFAR-10's files must have their published checksums",
+        f"{path} ({'damaged' if path.exists() else 'missing'})",
+        f"remove {remove} and start again with download on, or put the published files there",
+    )
+
+
+def _provide_cifar10(root: Path, download: bool) -> None:
+    """Unpack the archive, fetched if need be, so that the batches appear whole or not at all."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+
+    archive = root / CIFAR10.filename
+    if not archive.exists() and not download:
+        raise _no_cifar10(root, "download is off")
+    with _locked(root):
+        if (root / CIFAR10.base_folder).is_dir():
+            return
+        if archive.exists() and not check_integrity(archive, CIFAR10.tgz_md5):
+            raise _damaged(archive, remove=archive)
+        with tempfile.TemporaryDirectory(prefix="cifar10.", dir=root) as staging:
+            try:
+                download_and_extract_archive(
+                    CIFAR10.url,
+                    root if archive.exists() else staging,
+                    extract_root=staging,
+                    filename=CIFAR10.filename,
+                    md5=CIFAR10.tgz_md5,
+                )
+            except (OSError, http.client.HTTPException, RuntimeError) as error:
+                raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
+            shutil.move(Path(staging) / CIFAR10.base_folder, root / CIFAR10.base_folder)
+
+
+def _locked(root: Path) -> AbstractContextManager[object]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return FileLock(root / "cifar10.lock").acquire()
+    except OSError as error:
+        raise data_error(
+            "data_dir",
+            "must be a writable directory while it does not hold CIFAR-10",
+            f"{root} ({error.strerror})",
+            "set data_dir to another directory, or use dataset=digits",
+        ) from error
+
+
+def _no_cifar10(root: Path, reason: str) -> DataError:
+    from torchvision.datasets import CIFAR10
+
+    return data_error(
+        "data_dir",
+        "must hold CIFAR-10",
+        f"{root} without it ({reason})",
+        f"put {CIFAR10.filename} or {CIFAR10.base_folder} there, "
+        "or use dataset=digits or dataset=folder",
+    )

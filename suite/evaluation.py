@@ -1,0 +1,82 @@
+"""Loss and accuracy of R runs on one split, with normalization in inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite.config import RunConfig
+from suite.data import Split
+from suite.models.specs import Network
+
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.float32,
+    "fp64": torch.float64,
+}
+# Pixels times runs that one evaluation batch holds: activations of a width-64 ResNet-9 stay
+# under 2 GB.
+PIXELS_PER_BATCH = 2**18
+
+
+def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 arithmetic where the run's precision asks for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def set_precision(config: RunConfig) -> None:
+    """Make fp32 mean fp32 on GPUs, where TensorFloat-32 is torch's default for convolutions."""
+    allowed = config.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Images in [0, 1]; nothing else is done to the inputs (Das et al. 2026, App. A)."""
+    return images.to(dtype).div_(255) if images.dtype == torch.uint8 else images
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network,
+    parameters: Mapping[str, Tensor],
+    buffers: Mapping[str, Tensor],
+    split: Split,
+    config: RunConfig,
+) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy and accuracy of each run.
+
+    Parameters
+    ----------
+    network, parameters, buffers
+        The architecture and R runs' numbers, name to (R, …).
+    split
+        Images uint8 (N, C, H, W) and labels (N,), on the parameters' device.
+    config
+        One of the runs, for its precision.
+
+    Returns
+    -------
+    loss, accuracy
+        In nats and as a fraction, float64, shape (R,). The L2 penalty is not included.
+    """
+    runs = next(iter(parameters.values())).shape[0]
+    pixels = split.images.shape[2] * split.images.shape[3]
+    chunk = max(1, PIXELS_PER_BATCH // (runs * pixels))
+    loss = torch.zeros(runs, dtype=torch.float64, device=split.images.device)
+    correct = torch.zeros_like(loss)
+    for images, labels in zip(split.images.split(chunk), split.labels.split(chunk), strict=True):
+        shared = scaled(images, DTYPES[config.precision]).unsqueeze(1).expand(-1, runs, -1, -1, -1)
+        with autocast(config, images.device):
+            scores = network.logits(parameters, buffers, shared, training=False)
+        scores = scores.to(DTYPES[config.precision])
+        expected = labels.unsqueeze(1).expand(-1, runs)
+        losses = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
+        loss += losses.view_as(expected).sum(0, dtype=torch.float64)
+        correct += (scores.argmax(-1) == expected).sum(0)
+    return loss / len(split), correct / len(split)

@@ -1,0 +1,439 @@
+"""The training engine: R runs at once, epoch by epoch. A single run is a fleet of one.
+
+Runs of a fleet differ in initialization scale, seed, learning rate and L2 only. Each keeps its own
+batches and initial weights, whatever its company; one that diverges or stops early leaves at the
+end of the epoch, and the others go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite import augmentation
+from suite.checkpoint import Group, RunState
+from suite.clocks import clocks, learning_rates, steps_per_epoch
+from suite.config import ConfigError, RunConfig
+from suite.data import ImageData
+from suite.evaluation import DTYPES, autocast, evaluate, scaled, set_precision
+from suite.layout import Layout
+from suite.metrics import EpochRecord, best_record, summarize
+from suite.models import build
+from suite.models.initialization import initial_buffer, initial_parameter
+from suite.models.specs import ParameterSpec
+from suite.optimizers import Optimizer, arranged
+from suite.randomness import batch_order
+
+# Settings in which the runs of one fleet may differ.
+FUSABLE = ("sigma_w", "sigma_b", "seed", "learning_rate", "kernel_l2")
+# Data sets up to so many values are kept as floating-point numbers: no conversion in each step.
+FLOAT_DATA_LIMIT = 2**24
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; what the last checkpoint holds is safe."""
+
+
+@dataclass
+class Member:
+    """One run of a fleet and what it has measured."""
+
+    config: RunConfig
+    kernel_norm_initial: float
+    history: list[EpochRecord] = field(default_factory=list)
+    best: EpochRecord | None = None
+
+    def add(self, record: EpochRecord) -> bool:
+        """Append an epoch; say whether its val_loss is the lowest so far."""
+        self.history.append(record)
+        improved = record.val_loss < (self.best.val_loss if self.best else math.inf)
+        if improved:
+            self.best = record
+        return improved
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last epoch's losses are not finite."""
+        last = self.history[-1]
+        return not (math.isfinite(last.train_loss) and math.isfinite(last.val_loss))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end: all epochs, early stop or divergence."""
+        epoch, patience = self.history[-1].epoch, self.config.early_stopping_patience
+        waited = epoch - (self.best.epoch if self.best else 0)
+        return self.diverged or epoch >= self.config.epochs or (0 < patience <= waited)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run at its end.
+
+    Attributes
+    ----------
+    summary
+        The summary metrics of :mod:`suite.metrics`, by name.
+    parameters, buffers
+        The checkpoint of the lowest val_loss, on the CPU; None if val_loss was never finite.
+    """
+
+    config: RunConfig
+    history: list[EpochRecord]
+    summary: dict[str, float]
+    diverged: bool
+    parameters: Group | None
+    buffers: Group | None
+
+
+@dataclass(frozen=True)
+class EpochOutcome:
+    """What one epoch of a fleet brought: fingerprint to record, and the runs that ended."""
+
+    records: dict[str, EpochRecord]
+    finished: list[FinishedRun]
+
+
+def fusion_key(config: RunConfig) -> tuple[object, ...]:
+    """Equal for runs that may train in one fleet."""
+    return tuple(getattr(config, name) for name in type(config).model_fields if name not in FUSABLE)
+
+
+def check(config: RunConfig, data: ImageData) -> None:
+    """Raise ConfigError if the run cannot be trained on these data."""
+    images = len(data.train)
+    if config.batch_size > images:
+        raise ConfigError(
+            f"batch_size: must not exceed the {images} training images, "
+            f"got {config.batch_size}; give {images} or less"
+        )
+    last = images % config.batch_size or config.batch_size
+    if last == 1 and config.norm == "batch":
+        raise ConfigError(
+            "batch_size: BatchNorm needs two images or more in every batch, "
+            f"got {config.batch_size}, which leaves a last batch of 1 of {images}; "
+            f"give {config.batch_size + 1}"
+        )
+    if config.augmentation != "none" and min(data.height, data.width) <= augmentation.PAD:
+        raise ConfigError(
+            f"augmentation: a {augmentation.PAD}-pixel reflection needs larger images, "
+            f"got {data.height}×{data.width}; set augmentation=none"
+        )
+    build(config, data.channels, data.height, data.width, data.num_classes)
+
+
+class Fleet:
+    """R runs that train together.
+
+    Parameters
+    ----------
+    configs
+        The runs; they agree in all but `FUSABLE`.
+    data
+        The data set; it is moved to `device`.
+    device
+        Where to train.
+    states
+        For each run where it goes on from, all at the same epoch; None starts anew.
+    interrupted
+        Asked before every step; once it says yes, :class:`Interrupted` is raised.
+
+    Raises
+    ------
+    ConfigError
+        If a run cannot be trained on these data.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[RunConfig],
+        data: ImageData,
+        device: torch.device,
+        *,
+        states: Sequence[RunState] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        if len({fusion_key(config) for config in configs}) != 1:
+            raise ValueError(f"runs of a fleet may differ only in {', '.join(FUSABLE)}")
+        for config in configs[:1]:
+            check(config, data)
+        self.device, self.interrupted = device, interrupted
+        self.common = configs[0]
+        self.dtype = DTYPES[self.common.precision]
+        set_precision(self.common)
+        self.data = data.to(device)
+        images = self.data.train.images
+        self.train_images = (
+            scaled(images, self.dtype) if images.numel() <= FLOAT_DATA_LIMIT else images
+        )
+        self.steps = steps_per_epoch(self.common, len(data.train))
+        self._start(configs, states)
+
+    def _start(self, configs: Sequence[RunConfig], states: Sequence[RunState] | None) -> None:
+        shape = (self.data.channels, self.data.height, self.data.width, self.data.num_classes)
+        networks = [build(config, *shape) for config in configs]
+        self.network = networks[0]
+        pairs = list(zip(configs, networks, strict=True))
+        parameters = [
+            {s.name: initial_parameter(config, s, self.dtype) for s in network.parameters}
+            for config, network in pairs
+        ]
+        buffers = [
+            {s.name: initial_buffer(s, self.dtype) for s in network.buffers} for _, network in pairs
+        ]
+        specs = arranged(self.common.optimizer, self.network.parameters)
+        self.layout = Layout(specs, len(configs))
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        norms = [_kernel_norm(specs, start) for start in parameters]
+        self.members = [Member(c, norm) for c, norm in zip(configs, norms, strict=True)]
+        if states:
+            parameters = [state.tensors["parameters"] for state in states]
+            buffers = [state.tensors.get("buffers", {}) for state in states]
+        self.theta = self.layout.pack(parameters, like).requires_grad_()
+        self.buffers = _stacked(buffers, self.device)
+        self.best_theta = self.theta.detach().clone()
+        self.best_buffers = {name: value.clone() for name, value in self.buffers.items()}
+        self._prepare(0)
+        if states:
+            self._restore(states, like)
+
+    def _restore(self, states: Sequence[RunState], like: Tensor) -> None:
+        epochs = {state.epoch for state in states}
+        if len(epochs) != 1:
+            raise ValueError(f"runs of a fleet go on from one epoch, got {sorted(epochs)}")
+        for member, state in zip(self.members, states, strict=True):
+            member.history = list(state.history)
+            member.best = best_record(member.history)
+            member.kernel_norm_initial = state.kernel_norm_initial
+        best = [state.tensors["best_parameters"] for state in states]
+        self.best_theta = self.layout.pack(best, like)
+        self.best_buffers = _stacked(
+            [state.tensors.get("best_buffers", {}) for state in states], self.device
+        )
+        for name, place in self.optimizer.moment_layouts.items():
+            groups = [state.tensors.get(f"moment_{name}", {}) for state in states]
+            self.optimizer.moments[name] = place.pack(groups, like)
+        self.optimizer.steps = epochs.pop() * self.steps
+
+    def _prepare(self, steps: int) -> None:
+        configs = [member.config for member in self.members]
+        self.optimizer = Optimizer(configs, self.layout, self.theta)
+        self.optimizer.steps = steps
+        self.rates = learning_rates(configs[0], len(self.data.train))
+        penalties = [config.kernel_l2 for config in configs]
+        self.penalty = (
+            torch.tensor(penalties, dtype=self.dtype, device=self.device)
+            if any(penalties) and self.common.semantics == "keras"
+            else None
+        )
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+        return len(self.members[0].history) if self.members else self.common.epochs
+
+    def epochs(self) -> Iterator[EpochOutcome]:
+        """Train until every run has ended, one outcome an epoch.
+
+        Raises
+        ------
+        Interrupted
+            If asked to stop; the epoch under way is lost.
+        """
+        if self.members[0].history and (ended := self._release()):
+            yield EpochOutcome({}, ended)  # a checkpoint of a run's very last epoch
+        while self.members:
+            yield self._epoch()
+
+    def _epoch(self) -> EpochOutcome:
+        epoch = self.epoch + 1
+        train_loss, correct = self._pass(epoch)
+        views = self.layout.views(self.theta.detach())
+        val_loss, val_accuracy = evaluate(
+            self.network, views, self.buffers, self.data.validation, self.common
+        )
+        square_sum = self.layout.kernel_square_sum(self.theta.detach())
+        if self.penalty is not None:
+            val_loss = val_loss + self.penalty * square_sum
+        images = len(self.data.train)
+        numbers = torch.stack(
+            [train_loss / images, correct / images, val_loss, val_accuracy, square_sum.sqrt()]
+        )
+        return self._record(epoch, numbers.double().cpu())
+
+    def _pass(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """One pass over the training images: each run's summed loss and correct answers."""
+        seeds = [member.config.seed for member in self.members]
+        images, batch = len(self.data.train), self.common.batch_size
+        orders = [batch_order(seed, epoch, images) for seed in seeds]
+        order = torch.stack(orders, dim=1).to(self.device)
+        draws = (
+            augmentation.draw(seeds, epoch, images, self.device)
+            if self.common.augmentation != "none"
+            else None
+        )
+        loss = torch.zeros(len(seeds), dtype=torch.float64, device=self.device)
+        correct = torch.zeros(len(seeds), dtype=torch.int64, device=self.device)
+        for step, start in enumerate(range(0, images, batch)):
+            if self.interrupted():
+                raise Interrupted
+            part = slice(start, start + batch)
+            index = order[part]
+            inputs = self._inputs(index, draws[part] if draws else None)
+            labels = self.data.train.labels[index]
+            rate = float(self.rates[(epoch - 1) * self.steps + step])
+            step_loss, step_correct = self._step(inputs, labels, rate)
+            loss += step_loss
+            correct += step_correct
+        return loss, correct
+
+    def _inputs(self, index: Tensor, draws: augmentation.Draws | None) -> Tensor:
+        if draws is not None:
+            return scaled(augmentation.gather(self.train_images, index, draws), self.dtype)
+        chosen = self.train_images.index_select(0, index.flatten())
+        return scaled(chosen, self.dtype).unflatten(0, index.shape)
+
+    def _step(self, inputs: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """One update of every run.
+
+        Parameters
+        ----------
+        inputs
+            Shape (batch, R, channels, height, width).
+        labels
+            Shape (batch, R).
+        rate
+            η_k of the first run.
+
+        Returns
+        -------
+        loss, correct
+            Each run's loss (with penalty) summed over the batch, and its correct answers, both
+            before the update; shape (R,).
+        """
+        batch = labels.shape[0]
+        with autocast(self.common, self.device):
+            logits = self.network.logits(
+                self.layout.views(self.theta), self.buffers, inputs, training=True
+            )
+        logits = logits.to(self.dtype)
+        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        loss = losses.view_as(labels).sum(0)
+        (gradient,) = torch.autograd.grad(loss.sum() / batch, self.theta)
+        loss = loss.detach()
+        if self.penalty is not None:
+            square_sum = self.layout.kernel_square_sum(self.theta.detach())
+            loss = loss + batch * self.penalty * square_sum
+        self.optimizer.step(self.theta, gradient, rate)
+        return loss, (logits.detach().argmax(-1) == labels).sum(0)
+
+    def _record(self, epoch: int, numbers: Tensor) -> EpochOutcome:
+        now = time.time_ns() // 1_000_000
+        records = {}
+        for run, member in enumerate(self.members):
+            train_loss, train_accuracy, val_loss, val_accuracy, norm = numbers[:, run].tolist()
+            share = member.config.learning_rate / self.members[0].config.learning_rate
+            rate = float(self.rates[epoch * self.steps - 1]) * share
+            record = EpochRecord(
+                epoch, now, train_loss, train_accuracy, val_loss, val_accuracy, norm, rate
+            )
+            records[member.config.fingerprint] = record
+            if member.add(record):
+                self._keep_best(run)
+        return EpochOutcome(records, self._release())
+
+    def _keep_best(self, run: int) -> None:
+        best = self.layout.views(self.best_theta)
+        for name, value in self.layout.views(self.theta.detach()).items():
+            best[name][run] = value[run]
+        for name, value in self.buffers.items():
+            self.best_buffers[name][run] = value[run]
+
+    def _release(self) -> list[FinishedRun]:
+        """Take the runs that have ended out of the fleet."""
+        ended = [run for run, member in enumerate(self.members) if member.finished]
+        finished = [self._finish(run) for run in ended]
+        if ended:
+            self._keep([run for run in range(len(self.members)) if run not in ended])
+        return finished
+
+    def _finish(self, run: int) -> FinishedRun:
+        member = self.members[run]
+        config, history = member.config, member.history
+        summary = summarize(history) | {"kernel_norm_initial": member.kernel_norm_initial}
+        elapsed = clocks(config, len(self.data.train))
+        last = history[-1].epoch - 1
+        for name, values in (("sgd", elapsed.sgd), ("l2", elapsed.l2), ("adapt", elapsed.adapt)):
+            summary[f"clock_{name}"] = float(values[last])
+        parameters = buffers = None
+        if "best_epoch" in summary:
+            views = {n: v[run : run + 1] for n, v in self.layout.views(self.best_theta).items()}
+            kept = {name: value[run : run + 1] for name, value in self.best_buffers.items()}
+            # On its own, so that the number does not depend on the company and a reloaded
+            # checkpoint gives it again to the last digit.
+            loss, accuracy = evaluate(self.network, views, kept, self.data.test, config)
+            if config.semantics == "keras" and config.kernel_l2:
+                kernels = [views[spec.name] for spec in self.layout.kernels]
+                loss = loss + config.kernel_l2 * sum(k.square().sum() for k in kernels)
+            summary |= {"test_loss": float(loss), "test_accuracy": float(accuracy)}
+            parameters = {name: value[0].cpu().clone() for name, value in views.items()}
+            buffers = {name: value[0].cpu().clone() for name, value in kept.items()}
+        return FinishedRun(config, history, summary, member.diverged, parameters, buffers)
+
+    def _keep(self, runs: list[int]) -> None:
+        """Go on with some of the runs."""
+        self.members = [self.members[run] for run in runs]
+        if not runs:
+            return
+        place = torch.tensor(runs, device=self.device)
+        old, moments, steps = self.layout, self.optimizer.moments, self.optimizer.steps
+        places = self.optimizer.moment_layouts
+        self.layout = Layout(old.specs, len(runs))
+        self.theta = _chosen(old, self.theta.detach(), place).requires_grad_()
+        self.best_theta = _chosen(old, self.best_theta, place)
+        self.buffers = {name: value[place] for name, value in self.buffers.items()}
+        self.best_buffers = {name: value[place] for name, value in self.best_buffers.items()}
+        self._prepare(steps)
+        self.optimizer.moments = {
+            name: _chosen(places[name], flat, place) for name, flat in moments.items()
+        }
+
+    def states(self) -> list[RunState]:
+        """Where each run stands, on the CPU, to be saved."""
+        flats = {"parameters": (self.layout, self.theta.detach())}
+        flats["best_parameters"] = (self.layout, self.best_theta)
+        for name, flat in self.optimizer.moments.items():
+            flats[f"moment_{name}"] = (self.optimizer.moment_layouts[name], flat)
+        stacks = {group: place.views(flat) for group, (place, flat) in flats.items()}
+        stacks |= {"buffers": self.buffers, "best_buffers": self.best_buffers}
+        return [
+            RunState(
+                member.config,
+                {
+                    group: {name: value[run].cpu().clone() for name, value in stack.items()}
+                    for group, stack in stacks.items()
+                },
+                list(member.history),
+                member.kernel_norm_initial,
+            )
+            for run, member in enumerate(self.members)
+        ]
+
+
+def _kernel_norm(specs: Sequence[ParameterSpec], parameters: Group) -> float:
+    kernels = [spec.name for spec in specs if spec.kind == "kernel"]
+    squares = [parameters[name].double().square().sum() for name in kernels]
+    return float(torch.stack(squares).sum().sqrt())
+
+
+def _stacked(runs: Sequence[Group], device: torch.device) -> Group:
+    return {name: torch.stack([run[name] for run in runs]).to(device) for name in runs[0]}
+
+
+def _chosen(layout: Layout, flat: Tensor, runs: Tensor) -> Tensor:
+    return torch.cat([view[runs].flatten() for view in layout.views(flat).values()])

@@ -1,0 +1,116 @@
+"""A finished run's best checkpoint as a model that predicts."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from suite.config import RunConfig, parse
+from suite.data import Split
+from suite.evaluation import DTYPES, autocast, evaluate, scaled
+from suite.models import build
+from suite.tracking import download_best
+from suite.workspace import CONFIG_FILE, MODEL_FILE
+
+
+class TrainedModel(nn.Module):
+    """The network of one run at τ_best, the epoch of its lowest val_loss.
+
+    Attributes
+    ----------
+    config
+        The run's configuration.
+    classes
+        Class names, in the order of the scores.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        classes: tuple[str, ...],
+        image_shape: tuple[int, int, int],
+        tensors: dict[str, Tensor],
+    ) -> None:
+        super().__init__()
+        self.config, self.classes, self.image_shape = config, classes, image_shape
+        self.network = build(config, *image_shape, len(classes))
+        self._names: dict[str, list[str]] = {"parameters": [], "buffers": []}
+        for key, value in tensors.items():
+            group, name = key.split("/", 1)
+            self._names[group].append(name)
+            self.register_buffer(_attribute(group, name), value)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores.
+
+        Parameters
+        ----------
+        images
+            uint8 0 to 255, or floating point 0 to 1; shape (batch, channels, height, width).
+
+        Returns
+        -------
+        Tensor
+            Logits, shape (batch, classes).
+        """
+        inputs = scaled(images, DTYPES[self.config.precision]).unsqueeze(1)
+        with torch.no_grad(), autocast(self.config, images.device):
+            scores = self.network.logits(
+                self._group("parameters"), self._group("buffers"), inputs, training=False
+            )
+        return scores[:, 0].to(DTYPES[self.config.precision])
+
+    def evaluate(self, split: Split) -> tuple[float, float]:
+        """Mean cross-entropy (without L2 penalty) and accuracy on a split of a data set."""
+        loss, accuracy = evaluate(
+            self.network,
+            self._group("parameters"),
+            self._group("buffers"),
+            split,
+            self.config,
+        )
+        return float(loss), float(accuracy)
+
+    def _group(self, group: str) -> dict[str, Tensor]:
+        """The tensors of a group, with the run axis which networks expect."""
+        return {
+            name: self.get_buffer(_attribute(group, name)).unsqueeze(0)
+            for name in self._names[group]
+        }
+
+
+def _attribute(group: str, name: str) -> str:
+    return f"{group}:{name}".replace(".", ":")
+
+
+def load(run_id: str, *, tracking_uri: str = "") -> TrainedModel:
+    """The best checkpoint of a run, ready to predict.
+
+    Parameters
+    ----------
+    run_id
+        MLflow's id of a finished run.
+    tracking_uri
+        Empty takes MLflow's own default.
+
+    Returns
+    -------
+    TrainedModel
+        On the CPU. It gives the logged `test_accuracy` again, exactly, on the same machine.
+
+    Raises
+    ------
+    mlflow.exceptions.MlflowException
+        If there is no such run, or it kept no checkpoint.
+    """
+    folder = download_best(run_id, tracking_uri)
+    about = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return TrainedModel(
+        parse(about["config"]),
+        tuple(about["classes"]),
+        tuple(about["image_shape"]),
+        load_file(folder / MODEL_FILE),
+    )

@@ -1,0 +1,53 @@
+"""Where and how to train: what does not change a run's numbers, and so is not its identity."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from suite.settings import Setting, Settings
+
+
+class Machine(Settings):
+    """The machine's side of a command."""
+
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
+        Setting("auto (a GPU if there is one), cpu, cuda, cuda:N or mps"),
+    ] = "auto"
+    threads: Annotated[
+        int, Field(ge=0), Setting("CPU threads of the training process; 0 takes all cores")
+    ] = 0
+    data_dir: Annotated[
+        str,
+        Setting(
+            "folder of the data set, or where cifar10 is kept; empty is $SUITE_DATA_DIR or data"
+        ),
+    ] = ""
+    state_dir: Annotated[
+        str,
+        Setting(
+            "folder for the checkpoints from which interrupted runs go on; empty is state, "
+            "beside a SQLite store"
+        ),
+    ] = ""
+    checkpoint: Annotated[
+        Literal["on", "off"],
+        Setting("off: an interrupted run starts again from its first epoch"),
+    ] = "on"
+
+    def source(self, dataset: str) -> str:
+        """Where the data set comes from, for MLflow."""
+        if dataset == "digits":
+            return "sklearn.datasets.load_digits"
+        return str((self.data_path or Path("data")).resolve())
+
+    @property
+    def data_path(self) -> Path | None:
+        """The data directory, if one is named."""
+        named = self.data_dir or os.environ.get("SUITE_DATA_DIR", "")
+        return Path(named).expanduser() if named else None

@@ -1,0 +1,65 @@
+"""The machine's part of a command: device, threads, and the data set in memory."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from suite.config import RunConfig
+from suite.data import ImageData, load
+from suite.fleet import check
+from suite.machine import Machine
+from suite.settings import ConfigError
+
+
+def torch_device(name: str) -> torch.device:
+    """The device that `name` stands for.
+
+    Raises
+    ------
+    ConfigError
+        If this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[device.type]:
+        raise ConfigError(f"device: must exist on this machine, got {name}; use auto or cpu")
+    return device
+
+
+def set_threads(threads: int) -> None:
+    """Give torch so many CPU threads; 0 is all cores this process may use."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def load_data(config: RunConfig, machine: Machine) -> tuple[ImageData, RunConfig]:
+    """The data set of a run, and the run with the digest of a folder filled in.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If there is no such data set, it is not the one which `dataset_digest` names, or the run
+        cannot be trained on it.
+    """
+    data = load(
+        config.dataset,
+        machine.data_path,
+        validation_fraction=config.validation_fraction,
+        train_fraction=config.train_fraction,
+    )
+    if config.dataset == "folder":
+        if config.dataset_digest not in ("", data.digest):
+            raise ConfigError(
+                f"dataset_digest: must be that of the folder, {data.digest}, "
+                f"got {config.dataset_digest}; leave it out or choose another --data-dir"
+            )
+        config = config.with_(dataset_digest=data.digest)
+    check(config, data)
+    return data, config

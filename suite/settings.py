@@ -1,0 +1,119 @@
+"""How a setting is declared, and how an impossible value is answered.
+
+A group of settings is a frozen pydantic model whose fields carry a :class:`Setting`. Flags, help
+texts, MLproject parameters and error lines are derived from the fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+SEED_LIMIT = 2**63
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: one line each with field, rule, value received and remedy."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a person needs to know about a field besides its type, default and range."""
+
+    help: str
+    unit: str = ""
+    # The field acts only where each named field has one of the values; elsewhere it is not part
+    # of the run's identity, and a value other than its default is refused.
+    only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # For a field added later: the value which earlier runs implicitly had. At that value it is
+    # left out of the fingerprint, so that their identity does not change.
+    implicit: Any = None
+
+
+class Settings(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of the settings, in their order of declaration."""
+        return tuple(cls.model_fields)
+
+    @classmethod
+    def about(cls, name: str) -> Setting:
+        """The declaration of setting `name`."""
+        return next(m for m in cls.model_fields[name].metadata if isinstance(m, Setting))
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """The default of setting `name`."""
+        return cls.model_fields[name].default
+
+    @classmethod
+    def choices(cls, name: str) -> tuple[str, ...]:
+        """The values a setting may take, if they are a closed list; else an empty tuple."""
+        annotation = cls.model_fields[name].annotation
+        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+    @classmethod
+    def range(cls, name: str) -> str:
+        """The range of a setting in words: 'sgd | momentum | …', '> 0', '≥ 0, < 1', or ''."""
+        return " | ".join(cls.choices(name)) or ", ".join(cls._bounds(name))
+
+    @classmethod
+    def _bounds(cls, name: str) -> Iterator[str]:
+        signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+        for constraint in cls.model_fields[name].metadata:
+            for attribute, sign in signs.items():
+                bound = getattr(constraint, attribute, None)
+                if bound is not None and bound != SEED_LIMIT:
+                    yield f"{sign} {bound}"
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Self:
+        """The group from values given as text or numbers; the rest stay at their defaults.
+
+        Raises
+        ------
+        ConfigError
+            One line for each unknown setting or impossible value.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            raise ConfigError(*(cls._line(problem) for problem in error.errors())) from None
+
+    @classmethod
+    def _line(cls, problem: Any) -> str:
+        if not problem["loc"]:  # a rule about several settings, which words itself
+            return str(problem["ctx"]["error"])
+        name, value = str(problem["loc"][0]), problem["input"]
+        if problem["type"] == "extra_forbidden":
+            return unknown(name, value, cls.names())
+        rule, _, hint = problem["msg"].removeprefix("Value error, ").partition("|")
+        rule = rule.removeprefix("Input ").replace("should be", "must be")
+        if choices := cls.choices(name):
+            rule = f"must be one of {', '.join(choices)}"
+            close = difflib.get_close_matches(str(value), choices, n=1)
+            hint = f"did you mean {close[0]}?" if close else hint
+        allowed = f" {cls.range(name)}" if cls.range(name) else ""
+        hint = hint or f"give a value{allowed}, such as {cls.default(name)}"
+        return f"{name}: {rule}, got {value!r}; {hint}"
+
+
+def unknown(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """The line that answers a setting which does not exist."""
+    close = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {close[0]}?" if close else "--help lists all settings"
+    return f"{name}: is no setting, got {value!r}; {remedy}"

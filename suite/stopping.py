@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM as a request that training asks for, at a place where stopping is safe."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """While entered, the first signal is noted; a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def requested(self) -> bool:
+        """Whether someone has asked to stop."""
+        return self._event.is_set()
+
+    def __enter__(self) -> Self:
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        self._event.set()

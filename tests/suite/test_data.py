@@ -1,0 +1,633 @@
+"""Data sets and their split against scikit-learn, known permutations and hand-made batches.
+
+The CIFAR-10 batches are written here byte by byte as Python 2 and an old NumPy pickled the
+published ones, with their own checksums put in the published ones' place; a web server on this
+machine stands for the publisher's.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import http.server
+import io
+import itertools
+import pickle
+import random
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from suite import data, image_folder
+from suite.data import (
+    DATASET_SIZES,
+    DataError,
+    ImageData,
+    Split,
+    folder_digest,
+    load,
+    split_sizes,
+)
+
+# NumPy's RandomState(42).permutation(10), as its documentation and countless pages show it.
+PERMUTATION_OF_10 = [8, 1, 5, 0, 7, 2, 9, 4, 3, 6]
+
+
+def assert_one_line(error: DataError, *parts: str) -> None:
+    message = str(error)
+    assert "\n" not in message
+    assert ", got " in message
+    assert "; " in message
+    for part in parts:
+        assert part in message
+
+
+# Split
+
+
+@given(
+    n=st.integers(0, 100_000),
+    validation_fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    train_fraction=st.floats(0, 1, exclude_min=True),
+)
+def test_split_is_never_empty_never_too_large_and_near_the_fractions(
+    n: int, validation_fraction: float, train_fraction: float
+) -> None:
+    try:
+        train, validation = split_sizes(n, validation_fraction, train_fraction)
+    except DataError as error:
+        held = n * validation_fraction
+        kept = (n - round(held)) * train_fraction
+        assert held <= 0.5 or n - held <= 0.5 or kept <= 0.5
+        assert_one_line(error)
+        return
+    assert train > 0
+    assert validation > 0
+    assert train + validation <= n
+    assert abs(validation - n * validation_fraction) <= 0.5
+    assert abs(train - (n - validation) * train_fraction) <= 0.5
+    assert split_sizes(n, validation_fraction, 1.0) == (n - validation, validation)
+
+
+def test_split_of_cifar10_is_the_papers() -> None:
+    assert split_sizes(DATASET_SIZES["cifar10"][0], 0.2, 1.0) == (40_000, 10_000)
+    assert DATASET_SIZES["cifar10"][1] == 10_000
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan"), float("inf")])
+def test_validation_fraction_out_of_range_is_refused(fraction: float) -> None:
+    with pytest.raises(DataError, match=r"^validation_fraction: ") as caught:
+        split_sizes(100, fraction, 1.0)
+    assert_one_line(caught.value, f"got {fraction}")
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5, float("nan")])
+def test_train_fraction_out_of_range_is_refused(fraction: float) -> None:
+    with pytest.raises(DataError, match=r"^train_fraction: ") as caught:
+        split_sizes(100, 0.2, fraction)
+    assert_one_line(caught.value, f"got {fraction}")
+
+
+@pytest.mark.parametrize(
+    ("n", "validation_fraction", "train_fraction", "field"),
+    [
+        (0, 0.2, 1.0, "validation_fraction"),
+        (2, 0.2, 1.0, "validation_fraction"),
+        (2, 0.9, 1.0, "validation_fraction"),
+        (10, 0.2, 0.05, "train_fraction"),
+    ],
+)
+def test_empty_part_is_refused(
+    n: int, validation_fraction: float, train_fraction: float, field: str
+) -> None:
+    with pytest.raises(DataError, match=f"^{field}: ") as caught:
+        split_sizes(n, validation_fraction, train_fraction)
+    assert_one_line(caught.value, "must leave")
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+def test_bad_fraction_is_refused_before_the_data_are_read(dataset: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^train_fraction: "):
+        load(dataset, tmp_path / "nowhere", train_fraction=2.0)
+
+
+def test_unknown_data_set_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^dataset: .*digits, cifar10 or folder, got mnist; "):
+        load("mnist", None)
+
+
+# digits
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    return load("digits", None)
+
+
+def test_digits_have_their_published_sizes(digits: ImageData) -> None:
+    assert (len(digits.train), len(digits.validation), len(digits.test)) == (1150, 288, 359)
+    assert DATASET_SIZES["digits"] == (1150 + 288, 359)
+    assert (digits.name, digits.channels, digits.height, digits.width) == ("digits", 1, 8, 8)
+    assert digits.classes == tuple("0123456789")
+    assert digits.num_classes == 10
+    for part in (digits.train, digits.validation, digits.test):
+        assert part.images.dtype == torch.uint8
+        assert part.images.is_contiguous()
+        assert part.images.shape == (len(part), 1, 8, 8)
+        assert part.labels.dtype == torch.int64
+        assert part.labels.shape == (len(part),)
+
+
+def expected_digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    # In integers, a half (8 of 16 gives 127.5) rounded up, which is also to the even number.
+    return (pixels.astype(np.int64) * 255 * 2 + 16) // 32, labels
+
+
+def content(part: Split) -> list[tuple[bytes, int]]:
+    pixels = part.images.numpy().reshape(len(part), -1).astype(np.int64)
+    return [(row.tobytes(), int(label)) for row, label in zip(pixels, part.labels, strict=True)]
+
+
+def test_digits_parts_cover_scikit_learns_once(digits: ImageData) -> None:
+    pixels, labels = expected_digits()
+    whole = Counter((row.tobytes(), int(label)) for row, label in zip(pixels, labels, strict=True))
+    parts = [content(part) for part in (digits.train, digits.validation, digits.test)]
+    assert len(whole) == 1797  # no digit is there twice, so equal counts mean disjoint parts
+    assert Counter(itertools.chain(*parts)) == whole
+
+
+def test_digits_are_split_by_the_documented_permutations(digits: ImageData) -> None:
+    pixels, labels = expected_digits()
+    order = np.random.RandomState(42).permutation(1797)
+    rest = order[359:][np.random.RandomState(42).permutation(1438)]
+    for part, indices in (
+        (digits.test, order[:359]),
+        (digits.validation, rest[:288]),
+        (digits.train, rest[288:]),
+    ):
+        assert (part.images.numpy().reshape(len(part), -1) == pixels[indices]).all()
+        assert (part.labels.numpy() == labels[indices]).all()
+
+
+def test_digits_and_their_split_never_change(digits: ImageData) -> None:
+    assert digits.digest == "eee625d5e086cdcc"
+    sha256 = hashlib.sha256()
+    for part in (digits.train, digits.validation, digits.test):
+        sha256.update(part.images.numpy().tobytes())
+        sha256.update(part.labels.numpy().tobytes())
+    assert sha256.hexdigest()[:16] == "8cb17fb276e1cc9f"
+
+
+def test_train_fraction_keeps_the_first_images_and_leaves_the_other_parts(
+    digits: ImageData,
+) -> None:
+    part = load("digits", None, train_fraction=0.25)
+    assert len(part.train) == round(1150 * 0.25)
+    assert torch.equal(part.train.images, digits.train.images[: len(part.train)])
+    assert torch.equal(part.train.labels, digits.train.labels[: len(part.train)])
+    assert torch.equal(part.validation.images, digits.validation.images)
+    assert torch.equal(part.test.images, digits.test.images)
+    assert part.digest == digits.digest
+
+
+def test_split_neither_uses_nor_touches_global_random_state(digits: ImageData) -> None:
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+        again = load("digits", None)
+        assert torch.equal(again.train.images, digits.train.images)
+        assert torch.equal(before[0], torch.get_rng_state())
+        assert before[1:] == (random.getstate(), str(np.random.get_state()))
+
+
+def test_to_moves_every_part(digits: ImageData) -> None:
+    moved = digits.to("meta")
+    for part in (moved.train, moved.validation, moved.test):
+        assert part.images.device.type == "meta"
+        assert part.labels.device.type == "meta"
+    assert (moved.classes, moved.digest, moved.name) == (
+        digits.classes,
+        digits.digest,
+        digits.name,
+    )
+    assert digits.train.images.device.type == "cpu"
+
+
+def test_module_imports_neither_torchvision_nor_sklearn_until_asked() -> None:
+    for module in (data, image_folder):
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in top for alias in node.names}
+        names |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
+        assert names
+        assert not [name for name in names if name.startswith(("torchvision", "sklearn"))]
+
+
+@pytest.mark.slow
+def test_digits_start_without_torchvision() -> None:
+    code = (
+        "import sys; from suite.data import load; load('digits', None);"
+        "print([name for name in ('torchvision', 'sklearn') if name in sys.modules])"
+    )
+    root = Path(data.__file__).parents[1]
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "['sklearn']"
+
+
+# folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hold ten training images, the k-th (in order) uniformly of brightness k."""
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
+    for part, count in (("train", 5), ("test", 1)):
+        for position, name in enumerate(("cat", "dog")):
+            directory = tmp_path / "images" / part / name
+            directory.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.full((3, 4, 3), position * count + index, np.uint8)
+                Image.fromarray(pixels).save(directory / f"{index}.png")
+    return tmp_path / "images"
+
+
+def brightness(part: Split) -> list[int]:
+    return part.images[:, 0, 0, 0].tolist()
+
+
+def test_folder_is_split_by_the_fixed_permutation(folder: Path) -> None:
+    read = load("folder", folder)
+    assert brightness(read.validation) == PERMUTATION_OF_10[:2]
+    assert brightness(read.train) == PERMUTATION_OF_10[2:]
+    assert brightness(read.test) == [0, 1]
+    assert read.train.labels.tolist() == [index // 5 for index in PERMUTATION_OF_10[2:]]
+    assert (read.name, read.classes) == ("folder", ("cat", "dog"))
+    assert (read.channels, read.height, read.width, read.num_classes) == (3, 3, 4, 2)
+    part = load("folder", folder, validation_fraction=0.3, train_fraction=0.5)
+    assert brightness(part.validation) == PERMUTATION_OF_10[:3]
+    assert brightness(part.train) == PERMUTATION_OF_10[3:7]  # 3.5 is rounded to the even 4
+
+
+def test_folder_from_the_cache_is_the_same_and_may_be_written_to(folder: Path) -> None:
+    first = load("folder", folder)
+    second = load("folder", folder)
+    assert torch.equal(first.train.images, second.train.images)
+    second.test.images.fill_(7)
+    second.test.labels.fill_(1)
+    assert brightness(load("folder", folder).test) == [0, 1]
+
+
+def test_folder_digest_is_that_of_the_data(folder: Path) -> None:
+    digest = folder_digest(folder)
+    assert digest == load("folder", folder, train_fraction=0.5).digest
+    assert len(digest) == 16
+    assert int(digest, 16) >= 0
+
+
+def test_decoding_is_shown_on_stderr_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load("folder", folder)
+    output = capsys.readouterr()
+    assert "decoding images: 12/12" in output.err
+    assert output.out == ""
+    load("folder", folder)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_log_gets_about_ten_lines_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    for done in range(600, 60_001, 600):
+        data._progress_on_stderr(done, 60_000)
+    lines = capsys.readouterr().err.splitlines()
+    assert 9 <= len(lines) <= 11
+    assert lines[-1] == "decoding images: 60000/60000"
+
+
+def test_folder_too_small_to_split_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"^validation_fraction: must leave"):
+        load("folder", folder, validation_fraction=0.01)
+
+
+def test_folder_errors_are_data_errors(folder: Path) -> None:
+    (folder / "train/dog/3.png").write_bytes(b"\x89PNG")
+    with pytest.raises(DataError) as caught:
+        load("folder", folder)
+    assert_one_line(caught.value, "train/dog/3.png")
+
+
+# CIFAR-10
+
+NAMES = ["airplane", "automobile", "bird", "cat", "deer"]
+NAMES += ["dog", "frog", "horse", "ship", "truck"]
+PER_BATCH = 10
+
+
+def python2_string(text: bytes) -> bytes:
+    if len(text) < 256:
+        return b"U" + bytes([len(text)]) + text
+    return b"T" + struct.pack("<i", len(text)) + text
+
+
+def python2_batch(pixels: np.ndarray, labels: list[int]) -> bytes:
+    """Pickle {'data': uint8 array, 'labels': list} as Python 2 did (protocol 2)."""
+    rows, columns = (b"M" + struct.pack("<H", size) for size in pixels.shape)
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85"
+    array += python2_string(b"b") + b"\x87R"
+    dtype = b"cnumpy\ndtype\n" + python2_string(b"u1") + b"K\x00K\x01\x87R(K\x03"
+    dtype += python2_string(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    state = b"(K\x01" + rows + columns + b"\x86" + dtype + b"\x89"
+    state += python2_string(pixels.tobytes()) + b"tb"
+    items = python2_string(b"data") + array + state
+    items += python2_string(b"labels") + b"](" + b"".join(b"K" + bytes([k]) for k in labels) + b"e"
+    return b"\x80\x02}(" + items + b"u."
+
+
+def python2_meta() -> bytes:
+    names = b"".join(python2_string(name.encode()) for name in NAMES)
+    return b"\x80\x02}(" + python2_string(b"label_names") + b"](" + names + b"eu."
+
+
+def batch_content(number: int) -> tuple[np.ndarray, list[int]]:
+    generator = np.random.RandomState(number)
+    pixels = generator.randint(0, 256, (PER_BATCH, 3072)).astype(np.uint8)
+    return pixels, generator.randint(0, 10, PER_BATCH).tolist()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one archive, counts how often it was asked for, can break off half-way."""
+
+    archive = b""
+    broken = False
+    downloads = 0
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        size = len(self.server.archive)
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        if self.headers["Method"] == "HEAD":  # torchvision, on the watch for redirections
+            return
+        self.server.downloads += 1
+        self.wfile.write(self.server.archive[: size // 2 if self.server.broken else size])
+
+    def log_message(self, *arguments: object) -> None:
+        """Keep the test's output free of the access log."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def files(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Name to bytes of a small CIFAR-10 whose checksums and address torchvision now knows."""
+    from torchvision.datasets import CIFAR10
+
+    def md5(content: bytes) -> str:
+        return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    files = {name: python2_batch(*batch_content(k)) for k, name in enumerate(names, start=1)}
+    files["batches.meta"] = python2_meta()
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    server.archive = stream.getvalue()
+    sums = [[name, md5(files[name])] for name in names]
+    monkeypatch.setattr(CIFAR10, "train_list", sums[:5])
+    monkeypatch.setattr(CIFAR10, "test_list", sums[5:])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5(files["batches.meta"])})
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(server.archive))
+    address = f"http://127.0.0.1:{server.server_port}/cifar-10-python.tar.gz"
+    monkeypatch.setattr(CIFAR10, "url", address)
+    return files
+
+
+@pytest.fixture
+def batches(files: dict[str, bytes], tmp_path: Path) -> Path:
+    directory = tmp_path / "cifar/cifar-10-batches-py"
+    directory.mkdir(parents=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    return directory
+
+
+def assert_is_the_small_cifar10(read: ImageData) -> None:
+    assert (read.name, read.classes) == ("cifar10", tuple(NAMES))
+    assert (read.channels, read.height, read.width, read.num_classes) == (3, 32, 32, 10)
+    assert (len(read.train), len(read.validation), len(read.test)) == (40, 10, 10)
+    pixels, labels = zip(*(batch_content(number) for number in range(1, 6)), strict=True)
+    order = np.random.RandomState(42).permutation(50)
+    for part, rows, expected, indices in (
+        (read.validation, np.vstack(pixels), np.hstack(labels), order[:10]),
+        (read.train, np.vstack(pixels), np.hstack(labels), order[10:]),
+        (read.test, *map(np.asarray, batch_content(6)), np.arange(10)),
+    ):
+        assert part.images.is_contiguous()
+        assert part.labels.tolist() == expected[indices].tolist()
+        # A row holds the red, the green and the blue plane, each line by line (the format's page).
+        for image, row in zip(part.images.numpy(), rows[indices], strict=True):
+            assert image[0].tobytes() == row[:1024].tobytes()
+            assert image[1].tobytes() == row[1024:2048].tobytes()
+            assert image[2].tobytes() == row[2048:].tobytes()
+
+
+def test_cifar10_batches_are_read_without_network(batches: Path, server: Server) -> None:
+    assert_is_the_small_cifar10(load("cifar10", batches.parent))
+    assert server.downloads == 0
+
+
+def test_cifar10_is_read_without_the_warning_of_some_numpy_versions(
+    batches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import cifar
+
+    original = pickle.load
+    warned = []
+
+    def load_as_numpy_2_4_0(*arguments: Any, **options: Any) -> Any:
+        message = "dtype(): align should be passed as Python or NumPy boolean but got `align=0`."
+        warned.append(warnings.warn(message, np.exceptions.VisibleDeprecationWarning))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(cifar.pickle, "load", load_as_numpy_2_4_0)
+    assert_is_the_small_cifar10(load("cifar10", batches.parent))
+    assert warned
+
+
+def test_cifar10_is_downloaded_once_and_leaves_nothing_else(
+    files: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    root = tmp_path / "new/data"
+    first = load("cifar10", root)
+    assert_is_the_small_cifar10(first)
+    assert load("cifar10", root).digest == first.digest
+    assert server.downloads == 1
+    names = {path.name for path in root.iterdir()} - {"cifar10.lock"}
+    assert names == {"cifar-10-batches-py"}
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_cifar10_archive_put_there_by_hand_is_unpacked_without_network(
+    download: bool, files: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(server.archive)
+    assert_is_the_small_cifar10(load("cifar10", tmp_path, download=download))
+    assert server.downloads == 0
+    assert (tmp_path / "cifar-10-python.tar.gz").read_bytes() == server.archive
+
+
+def test_cifar10_starting_several_times_at_once_downloads_once(
+    files: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    errors: list[BaseException] = []
+
+    def provide() -> None:
+        try:
+            data._provide_cifar10(tmp_path, download=True)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=provide) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert server.downloads == 1
+    assert_is_the_small_cifar10(load("cifar10", tmp_path))
+
+
+def assert_names_the_remedies(error: DataError, root: Path) -> None:
+    assert_one_line(
+        error,
+        "data_dir: must hold CIFAR-10",
+        str(root),
+        "put cifar-10-python.tar.gz or cifar-10-batches-py there",
+        "dataset=digits or dataset=folder",
+    )
+
+
+def test_cifar10_without_files_and_network_says_what_to_do(
+    files: dict[str, bytes], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import CIFAR10
+
+    with Server(("127.0.0.1", 0), Handler) as closed:
+        port = closed.server_port
+    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{port}/cifar-10-python.tar.gz")
+    with pytest.raises(DataError) as caught:
+        load("cifar10", tmp_path)
+    assert_names_the_remedies(caught.value, tmp_path)
+    assert "refused" in str(caught.value)
+
+
+def test_cifar10_without_files_and_download_off_asks_no_server(
+    files: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        load("cifar10", tmp_path / "new", download=False)
+    assert_names_the_remedies(caught.value, tmp_path / "new")
+    assert server.downloads == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_cifar10_download_that_breaks_off_leaves_nothing_and_can_be_repeated(
+    files: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    server.broken = True
+    with pytest.raises(DataError) as caught:
+        load("cifar10", tmp_path)
+    assert_names_the_remedies(caught.value, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= {"cifar10.lock"}
+    server.broken = False
+    assert_is_the_small_cifar10(load("cifar10", tmp_path))
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "data_batch_4", "test_batch", "batches.meta"])
+@pytest.mark.parametrize("fate", ["damaged", "missing"])
+def test_cifar10_damaged_or_missing_batch_is_named(
+    name: str, fate: str, batches: Path, server: Server
+) -> None:
+    path = batches / name
+    if fate == "damaged":
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    else:
+        path.unlink()
+    with pytest.raises(DataError) as caught:
+        load("cifar10", batches.parent)
+    assert_one_line(caught.value, f"got {path} ({fate})", f"remove {batches} ")
+    assert server.downloads == 0
+
+
+def test_cifar10_damaged_archive_is_named_and_kept(
+    files: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    archive.write_bytes(server.archive[:-5])
+    with pytest.raises(DataError) as caught:
+        load("cifar10", tmp_path)
+    assert_one_line(caught.value, f"got {archive} (damaged)", f"remove {archive} ")
+    assert archive.exists()
+    assert not (tmp_path / "cifar-10-batches-py").exists()
+
+
+def test_cifar10_directory_that_cannot_be_made_is_named(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError) as caught:
+        load("cifar10", tmp_path / "file/data")
+    assert_one_line(caught.value, "data_dir: must be a writable directory", "file/data")
+
+
+def test_data_directory_is_argument_then_environment_then_data(
+    batches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(batches.parent.parent)
+    monkeypatch.delenv("SUITE_DATA_DIR", raising=False)
+    batches.parent.rename("data")
+    assert len(load("cifar10", None, download=False).train) == 40
+    Path("data").rename("elsewhere")
+    monkeypatch.setenv("SUITE_DATA_DIR", "elsewhere")
+    assert len(load("cifar10", None, download=False).train) == 40
+    with pytest.raises(DataError, match="got nowhere without it"):
+        load("cifar10", Path("nowhere"), download=False)
+
+
+def test_cifar10_digest_is_of_the_content_not_of_the_place(batches: Path) -> None:
+    first = load("cifar10", batches.parent)
+    moved: Any = batches.parent.rename(batches.parent.with_name("moved"))
+    assert load("cifar10", moved, validation_fraction=0.5).digest == first.digest
