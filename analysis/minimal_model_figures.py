@@ -7,7 +7,7 @@ within a panel; the optimizers' colours mean something else in the suite and are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -34,14 +34,14 @@ STYLE: Any = {  # matplotlib's key type is newer than the oldest matplotlib allo
 PANEL_TITLES = {
     "gd": "(a) Gradient descent\n20 steps",
     "sgd": "(b) SGD, cyclic targets\n50,000 steps",
-    "adam_full_batch": "(c) Full-batch Adam\n5,000 steps",
-    "adam_minibatch": "(d) Minibatch Adam\n200,000 steps",
+    "adam_full_batch": "(c) Adam, full batch\n5,000 steps",
+    "adam_minibatch": "(d) Adam, drawn targets\n200,000 steps",
 }
 CLOCK_TITLES = {
-    "finite_steps": "SGD: finite steps",
-    "norm_decay": "SGD with coupled $L_2$",
-    "preconditioning": "Adam: way to the minimum",
-    "adam_on_minimum": "Adam: on the minimum",
+    "finite_steps": "(a) SGD: finite steps",
+    "norm_decay": "(b) SGD with coupled $L_2$",
+    "preconditioning": "(c) Adam: way to the minimum",
+    "adam_on_minimum": "(d) Adam: on the minimum",
 }
 CLOCK_LABELS = {
     "T_SGD": r"$T_{\mathrm{SGD}}=\frac{1}{b}\sum\eta^2$",
@@ -86,7 +86,7 @@ def figure_9(paths: pd.DataFrame, finals: pd.DataFrame) -> Figure:
 
 
 def _draw_landscape(panel: Axes) -> None:
-    a, b = np.meshgrid(np.linspace(-3.2, 3.4, 240), np.linspace(-2.0, 6.6, 240))
+    a, b = np.meshgrid(np.linspace(-3.2, 3.4, 150), np.linspace(-2.0, 6.6, 150))
     levels = np.linspace(-2.0, 6.0, 9)
     shades = mpl.colormaps["Greys"](np.linspace(0.0, 0.32, len(levels) + 1))
     panel.contourf(a, b, np.log((a * b - 1.0) ** 2 + 1e-9), levels, colors=shades, extend="both")
@@ -106,7 +106,7 @@ def _draw_trajectory(panel: Axes, run: pd.DataFrame, colour: Any, *, few: bool) 
     marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if few else {}
     panel.plot(run["a"], run["b"], color=colour, linewidth=1.3, alpha=0.9, zorder=4, **marker)
     end = run.iloc[-1]
-    panel.plot(end["a"], end["b"], marker="s", ms=7, mfc=colour, mec="black", zorder=8)
+    panel.plot(end["a"], end["b"], marker="s", ms=6, mfc=colour, mec="black", zorder=8)
 
 
 def _print_imbalances(panel: Axes, finals: pd.DataFrame, colours: dict[float, Any]) -> None:
@@ -156,13 +156,14 @@ def clocks_figure(curves: pd.DataFrame, collapses: pd.DataFrame, exponents: pd.D
             _draw_curves(bottom, runs, experiment.clock)
             _draw_prediction(bottom, experiment)
             top.set(xscale="log", xlabel="updates")
+            top.minorticks_off()
             bottom.set(xlabel=CLOCK_LABELS[experiment.clock], xlim=(0.0, experiment.span))
             spreads = collapses[collapses["experiment"] == experiment.name].set_index("clock")
             law = exponents[exponents["quantity"] == experiment.name]
             top.set_title(f"{CLOCK_TITLES[experiment.name]}\n{_fitted_law(law)}")
             null = f"curves apart\n{_factor(spreads, 'steps')}"
             top.text(0.03, 0.04, null, transform=top.transAxes)
-            share = 100.0 * spreads.loc[experiment.clock, "residual_share"]
+            share = 100.0 * spreads["residual_share"].to_dict()[experiment.clock]
             bottom.legend(
                 handles=_rate_legend(experiment),
                 title=f"curves apart {_factor(spreads, experiment.clock)}\n"
@@ -178,7 +179,8 @@ def clocks_figure(curves: pd.DataFrame, collapses: pd.DataFrame, exponents: pd.D
 
 def _draw_curves(panel: Axes, runs: pd.DataFrame, clock: str) -> None:
     colours = rate_colours(sorted(runs["learning_rate"].unique()))
-    for (rate, batch_size, decay), run in runs.groupby(SETTING):
+    for setting, run in runs.groupby(SETTING):
+        rate, batch_size, decay = cast("tuple[float, int, float]", setting)
         started = run[run["steps"] > 0]
         panel.plot(
             started[clock],
@@ -210,7 +212,8 @@ def _predicted_fraction(name: str, clock: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _factor(spreads: pd.DataFrame, clock: str) -> str:
-    return rf"by $\times${np.exp(spreads.loc[clock, 'spread']):.2f}"
+    spread = float(spreads["spread"].to_dict()[clock])
+    return rf"by $\times${np.exp(spread):.2f}"
 
 
 def _fitted_law(law: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ what is reported is how far they lie apart, in the clock and in step counts (the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -103,11 +104,12 @@ def passing_times(curves: pd.DataFrame) -> pd.DataFrame:
     """
     levels = {experiment.name: experiment.levels for experiment in experiments.CLOCKS}
     frames = []
-    for (name, *setting), curve in curves.groupby(["experiment", *SETTING], sort=False):
+    for key, curve in curves.groupby(["experiment", *SETTING], sort=False):
+        name, *setting = cast("tuple[str, float, int, float]", key)
         passed = _first_passings(
-            curve["steps"].to_numpy(), curve["fraction"].to_numpy(), levels[str(name)]
+            curve["steps"].to_numpy(), curve["fraction"].to_numpy(), levels[name]
         )
-        frame = pd.DataFrame({"level": levels[str(name)], "steps": passed}).dropna()
+        frame = pd.DataFrame({"level": levels[name], "steps": passed}).dropna()
         per_step = curve[list(CLOCK_NAMES)].iloc[-1] / curve["steps"].iloc[-1]
         for clock in CLOCK_NAMES[1:]:
             frame[clock] = per_step[clock] * frame["steps"]

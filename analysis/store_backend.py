@@ -19,6 +19,15 @@ class StoreError(ValueError):
     """A store that cannot be read: one line with what is wrong, the value received, a remedy."""
 
 
+def no_store(address: str, error: Exception) -> StoreError:
+    """The line for a store that is not there, or is not MLflow's."""
+    reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
+    return StoreError(
+        f"tracking_uri: must be an MLflow store, got {address} ({reason}); "
+        "give the --tracking-uri with which the runs were made"
+    )
+
+
 @dataclass(frozen=True)
 class RawRun:
     """A run of this suite as MLflow holds it, times in milliseconds since 1970.
@@ -68,9 +77,12 @@ class Backend(Protocol):
     ----------
     address
         Names the store for good: absolute, without password.
+    errors
+        What it raises when it cannot be read.
     """
 
     address: str
+    errors: tuple[type[Exception], ...]
 
     def experiments(self) -> Mapping[str, str]:
         """Names of the experiments that are not deleted, to their ids."""

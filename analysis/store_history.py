@@ -7,6 +7,8 @@ backend without sorting or pivoting 15 million rows.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from suite.metrics import EPOCH_METRIC_NAMES
 
-LARGEST = np.finfo(np.float64).max  # what MLflow stores for infinity
+LARGEST = sys.float_info.max  # what MLflow stores for infinity
 
 Stamp = tuple[int, int, int]
 
@@ -45,6 +47,11 @@ class HistoryTable:
     columns: Mapping[str, NDArray[np.generic]]
 
 
+def restored(value: float) -> float:
+    """A value as it was logged: infinities, which MLflow stores as the largest number, again."""
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
+
+
 class Slots:
     """One slot for each epoch 1 … `lengths[r]` of each run r, to be filled metric by metric.
 
@@ -65,9 +72,7 @@ class Slots:
         self.values = {name: np.full(self.size, np.nan) for name in EPOCH_METRIC_NAMES}
         self.there = {name: np.zeros(self.size, dtype=bool) for name in EPOCH_METRIC_NAMES}
 
-    def put(
-        self, name: str, slots: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> None:
+    def put(self, name: str, slots: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Fill slots with values as MLflow stores them, NaN already restored.
 
         Where a slot occurs twice (an epoch that was logged anew after a crash), its last value
@@ -107,9 +112,7 @@ def select(tables: Sequence[HistoryTable], run_ids: Sequence[str]) -> HistoryTab
     KeyError
         If a run is in none of the tables.
     """
-    places = {
-        run_id: (table, run) for table in tables for run, run_id in enumerate(table.run_ids)
-    }
+    places = {run_id: (table, run) for table in tables for run, run_id in enumerate(table.run_ids)}
     wanted = [places[run_id] for run_id in run_ids]
     counts = np.array([table.counts[run] for table, run in wanted], dtype=np.int64)
     rows = _rows(tables, wanted, counts)
@@ -140,7 +143,8 @@ def _rows(
     before = np.cumsum(counts) - counts
     if counts.sum() == base and np.array_equal(starts, before):
         return None
-    return np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    rows: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    return rows
 
 
 def _take(

@@ -92,9 +92,8 @@ def main() -> None:
     """Carry out a pickled order from standard input; lengths and arrays go to standard output."""
     order = ScanOrder(**pickle.load(sys.stdin.buffer))
     for _, slots, values in scan(order):
-        sys.stdout.buffer.write(np.int64(len(slots)).tobytes())
-        sys.stdout.buffer.write(slots.data)
-        sys.stdout.buffer.write(values.data)
+        for array in (np.array([len(slots)], dtype=np.int64), slots, values):
+            sys.stdout.buffer.write(array.tobytes())
 
 
 if __name__ == "__main__":

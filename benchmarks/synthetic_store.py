@@ -216,7 +216,9 @@ class _Writer:
             mark = "?" if self.connection.dialect.name == "sqlite" else "%s"
             quoted = ", ".join(f'"{column}"' for column in columns)
             marks = ", ".join([mark] * len(columns))
-            self.connection.exec_driver_sql(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)
+            self.connection.exec_driver_sql(
+                f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows
+            )
 
     def _rows_of(self, config: RunConfig, start: int) -> Iterator[tuple[str, list[Row]]]:
         """The rows of all runs of one configuration, by table."""
@@ -260,10 +262,10 @@ class _Writer:
         name = run.config.run_name
         attributes = (run_id, name, "LOCAL", "synthetic", status, run.start, ended, stage)
         yield "runs", [(*attributes, self.experiment_id)]
-        yield "metrics", [_metric_row(point, run_id, self.connection) for point in points]
+        yield "metrics", [_metric_row(point, run_id) for point in points]
         yield (
             "latest_metrics",
-            [_metric_row(point, run_id, self.connection) for point in latest.values()],
+            [_metric_row(point, run_id) for point in latest.values()],
         )
         yield "params", [(key, value, run_id) for key, value in _params(run.config).items()]
         tags = _tags(run.config)
@@ -278,9 +280,7 @@ def _other(point: tuple[str, float, int, int]) -> tuple[str, float, int, int]:
     return key, value + 0.25, timestamp - 1_000_000, step
 
 
-def _metric_row(
-    point: tuple[str, float, int, int], run_id: str, connection: Connection
-) -> tuple[Any, ...]:
+def _metric_row(point: tuple[str, float, int, int], run_id: str) -> tuple[Any, ...]:
     key, value, timestamp, step = point
     is_nan = math.isnan(value)
     if math.isinf(value):

@@ -140,7 +140,9 @@ class SyntheticRun:
         rows = zip(*(column[:last].tolist() for column in columns.values()), strict=True)
         return [
             EpochRecord(
-                epoch, self.start + epoch * EPOCH_MILLISECONDS, **dict(zip(columns, row, strict=True))
+                epoch,
+                self.start + epoch * EPOCH_MILLISECONDS,
+                **dict(zip(columns, row, strict=True)),
             )
             for epoch, row in enumerate(rows, start=1)
         ]

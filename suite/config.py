@@ -10,7 +10,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -41,7 +43,7 @@ class RunConfig(Settings):
         str,
         Field(pattern=r"^([0-9a-f]{16})?$"),
         Setting(
-            "content digest of a folder data set; filled in by itself",
+            "content digest of a folder data set, filled in by itself",
             only_with={"dataset": ("folder",)},
         ),
     ] = ""
@@ -150,10 +152,15 @@ class RunConfig(Settings):
         Setting("arithmetic; tf32 differs from fp32 on GPUs only, bf16 keeps fp32 master weights"),
     ] = "fp32"
 
+    @field_validator("*")
+    @classmethod
+    def _unsigned_zero(cls, value: Any) -> Any:
+        return value + 0.0 if isinstance(value, float) else value  # -0.0 and 0.0 are one run
+
     @field_validator("model")
     @classmethod
     def _known_model(cls, name: str) -> str:
-        if name in RESNETS or (name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX)):
+        if name in RESNETS or re.fullmatch(rf"{TIMM_PREFIX}\S+", name):
             return name
         close = difflib.get_close_matches(name, RESNETS, n=1)
         hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
@@ -166,9 +173,10 @@ class RunConfig(Settings):
             if self.acts(name) or value == self.default(name) or (name == "width" and value == 0):
                 continue
             other, values = next(iter(self.about(name).only_with.items()))
+            remedy = f"leave it at {self.default(name)}" if self.default(name) else "leave it out"
             raise ValueError(
                 f"{name}: acts only with {other}={' or '.join(values)}, got {value} "
-                f"with {other}={getattr(self, other)}; leave it at {self.default(name)}"
+                f"with {other}={getattr(self, other)}; {remedy}"
             )
         return self
 
@@ -197,33 +205,41 @@ class RunConfig(Settings):
         implicit = self.about(name).implicit
         return implicit is not None and getattr(self, name) == implicit
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The run's identity: first 16 hexadecimal digits of SHA-256 over its canonical JSON."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """The identity without initialization scale and seed: what a cell of runs shares."""
+        return {name: v for name, v in self.identity().items() if name not in ("sigma_w", "seed")}
+
+    @property
+    def recipe_name(self) -> str:
+        """What a person calls the recipe: the settings which are not at their usual value."""
+        words = [] if self.model == self.default("model") else [self.model]
+        words += ["layer-norm"] if self.acts("norm") and self.norm == "layer" else []
+        words += ["augmented"] if self.augmentation != "none" else []
+        words += [self.optimizer, f"b{self.batch_size}"]
+        if self.learning_rate != self.default("learning_rate"):
+            words.append(f"η={self.learning_rate:g}")
+        if self.kernel_l2:
+            words.append(f"λ={self.kernel_l2:g}")
+        return " ".join(words)
+
+    @property
     def run_name(self) -> str:
         """What a person reads in a list of runs."""
-        rate = (
-            ""
-            if self.learning_rate == self.default("learning_rate")
-            else f" η={self.learning_rate:g}"
-        )
-        l2 = f" λ={self.kernel_l2:g}" if self.kernel_l2 else ""
-        model = "" if self.model == self.default("model") else f"{self.model} "
-        return (
-            f"{model}{self.optimizer} b{self.batch_size}{rate}{l2} "
-            f"σw={self.sigma_w:g} seed {self.seed}"
-        )
+        return f"{self.recipe_name} σw={self.sigma_w:g} seed {self.seed}"
 
     def parameters(self) -> dict[str, str]:
         """The settings as MLflow parameters."""
         return {name: str(getattr(self, name)) for name in self.names()}
 
     def with_(self, **changes: Any) -> RunConfig:
-        """This configuration with some settings replaced, validated anew.
+        """A configuration with some settings replaced, validated anew.
 
         Raises
         ------

@@ -112,19 +112,20 @@ def check(config: RunConfig, data: ImageData) -> None:
             f"batch_size: must not exceed the {images} training images, "
             f"got {config.batch_size}; give {images} or less"
         )
-    last = images % config.batch_size or config.batch_size
-    if last == 1 and config.norm == "batch":
-        raise ConfigError(
-            "batch_size: BatchNorm needs two images or more in every batch, "
-            f"got {config.batch_size}, which leaves a last batch of 1 of {images}; "
-            f"give {config.batch_size + 1}"
-        )
     if config.augmentation != "none" and min(data.height, data.width) <= augmentation.PAD:
         raise ConfigError(
             f"augmentation: a {augmentation.PAD}-pixel reflection needs larger images, "
             f"got {data.height}×{data.width}; set augmentation=none"
         )
-    build(config, data.channels, data.height, data.width, data.num_classes)
+    network = build(config, data.channels, data.height, data.width, data.num_classes)
+    last = images % config.batch_size or config.batch_size
+    if last == 1 and network.batch_statistics:
+        larger = range(config.batch_size + 1, images)
+        enough = next((size for size in larger if images % size != 1), images)
+        raise ConfigError(
+            "batch_size: BatchNorm needs two images or more in every batch, "
+            f"got {config.batch_size}, which leaves a last batch of 1 of {images}; give {enough}"
+        )
 
 
 class Fleet:
@@ -250,6 +251,24 @@ class Fleet:
         while self.members:
             yield self._epoch()
 
+    def measure(self, steps: int) -> list[float]:
+        """Train some steps and throw the fleet away: seconds that each took, for calibration."""
+        seeds = [member.config.seed for member in self.members]
+        images, batch = len(self.data.train), self.common.batch_size
+        order = torch.stack([batch_order(seed, 1, images) for seed in seeds], dim=1)
+        index = order[:batch].to(self.device)
+        draws = None
+        if self.common.augmentation != "none":
+            draws = augmentation.draw(seeds, 1, batch, self.device)
+        seconds = []
+        for _ in range(steps):
+            start = time.perf_counter()
+            labels = self.data.train.labels[index]
+            loss, _ = self._step(self._inputs(index, draws), labels, float(self.rates[0]))
+            loss.sum().item()  # waits for the device
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
     def _epoch(self) -> EpochOutcome:
         epoch = self.epoch + 1
         train_loss, correct = self._pass(epoch)
@@ -278,7 +297,7 @@ class Fleet:
             else None
         )
         loss = torch.zeros(len(seeds), dtype=torch.float64, device=self.device)
-        correct = torch.zeros(len(seeds), dtype=torch.int64, device=self.device)
+        correct = torch.zeros_like(loss)  # float64 too: float32 would blur the accuracy
         for step, start in enumerate(range(0, images, batch)):
             if self.interrupted():
                 raise Interrupted

@@ -96,12 +96,13 @@ def summarize(history: list[EpochRecord]) -> dict[str, float]:
     """
     summary: dict[str, float] = {"epochs_trained": history[-1].epoch}
     best = best_record(history)
-    if best is None:
-        return summary
-    summary |= {"best_epoch": best.epoch, "kernel_norm_best": best.kernel_norm}
     fitted = (r for r in history if r.train_accuracy >= INTERPOLATION_THRESHOLD)
-    if interpolation := next(fitted, None):
+    interpolation = next(fitted, None)
+    if best is not None:
+        summary |= {"best_epoch": best.epoch, "kernel_norm_best": best.kernel_norm}
+    if interpolation is not None:
         summary["interpolation_epoch"] = interpolation.epoch
+    if best is not None and interpolation is not None:
         summary["repair_gap"] = best.val_accuracy - interpolation.val_accuracy
     return summary
 

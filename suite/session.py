@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 
-from suite.checkpoint import RunState
+from suite.checkpoint import CheckpointError, RunState
 from suite.config import RunConfig
 from suite.data import ImageData
 from suite.fleet import EpochOutcome, FinishedRun, Fleet, Interrupted
 from suite.metrics import EpochRecord
 from suite.tracking import DataDescription, Tracker
-from suite.workspace import Workspace
+from suite.workspace import KeptResult, Workspace
 from suite.writer import Writer
 
 # A checkpoint is due once training has taken so many times what the last one cost, and not sooner
@@ -31,8 +31,17 @@ SHORTEST_INTERVAL = 1.0
 
 FINAL_WAIT = 60.0  # seconds that a finished session waits for MLflow
 INTERRUPTED_WAIT = 3.0
+REASON_LENGTH = 500
 
 OnEpoch = Callable[[Fleet, EpochOutcome], None]
+
+
+class FleetError(RuntimeError):
+    """A fleet broke; `claims` are its runs that had not ended."""
+
+    def __init__(self, error: Exception, claims: list[Claim]) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error, self.claims = error, claims
 
 
 @dataclass
@@ -63,6 +72,8 @@ class Session:
         Whether to write checkpoints; without, an interrupted run starts anew.
     notify
         Called with one line on what a person should know.
+    uploaded
+        Called with MLflow's id and the result, when MLflow has all of a finished run.
     """
 
     def __init__(
@@ -75,17 +86,18 @@ class Session:
         source: str,
         checkpoints: bool = True,
         notify: Callable[[str], None],
+        uploaded: Callable[[str, KeptResult], None] = lambda _run_id, _result: None,
     ) -> None:
         self.tracker, self.data, self.device = tracker, data, device
         self.workspace = Workspace(
             state_dir, (tracker.uri, tracker.experiment_id), tracker.experiment_name
         )
-        self.checkpoints, self.notify = checkpoints, notify
+        self.checkpoints, self.notify, self.uploaded = checkpoints, notify, uploaded
         self.description = describe_data(data, source)
         self.writer = Writer(notify)
 
     def claim(self, config: RunConfig, run_id: str | None = None) -> Claim | None:
-        """Take a run for training; None if another process trains it.
+        """Take a run for training; None if another process has it, or it only needs uploading.
 
         Parameters
         ----------
@@ -97,8 +109,17 @@ class Session:
         lock = self.workspace.lease(config.fingerprint)
         if lock is None:
             return None
-        state = self.workspace.load(config.fingerprint) if self.checkpoints else None
-        return Claim(config, lock, state, run_id)
+        if self.workspace.has_result(config.fingerprint):
+            self._upload_kept(config, lock)
+            return None
+        try:
+            return Claim(config, lock, self._state(config), run_id)
+        except CheckpointError:
+            lock.release()
+            raise
+
+    def _state(self, config: RunConfig) -> RunState | None:
+        return self.workspace.load(config.fingerprint) if self.checkpoints else None
 
     def train(
         self,
@@ -124,6 +145,8 @@ class Session:
             If asked to stop; the runs are marked, and go on from their checkpoints next time.
         CheckpointError
             If the disk is full.
+        FleetError
+            If training broke for another reason; the claims are still held.
         WriteError
             If MLflow refuses a write for good.
         """
@@ -155,9 +178,12 @@ class Session:
         except Interrupted:
             self._suspend([c for c in claims if c.config.fingerprint in pending])
             raise
+        except CheckpointError:
+            raise  # the disk, not a run, is at fault
         except Exception as error:
-            self._fail(claims, finished, error)
-            raise
+            done = {run.config.fingerprint for run in finished}
+            left = [claim for claim in claims if claim.config.fingerprint not in done]
+            raise FleetError(error, left) from error
         return finished
 
     def _open(self, claim: Claim) -> None:
@@ -220,20 +246,24 @@ class Session:
         self.tracker.supersede(claim.run_id, fingerprint)
         self.workspace.forget(fingerprint)
         claim.lock.release()
+        self.uploaded(claim.run_id, result)
 
-    def upload_kept(self) -> int:
-        """Upload results which an earlier session could not bring into MLflow; their number."""
-        count = 0
-        for fingerprint in list(self.workspace.kept_results()):
+    def upload_kept(self) -> None:
+        """Upload results which an earlier session could not bring into MLflow."""
+        for fingerprint in self.workspace.kept_results():
             lock = self.workspace.lease(fingerprint)
-            if lock is None:
-                continue
-            config = self.workspace.result(fingerprint).config
-            claim = Claim(config, lock, None, self.tracker.unfinished(fingerprint))
-            self.writer.submit(lambda claim=claim: self._open(claim))  # type: ignore[misc]
-            self.writer.submit(lambda claim=claim: self._upload(claim))  # type: ignore[misc]
-            count += 1
-        return count
+            if lock is not None:
+                self._upload_kept(self.workspace.result(fingerprint).config, lock)
+
+    def _upload_kept(self, config: RunConfig, lock: FileLock) -> None:
+        claim = Claim(config, lock, None, None)
+
+        def upload() -> None:
+            claim.run_id = self.tracker.unfinished(config.fingerprint)
+            self._open(claim)
+            self._upload(claim)
+
+        self.writer.submit(upload)
 
     def _suspend(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -244,20 +274,20 @@ class Session:
         self.tracker.interrupt(claim.run_id)
         claim.lock.release()
 
-    def _fail(
-        self, claims: Sequence[Claim], finished: Sequence[FinishedRun], error: Exception
-    ) -> None:
-        done = {run.config.fingerprint for run in finished}
-        reason = f"{type(error).__name__}: {error}"
+    def fail(self, claim: Claim, error: BaseException) -> None:
+        """Give a run up: it is marked with the reason, and its lease ends."""
+        reason = f"{type(error).__name__}: {error}"[:REASON_LENGTH]
 
-        def mark(claim: Claim) -> None:
+        def mark() -> None:
             if claim.run_id is not None:
                 self.tracker.fail(claim.run_id, reason)
             claim.lock.release()
 
-        for claim in claims:
-            if claim.config.fingerprint not in done:
-                self.writer.submit(lambda claim=claim: mark(claim))  # type: ignore[misc]
+        self.writer.submit(mark)
+
+    def again(self, claim: Claim) -> Claim:
+        """A claim on the same run from its last checkpoint, after its fleet broke."""
+        return replace(claim, state=self._state(claim.config))
 
     def close(self, *, interrupted: bool = False) -> None:
         """Wait for MLflow; what it could not take stays on disk, and a line says so."""

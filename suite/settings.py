@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 SEED_LIMIT = 2**63
+LONGEST_ECHO = 80  # characters of a value that an error line repeats
 
 
 class ConfigError(ValueError):
@@ -53,7 +55,7 @@ class Settings(BaseModel):
     @classmethod
     def about(cls, name: str) -> Setting:
         """The declaration of setting `name`."""
-        return next(m for m in cls.model_fields[name].metadata if isinstance(m, Setting))
+        return _declaration(cls, name)
 
     @classmethod
     def default(cls, name: str) -> Any:
@@ -95,25 +97,66 @@ class Settings(BaseModel):
             raise ConfigError(*(cls._line(problem) for problem in error.errors())) from None
 
     @classmethod
+    def value(cls, name: str, given: Any) -> Any:
+        """One setting's value, given as text or number, in its own type.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such setting, or the value is outside its range.
+        """
+        if name not in cls.model_fields:
+            raise ConfigError(unknown(name, given, cls.names()))
+        info = cls.model_fields[name]
+        rules = [rule for rule in info.metadata if not isinstance(rule, Setting)]
+        kind: Any = Annotated[info.annotation, *rules] if rules else info.annotation
+        try:
+            return TypeAdapter(kind, config=cls.model_config).validate_python(given)
+        except ValidationError as error:
+            problems = [{**problem, "loc": (name,)} for problem in error.errors()]
+            raise ConfigError(*(cls._line(problem) for problem in problems)) from None
+
+    @classmethod
     def _line(cls, problem: Any) -> str:
         if not problem["loc"]:  # a rule about several settings, which words itself
             return str(problem["ctx"]["error"])
         name, value = str(problem["loc"][0]), problem["input"]
         if problem["type"] == "extra_forbidden":
             return unknown(name, value, cls.names())
-        rule, _, hint = problem["msg"].removeprefix("Value error, ").partition("|")
-        rule = rule.removeprefix("Input ").replace("should be", "must be")
-        if choices := cls.choices(name):
+        rule, hint = problem["msg"].removeprefix("Input ").replace("should be", "must be"), ""
+        if problem["type"] == "value_error":  # a rule of a validator's own: "rule|remedy"
+            rule, _, hint = str(problem["ctx"]["error"]).partition("|")
+        elif choices := cls.choices(name):
             rule = f"must be one of {', '.join(choices)}"
             close = difflib.get_close_matches(str(value), choices, n=1)
-            hint = f"did you mean {close[0]}?" if close else hint
+            hint = f"did you mean {close[0]}?" if close else ""
+        elif problem["type"] == "string_pattern_mismatch":
+            rule = f"must be {cls.about(name).help}"
+        elif problem["type"] == "int_parsing_size":
+            rule = "must be a smaller number"
+        return f"{name}: {rule}, got {_short(value)}; {hint or cls._remedy(name)}"
+
+    @classmethod
+    def _remedy(cls, name: str) -> str:
+        if cls.default(name) == "":
+            return "leave it out"
         allowed = f" {cls.range(name)}" if cls.range(name) else ""
-        hint = hint or f"give a value{allowed}, such as {cls.default(name)}"
-        return f"{name}: {rule}, got {value!r}; {hint}"
+        return f"give a value{allowed}, such as {cls.default(name)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}…"
+
+
+@cache
+def _declaration(settings: type[Settings], name: str) -> Setting:
+    metadata = settings.model_fields[name].metadata
+    return next(item for item in metadata if isinstance(item, Setting))
 
 
 def unknown(name: str, value: Any, known: tuple[str, ...]) -> str:
     """The line that answers a setting which does not exist."""
     close = difflib.get_close_matches(name, known, n=1)
     remedy = f"did you mean {close[0]}?" if close else "--help lists all settings"
-    return f"{name}: is no setting, got {value!r}; {remedy}"
+    return f"{name}: is no setting, got {_short(value)}; {remedy}"

@@ -137,6 +137,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, progress: Any) -> int:
     """Find the run's place in MLflow, train it, and say how it went."""
     from suite.fleet import Interrupted
+    from suite.session import FleetError
 
     tracker: Tracker = session.tracker
     begun = os.environ.get("MLFLOW_RUN_ID")
@@ -168,6 +169,11 @@ def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, pr
         session.close(interrupted=True)
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return INTERRUPTED
+    except FleetError as error:
+        session.fail(claim, error.error)
+        session.close()
+        complain(error)
+        return FAILED
     progress.stop()
     session.close()
     _report(run, str(claim.run_id), tracker)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,10 +106,13 @@ class Workspace:
         _write_text(folder / RESULT_FILE, json.dumps(result))
         return folder
 
-    def kept_results(self) -> Iterator[str]:
+    def kept_results(self) -> list[str]:
         """Fingerprints of finished runs which MLflow does not have yet."""
-        for file in sorted(self.folder.glob(f"*/result/{RESULT_FILE}")):
-            yield file.parent.parent.name
+        return sorted(f.parent.parent.name for f in self.folder.glob(f"*/result/{RESULT_FILE}"))
+
+    def has_result(self, fingerprint: str) -> bool:
+        """Whether a finished run waits here for MLflow."""
+        return (self.folder / fingerprint / "result" / RESULT_FILE).exists()
 
     def result(self, fingerprint: str) -> KeptResult:
         """A finished run put aside by :meth:`keep_result`."""

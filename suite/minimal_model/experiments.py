@@ -14,6 +14,14 @@ The caption's numbers decide three conventions:
   power at low frequency, β1 = 0.9 averages it away, and η = 0.01 is still at D = −8.5 after 200,000
   steps (−3.1 after 400,000). With targets drawn independently it is at −0.001, as in the caption;
   so drawn targets are the panel's, and the cyclic run is kept beside it in the data.
+
+What the clocks show
+--------------------
+The clocks' exponents hold as η → 0. At the rates below SGD needs η^−2.14 updates rather than η^−2,
+since the noise of ab itself adds a factor 1/(1 − η(a² + b²)); at b = 1 and rates four to eight times
+smaller it is η^−2.03. T_adapt times Adam's way to the minimum. On the minimum the mean gradient is
+zero, Prop. 8's first-order term averages out, and D falls on Σ η² without 1/b: slower than T_adapt
+says as η → 0, and still untouched by the batch size. `laws.adam_imbalance_on_minimum` derives it.
 """
 
 from __future__ import annotations

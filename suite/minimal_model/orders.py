@@ -61,7 +61,7 @@ def separate_noise_leaks(seed: int) -> NDArray[np.float64]:
     return _typical(leaks(*problem) for problem in _problems(seed))
 
 
-def batch_dependent_parts(seed: int, draws: int = 3000) -> NDArray[np.float64]:
+def batch_dependent_parts(seed: int, draws: int = 2000) -> NDArray[np.float64]:
     """Norm of the batch-dependent part of the mean leak over η², at each of `BATCH_SIZES`."""
 
     def parts(factors: Factors, data: Regression, generator: np.random.Generator) -> list[float]:

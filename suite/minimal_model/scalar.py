@@ -7,22 +7,23 @@ same dynamics as `updates` on 1×1 matrices is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import cycle, islice, pairwise
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, islice, pairwise, repeat
 from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Targets: TypeAlias = Callable[[int], list[float]]
-"""The next n targets, one for each update; called again it goes on where it stopped."""
+Targets: TypeAlias = Iterator[float]
+"""The target y of each update, without end."""
+
+_BLOCK = 4096
 
 
 def cyclic_targets(values: Sequence[float]) -> Targets:
     """Targets in a fixed order, over and over: one value is the full batch."""
-    order = cycle(float(value) for value in values)
-    return lambda count: list(islice(order, count))
+    return cycle(float(value) for value in values)
 
 
 def drawn_targets(
@@ -31,15 +32,16 @@ def drawn_targets(
     """Means of `batch_size` values drawn with replacement, so with variance σ²/b.
 
     A minibatch of the squared loss over several targets has the gradient of the loss at their mean.
+    The draws come in blocks of a fixed size and do not depend on how many are taken at once.
     """
     pool = np.asarray(values, dtype=np.float64)
 
-    def draw(count: int) -> list[float]:
-        chosen = generator.integers(pool.size, size=(count, batch_size), dtype=np.int8)
+    def block() -> list[float]:
+        chosen = generator.integers(pool.size, size=(_BLOCK, batch_size), dtype=np.int8)
         means: list[float] = pool[chosen].mean(axis=1).tolist()
         return means
 
-    return draw
+    return chain.from_iterable(block() for _ in repeat(None))
 
 
 def recorded_steps(total: int, points: int) -> NDArray[np.int64]:
@@ -84,7 +86,7 @@ def euclidean_path(
     rate = learning_rate * curvature
     path = [start]
     for done, until in pairwise(record.tolist()):
-        for y in targets(until - done):
+        for y in islice(targets, until - done):
             move = rate * (a * b - y)
             a, b = kept * a - move * b, kept * b - move * a
         path.append((a, b))
@@ -109,7 +111,7 @@ def adam_path(
     new1, new2 = 1.0 - beta1, 1.0 - beta2
     path = [start]
     for done, until in pairwise(record.tolist()):
-        for y in targets(until - done):
+        for y in islice(targets, until - done):
             g = curvature * (a * b - y)
             a_gradient, b_gradient = g * b, g * a
             a_first = beta1 * a_first + new1 * a_gradient

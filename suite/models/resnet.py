@@ -54,6 +54,7 @@ class ResNet:
         self.buffers: tuple[BufferSpec, ...] = tuple(
             spec for layer in layers for spec in layer.buffers()
         )
+        self.batch_statistics = any(isinstance(layer, BatchNorm) for layer in layers)
 
     def logits(
         self,

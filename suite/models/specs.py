@@ -58,10 +58,17 @@ class BufferSpec:
 
 
 class Network(Protocol):
-    """An architecture, without any numbers in it."""
+    """An architecture, without any numbers in it.
+
+    Attributes
+    ----------
+    batch_statistics
+        Whether it normalizes with the statistics of the batch, so that one image is none.
+    """
 
     parameters: tuple[ParameterSpec, ...]
     buffers: tuple[BufferSpec, ...]
+    batch_statistics: bool
 
     def logits(
         self,

@@ -14,6 +14,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from suite.config import TIMM_PREFIX, ConfigError
@@ -61,6 +62,7 @@ class TimmNetwork:
             )
             for name, value in self.module.named_buffers()
         )
+        self.batch_statistics = any(isinstance(m, _BatchNorm) for m in self.module.modules())
 
     def logits(
         self,

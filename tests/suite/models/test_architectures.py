@@ -298,7 +298,8 @@ def test_timm_models_draw_nothing_from_global_random_state(monkeypatch: pytest.M
     # A Swin, which comes with stochastic depth on, made small.
     options = {"img_size": 8, "patch_size": 1, "window_size": 4, "embed_dim": 12, "depths": (2, 2)}
     monkeypatch.setitem(timm_network.SIZE_OPTIONS, "swin", lambda side: options)
-    assert timm.create_model("swin_tiny_patch4_window7_224").layers[1].blocks[1].drop_path1.drop_prob
+    own = timm.create_model("swin_tiny_patch4_window7_224", **options)
+    assert own.layers[1].blocks[1].drop_path1.drop_prob > 0
     before = torch.get_rng_state()
     config = parse({"model": "timm/swin_tiny_patch4_window7_224"})
     network = network_of(config)

@@ -1,0 +1,108 @@
+"""What cells are called and how they are ordered: by the settings in which they differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from suite.config import RESNETS, RunConfig
+
+# Always named where they vary, in this order; all others only where cells would share a name.
+FIRST = (
+    "dataset",
+    "model",
+    "norm",
+    "augmentation",
+    "schedule",
+    "epochs",
+    "optimizer",
+    "learning_rate",
+    "kernel_l2",
+    "batch_size",
+)
+FORMATS = {
+    "learning_rate": "η={:g}",
+    "kernel_l2": "λ={:g}",
+    "batch_size": "b{}",
+    "epochs": "{} epochs",
+    "width": "width {}",
+    "momentum": "μ={:g}",
+    "cosine_alpha": "α={:g}",
+    "weight_decay": "decay {:g}",
+    "early_stopping_patience": "patience {}",
+    "train_fraction": "train {:g}",
+    "validation_fraction": "validation {:g}",
+    "dataset_digest": "{:.6}",
+}
+WORDS = {
+    ("norm", "batch"): "BN",
+    ("norm", "layer"): "LN",
+    ("augmentation", "none"): "no aug",
+    ("augmentation", "flip-crop"): "aug",
+}
+ALONE = ("optimizer", "batch_size")
+
+
+def word(name: str, value: Any) -> str:
+    """A setting's value as it stands in a label: 'sgd', 'b128', 'η=0.01'."""
+    return WORDS.get((name, value)) or FORMATS.get(name, "{}").format(value)
+
+
+def labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short names of cells, all different, from the settings in which the cells differ.
+
+    Parameters
+    ----------
+    identities
+        Each cell's acting settings; a setting that does not act in a cell is absent.
+
+    Returns
+    -------
+    list of str
+        Such as 'sgd b128' or 'η=0.01 λ=0.001 b16'. A single cell is called by its optimizer and
+        batch size.
+    """
+    if len(identities) == 1:
+        return [_label(identities[0], ALONE)]
+    varying = _varying(identities)
+    named = [name for name in FIRST if name in varying]
+    spare = [name for name in varying if name not in FIRST]
+    while True:
+        names = [_label(identity, named) for identity in identities]
+        shared = {name for name, count in Counter(names).items() if count > 1}
+        if not shared or not spare:
+            return names
+        clashing = [i for i, name in zip(identities, names, strict=True) if name in shared]
+        useful = [name for name in spare if name in _varying(clashing)]
+        if not useful:
+            return names
+        named.append(useful[0])
+        spare.remove(useful[0])
+
+
+def sort_key(identity: Mapping[str, Any]) -> tuple[tuple[int, Any], ...]:
+    """The order of cells: by the settings of a label, as declared or ascending."""
+    rest = [name for name in RunConfig.names() if name not in FIRST]
+    return tuple(_rank(name, identity.get(name)) for name in (*FIRST, *rest))
+
+
+def _varying(identities: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        name
+        for name in RunConfig.names()
+        if len({identity.get(name) for identity in identities}) > 1
+    ]
+
+
+def _label(identity: Mapping[str, Any], names: Sequence[str]) -> str:
+    return " ".join(word(name, identity[name]) for name in names if name in identity)
+
+
+def _rank(name: str, value: Any) -> tuple[int, Any]:
+    if value is None:
+        return (-1, "")
+    order = RESNETS if name == "model" else RunConfig.choices(name)
+    if value in order:
+        return (order.index(value), "")
+    return (len(order), value)

@@ -1,0 +1,108 @@
+"""Histories of finished runs, kept as one Parquet file for each experiment of a store.
+
+The list of runs is never kept: it is read from the store each time, and what it says of a run (its
+id, end and last epoch) decides whether the file still holds. A run that was deleted, begun anew
+or trained further differs there, so a stale row cannot be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.store_history import HistoryTable
+from suite.metrics import EPOCH_METRIC_NAMES
+
+FORMAT = 1
+METADATA = b"initialization-memory"
+
+log = logging.getLogger(__name__)
+
+
+def cache_path(address: str, experiment_id: str) -> Path:
+    """The file for one experiment, below SUITE_CACHE_DIR or the user's cache folder."""
+    root = os.environ.get("SUITE_CACHE_DIR") or platformdirs.user_cache_dir("initialization-memory")
+    key = hashlib.sha256(f"{address}\n{experiment_id}".encode()).hexdigest()[:16]
+    return Path(root) / "histories" / f"{key}.parquet"
+
+
+def load_cache(path: Path) -> HistoryTable | None:
+    """What the file holds; None, with a notice, if it is damaged, and None if it is not there."""
+    if not path.exists():
+        return None
+    try:
+        return _load(path)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        log.warning("cache %s is damaged (%s): it is made anew from the store", path, reason)
+        return None
+
+
+def _load(path: Path) -> HistoryTable | None:
+    table = pq.read_table(path, page_checksum_verification=True)
+    about = json.loads(table.schema.metadata[METADATA])
+    if about["format"] != FORMAT or about["metrics"] != list(EPOCH_METRIC_NAMES):
+        return None  # of another version of the suite
+    counts = np.array(about["counts"], dtype=np.int64)
+    lengths = {len(about[name]) for name in ("run_ids", "stamps", "missing", "counts")}
+    if len(lengths) != 1 or counts.sum() != table.num_rows:
+        raise ValueError("its parts do not fit each other")
+    return HistoryTable(
+        run_ids=about["run_ids"],
+        stamps=[(end, epoch, timestamp) for end, epoch, timestamp in about["stamps"]],
+        missing=about["missing"],
+        counts=counts,
+        columns={name: table[name].to_numpy() for name in ("epoch", *EPOCH_METRIC_NAMES)},
+    )
+
+
+def save_cache(path: Path, history: HistoryTable) -> None:
+    """Put the file in place as a whole, or, with a notice, not at all."""
+    about = {
+        "format": FORMAT,
+        "metrics": EPOCH_METRIC_NAMES,
+        "run_ids": history.run_ids,
+        "stamps": history.stamps,
+        "missing": history.missing,
+        "counts": history.counts.tolist(),
+    }
+    table = pa.table({name: pa.array(column) for name, column in history.columns.items()})
+    table = table.replace_schema_metadata({METADATA: json.dumps(about)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                _write(table, file.name)
+                Path(file.name).replace(path)
+            finally:
+                Path(file.name).unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cache %s cannot be written (%s): the next start reads all again", path, error)
+
+
+def _write(table: pa.Table, name: str) -> None:
+    pq.write_table(
+        table,
+        name,
+        compression="zstd",
+        use_dictionary=False,  # the values hardly repeat
+        write_page_checksum=True,
+    )
+
+
+def still_valid(
+    cached: HistoryTable, wanted: Sequence[tuple[str, tuple[int, int, int]]]
+) -> set[str]:
+    """The ids of those wanted runs whose history has not changed since."""
+    stamps = dict(zip(cached.run_ids, cached.stamps, strict=True))
+    return {run_id for run_id, stamp in wanted if stamps.get(run_id) == stamp}

@@ -1,0 +1,86 @@
+"""A PostgreSQL store, read by COPY: rows of fixed size that NumPy understands as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.store_backend import StoreError
+from analysis.store_history import Slots
+from analysis.store_sql import SqlListing
+from suite.metrics import EPOCH_METRIC_NAMES
+
+# COPY's binary form: 11 bytes signature, flags, length of an extension; then rows of (number of
+# fields, then length and big-endian bytes of each); then -1 as number of fields.
+SIGNATURE = b"PGCOPY\n\xff\r\n\0"
+HEADER_BYTES, TRAILER_BYTES = 19, 2
+ROW = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("slot_bytes", ">i4"),
+        ("slot", ">i8"),
+        ("time_bytes", ">i4"),
+        ("time", ">i8"),
+        ("value_bytes", ">i4"),
+        ("value", ">f8"),
+    ]
+)
+QUERY = """
+    COPY (
+        SELECT wanted.first + m.step - 1, m.timestamp,
+               CASE WHEN m.is_nan THEN 'NaN'::float8 ELSE m.value END
+        FROM metrics AS m
+        JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS wanted (run_uuid, first, length)
+          ON m.run_uuid = wanted.run_uuid
+        WHERE m.key = %s AND m.step BETWEEN 1 AND wanted.length
+    ) TO STDOUT (FORMAT BINARY)
+"""
+
+
+class PostgresqlStore(SqlListing):
+    """See :class:`analysis.store_backend.Backend`."""
+
+    def __init__(self, uri: str) -> None:
+        url = make_url(uri).set(drivername="postgresql+psycopg")
+        address = url.set(drivername="postgresql", password=None).render_as_string()
+        try:
+            engine = create_engine(url)
+        except ImportError as error:
+            raise StoreError(
+                f"tracking_uri: PostgreSQL needs a driver, got {address} ({error}); "
+                "pip install 'psycopg[binary]'"
+            ) from None
+        super().__init__(engine, address)
+        self.errors = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
+        self.connection.rollback()
+        # One state of the store for the list of runs and for their histories.
+        self.connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+
+    def read(self, slots: Slots) -> None:
+        """See :class:`analysis.store_backend.Backend`."""
+        wanted = [slots.run_ids, slots.first.tolist(), slots.lengths.tolist()]
+        for key in EPOCH_METRIC_NAMES:
+            rows = self._copy([*wanted, key])
+            place, time = rows["slot"].astype(np.int64), rows["time"].astype(np.int64)
+            value = rows["value"].astype(np.float64)
+            if len(np.unique(place)) < len(place):  # an epoch logged twice: the later stays
+                order = np.lexsort((value, time))
+                place, value = place[order], value[order]
+            slots.put(key, place, value)
+
+    def _copy(self, parameters: list[Any]) -> NDArray[Any]:
+        raw: Any = self.connection.connection.driver_connection
+        with raw.cursor() as cursor, cursor.copy(QUERY, parameters) as copy:
+            data = b"".join(copy)
+        count, rest = divmod(len(data) - HEADER_BYTES - TRAILER_BYTES, ROW.itemsize)
+        rows = np.frombuffer(data, ROW, count, HEADER_BYTES)
+        if rest or not data.startswith(SIGNATURE) or (rows["fields"] != 3).any():
+            raise StoreError(
+                f"tracking_uri: PostgreSQL answers COPY in an unknown form, got {self.address}; "
+                "read the store through an MLflow server"
+            )
+        return rows

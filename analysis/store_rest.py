@@ -1,0 +1,144 @@
+"""Any store that is neither SQLite nor PostgreSQL, above all an MLflow server, through its client.
+
+One request for each run and metric, all epochs of it: of the two bulk requests which a server
+offers to its web page, one thins out what it sends and the other stops at 25,000 rows in silence.
+"""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from analysis.store_backend import (
+    CONFIG_TAG,
+    FINGERPRINT_TAG,
+    IMAGE_COUNTS,
+    RawRun,
+    StoreError,
+    no_store,
+)
+from analysis.store_history import Slots, restored
+from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+
+REQUESTS_AT_ONCE = 8
+RUNS_PER_REQUEST = 1000
+SECONDS_TO_ANSWER = 10
+OURS = f"tags.{FINGERPRINT_TAG} LIKE '%'"
+
+
+class ClientStore:
+    """See :class:`analysis.store_backend.Backend`."""
+
+    errors: tuple[type[Exception], ...] = (MlflowException,)
+
+    def __init__(self, uri: str) -> None:
+        self.address = _without_password(uri)
+        if uri.startswith(("http://", "https://")):
+            _reach(uri, self.address)
+        try:
+            self.client = MlflowClient(uri)
+            self._experiments = {
+                experiment.name: str(experiment.experiment_id)
+                for experiment in self._pages(self.client.search_experiments)
+            }
+        except MlflowException as error:
+            raise no_store(self.address, error) from None
+
+    def close(self) -> None:
+        """Nothing to free: the client opens a connection per request."""
+
+    def experiments(self) -> Mapping[str, str]:
+        """See :class:`analysis.store_backend.Backend`."""
+        return self._experiments
+
+    def newest(self) -> str:
+        """See :class:`analysis.store_backend.Backend`."""
+        names = {number: name for name, number in self._experiments.items()}
+        found = self.client.search_runs(
+            list(names), OURS, max_results=1, order_by=["attributes.start_time DESC"]
+        )
+        return names[found[0].info.experiment_id] if found else ""
+
+    def runs(self, experiment_id: str) -> Sequence[RawRun]:
+        """See :class:`analysis.store_backend.Backend`."""
+        found = self._pages(
+            self.client.search_runs,
+            experiment_ids=[experiment_id],
+            filter_string=OURS,
+            run_view_type=ViewType.ACTIVE_ONLY,
+            max_results=RUNS_PER_REQUEST,
+        )
+        return [_raw(run) for run in found]
+
+    def read(self, slots: Slots) -> None:
+        """See :class:`analysis.store_backend.Backend`."""
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            wanted = product(range(len(slots.run_ids)), EPOCH_METRIC_NAMES)
+            for _ in pool.map(lambda pair: self._read(slots, *pair), wanted):
+                pass
+
+    def _read(self, slots: Slots, run: int, name: str) -> None:
+        points = self.client.get_metric_history(slots.run_ids[run], name)
+        points.sort(key=lambda point: (point.timestamp, point.value))
+        within = [point for point in points if 1 <= point.step <= slots.lengths[run]]
+        epochs = np.array([point.step for point in within], dtype=np.int64)
+        values = np.array([point.value for point in within], dtype=np.float64)
+        slots.put(name, slots.first[run] + epochs - 1, values)
+
+    @staticmethod
+    def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
+        token = None
+        while True:
+            page = search(page_token=token, **arguments)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _raw(run: Run) -> RawRun:
+    latest = run.data.to_proto().metrics  # the entity itself drops their steps
+    epochs = [metric for metric in latest if metric.key in EPOCH_METRIC_NAMES]
+    keep = IMAGE_COUNTS if CONFIG_TAG in run.data.tags else run.data.params
+    return RawRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        start_time=run.info.start_time or 0,
+        end_time=run.info.end_time or 0,
+        tags=run.data.tags,
+        params={key: run.data.params[key] for key in keep if key in run.data.params},
+        metrics={m.key: restored(m.value) for m in latest if m.key in SUMMARY_METRIC_NAMES},
+        last_epoch=max((metric.step for metric in epochs), default=0),
+        last_timestamp=max((metric.timestamp for metric in epochs), default=0),
+    )
+
+
+def _reach(uri: str, address: str) -> None:
+    """Ask once whether anybody is there: MLflow's client itself would try for minutes."""
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # somebody is there
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # MLflow has its own settings about these
+            raise StoreError(
+                f"tracking_uri: no server answers, got {address} ({reason}); start it with "
+                "mlflow server, or give another --tracking-uri"
+            ) from None
+
+
+def _without_password(uri: str) -> str:
+    scheme, mark, rest = uri.partition("://")
+    return scheme + mark + rest.rpartition("@")[2].rstrip("/") if mark else uri

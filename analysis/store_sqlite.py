@@ -1,0 +1,108 @@
+"""An SQLite store: its file, read directly."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from analysis import store_scan
+from analysis.store_backend import StoreError
+from analysis.store_history import Slots
+from analysis.store_scan import ScanOrder, Values
+from analysis.store_sql import SqlListing
+from suite.metrics import EPOCH_METRIC_NAMES
+
+# Below so many epochs, starting processes takes longer than reading.
+EPOCHS_WORTH_A_PROCESS = 200_000
+# Finding a run's rows by index takes so many times longer than passing by another run's rows.
+COST_OF_LOOKING_UP = 16
+
+
+class SqliteStore(SqlListing):
+    """See :class:`analysis.store_backend.Backend`."""
+
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error)
+
+    def __init__(self, uri: str) -> None:
+        name = make_url(uri).database
+        if not name or name == ":memory:":
+            raise StoreError(
+                f"tracking_uri: must name a file, got {uri}; such as sqlite:///mlflow.db"
+            )
+        self.path = Path(name).resolve()
+        if not self.path.is_file():  # SQLite and MLflow would make an empty one
+            raise StoreError(
+                f"tracking_uri: no such store, got sqlite:///{self.path}; train something first, "
+                "or give the --tracking-uri with which the runs were made"
+            )
+        engine = create_engine(
+            "sqlite://", creator=lambda: store_scan.connect(str(self.path)), poolclass=StaticPool
+        )
+        super().__init__(engine, f"sqlite:///{self.path}")
+
+    def read(self, slots: Slots) -> None:
+        """See :class:`analysis.store_backend.Backend`."""
+        order = ScanOrder(
+            path=str(self.path),
+            keys=EPOCH_METRIC_NAMES,
+            run_ids=slots.run_ids,
+            first=slots.first.tolist(),
+            lengths=slots.lengths.tolist(),
+            look_up=slots.size * COST_OF_LOOKING_UP < self._epochs_in_store(),
+        )
+        workers = min(os.cpu_count() or 1, len(order.keys))
+        if slots.size < EPOCHS_WORTH_A_PROCESS or workers == 1:
+            found = store_scan.scan(order)
+        else:
+            found = _scan_in_processes(order, workers)
+        for key, places, values in found:
+            slots.put(key, places, values)
+
+    def _epochs_in_store(self) -> int:
+        last = "SELECT sum(step) FROM latest_metrics WHERE key = :key"
+        found = self.connection.execute(text(last), {"key": EPOCH_METRIC_NAMES[0]})
+        return int(found.scalar_one() or 0)
+
+
+def _scan_in_processes(order: ScanOrder, workers: int) -> Iterator[Values]:
+    """What `scan` yields, with the metrics dealt out to processes; one thread waits for each."""
+    shares = [replace(order, keys=order.keys[worker::workers]) for worker in range(workers)]
+    with ThreadPoolExecutor(workers) as pool:
+        for share, output in zip(shares, pool.map(_run_scan, shares), strict=True):
+            yield from _arrays(share.keys, output)
+
+
+def _run_scan(order: ScanOrder) -> bytes:
+    # -P: this folder's modules must not be taken for others of the same name.
+    command = [sys.executable, "-P", store_scan.__file__]
+    message = pickle.dumps(asdict(order))
+    done = subprocess.run(command, input=message, capture_output=True, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise StoreError(
+            f"tracking_uri: could not be read, got sqlite:///{order.path} ({' '.join(last)}); "
+            "check the file with: sqlite3 FILE 'PRAGMA integrity_check'"
+        )
+    return done.stdout
+
+
+def _arrays(keys: Sequence[str], output: bytes) -> Iterator[Values]:
+    at = 0
+    for key in keys:
+        length = int(np.frombuffer(output, np.int64, 1, at)[0])
+        slots = np.frombuffer(output, np.int64, length, at + 8)
+        values = np.frombuffer(output, np.float64, length, at + 8 + 8 * length)
+        at += 8 + 16 * length
+        yield key, slots, values

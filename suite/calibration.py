@@ -1,0 +1,189 @@
+"""How many runs to train at once: measured on this machine, remembered for the next start.
+
+Fusing runs pays where launches and small kernels dominate and costs where arithmetic does, so no
+rule of thumb decides: a few real steps at several fleet sizes do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from suite.config import RunConfig
+from suite.data import ImageData
+from suite.fleet import FUSABLE, Fleet
+
+SIZES = (1, 2, 4, 8, 16, 25, 50)
+WARM_UP, COUNTED = 2, 5
+MEMORY_SHARE = 0.6  # of the machine's or the GPU's memory
+WORTH_A_TRY = 0.8  # larger sizes are tried while the last reached this part of the best speed
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one fleet size reached: runs at once, images per second over all of them."""
+
+    runs: int
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The measurement of one kind of fleet."""
+
+    speeds: tuple[Speed, ...]
+
+    @property
+    def best(self) -> Speed:
+        """The fastest size."""
+        return max(self.speeds, key=lambda speed: speed.images_per_second)
+
+    def __str__(self) -> str:
+        tried = ", ".join(f"{s.runs}: {s.images_per_second:,.0f}" for s in self.speeds)
+        return f"{self.best.runs} runs at once (images/s by fleet size: {tried})"
+
+
+class Calibrator:
+    """Finds fleet sizes, and keeps what it found in the user's cache folder.
+
+    Parameters
+    ----------
+    data, device
+        What the fleets train on, and where.
+    workers
+        Processes that share the device.
+    notify
+        Called with the result of each measurement.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        device: torch.device,
+        workers: int,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.data, self.device, self.workers, self.notify = data, device, workers, notify
+        self._file = cache_file()
+
+    def calibrate(self, config: RunConfig, most: int) -> Calibration:
+        """The speeds of fleets of runs like `config`.
+
+        Parameters
+        ----------
+        config
+            One of the runs.
+        most
+            Runs there are; larger fleets are not tried.
+        """
+        key = self._key(config)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        # One worker measures, the others wait and read: two at once would disturb each other.
+        with FileLock(f"{self._file}.lock"):
+            known = _read(self._file)
+            if key in known and _covers(known[key], most):
+                return known[key]
+            found = self._measure(config, most)
+            known[key] = found
+            scratch = self._file.with_suffix(".new")
+            content = {k: [asdict(speed) for speed in c.speeds] for k, c in known.items()}
+            scratch.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            scratch.replace(self._file)
+        self.notify(f"{config.recipe_name}: {found}")
+        return found
+
+    def _measure(self, config: RunConfig, most: int) -> Calibration:
+        speeds: list[Speed] = []
+        before = self._memory()
+        for runs in (size for size in SIZES if size <= max(1, most)):
+            if speeds and not self._fits(before, speeds[-1].runs, runs):
+                break
+            try:
+                speeds.append(Speed(runs, self._speed(config, runs)))
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                break
+            best = max(speed.images_per_second for speed in speeds)
+            if speeds[-1].images_per_second < WORTH_A_TRY * best:
+                break
+        return Calibration(tuple(speeds))
+
+    def _speed(self, config: RunConfig, runs: int) -> float:
+        configs = [config.with_(seed=config.seed + index) for index in range(runs)]
+        fleet = Fleet(configs, self.data, self.device)
+        seconds = fleet.measure(WARM_UP + COUNTED)[WARM_UP:]
+        return runs * config.batch_size / statistics.median(seconds)
+
+    def _fits(self, before: int, tried: int, runs: int) -> bool:
+        """Whether a fleet's memory, growing in proportion to its runs, stays within the share."""
+        used = self._memory() - before
+        limit = MEMORY_SHARE * self._all_memory() / self.workers
+        return before + used * runs / tried < limit
+
+    def _memory(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+    def _all_memory(self) -> int:
+        if self.device.type == "cuda":
+            return int(torch.cuda.get_device_properties(self.device).total_memory)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def _key(self, config: RunConfig) -> str:
+        device = self.device.type
+        if device == "cuda":
+            device = torch.cuda.get_device_name(self.device)
+        shape = (self.data.channels, self.data.height, self.data.width, self.data.num_classes)
+        about = {
+            **{n: v for n, v in config.identity().items() if n not in (*FUSABLE, "epochs")},
+            "l2": bool(config.kernel_l2),
+            "shape": shape,
+            "device": device,
+            "host": platform.node(),
+            "threads": torch.get_num_threads(),
+            "workers": self.workers,
+            "torch": torch.__version__,
+        }
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def cache_file() -> Path:
+    """Where measurements are kept."""
+    named = os.environ.get("SUITE_CACHE_DIR")
+    folder = Path(named) if named else user_cache_path("initialization-memory")
+    return folder / "fleet-sizes.json"
+
+
+def _read(file: Path) -> dict[str, Calibration]:
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            key: Calibration(tuple(Speed(**speed) for speed in speeds))
+            for key, speeds in content.items()
+        }
+    except (ValueError, TypeError):
+        return {}  # it is only a cache: measured again and written anew
+
+
+def _covers(known: Calibration, most: int) -> bool:
+    """Whether the sizes tried answer the question for `most` runs."""
+    tried = [speed.runs for speed in known.speeds]
+    wanted = [size for size in SIZES if size <= most]
+    stopped_early = known.best.runs < tried[-1]
+    return stopped_early or not wanted or tried[-1] >= wanted[-1]

@@ -1,0 +1,1 @@
+"""Where the fleets of a sweep are placed: processes of this machine."""

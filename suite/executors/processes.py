@@ -1,0 +1,162 @@
+"""Workers as processes of this machine, watched over by the sweep.
+
+A worker that dies is replaced; what it trained goes on from its checkpoints, since its leases died
+with it. A worker whose sweep has died stops by itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from suite.jobs import Event, Job
+
+LONGEST_STOP = 8.0  # seconds that workers get to stop before they are killed
+REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
+TICK = 0.25
+PARENT_TICK = 1.0
+
+
+@dataclass
+class _Worker:
+    job: Job
+    process: BaseProcess
+    pipe: Connection
+    deaths: int = 0
+    ended: bool = False
+
+
+class ProcessExecutor:
+    """Runs jobs in processes of this machine.
+
+    Parameters
+    ----------
+    jobs
+        One for each worker.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._workers = [self._start(job) for job in jobs]
+
+    def _start(self, job: Job, deaths: int = 0) -> _Worker:
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(job, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(job, process, ours, deaths)
+
+    def events(self, stop: Callable[[], bool]) -> Iterator[tuple[int, Event]]:
+        """Worker index and event, until all workers have ended.
+
+        Between events it yields `away` events without content, so that a caller can redraw.
+
+        Parameters
+        ----------
+        stop
+            Whether to end early; workers are then asked to stop, and killed if they do not.
+        """
+        asked: float | None = None
+        while any(not worker.ended for worker in self._workers):
+            if stop() and asked is None:
+                asked = time.monotonic()
+                self._signal(signal.SIGTERM)
+            if asked is not None and time.monotonic() - asked > LONGEST_STOP:
+                self._signal(signal.SIGKILL)
+            yield from self._received(replacing=asked is None)
+            yield -1, Event("away")
+
+    def _received(self, *, replacing: bool) -> Iterator[tuple[int, Event]]:
+        by_pipe = {worker.pipe: worker for worker in self._workers if not worker.ended}
+        for pipe in wait(list(by_pipe), TICK):
+            worker = by_pipe[pipe]  # type: ignore[index]
+            index = worker.job.index
+            try:
+                event = worker.pipe.recv()
+            except (EOFError, OSError):
+                yield from self._died(worker, replacing=replacing)
+                continue
+            if event.kind == "epoch":
+                worker.deaths = 0
+            if event.kind == "end":
+                worker.ended = True
+                worker.process.join()
+            yield index, event
+
+    def _died(self, worker: _Worker, *, replacing: bool) -> Iterator[tuple[int, Event]]:
+        worker.process.join()
+        worker.ended = True
+        index = worker.job.index
+        how = f"worker {index} died (exit {worker.process.exitcode})"
+        if not replacing:
+            return
+        if worker.deaths < REPLACEMENTS:
+            yield index, Event("notice", f"{how}; another one goes on from its checkpoints")
+            place = self._workers.index(worker)
+            self._workers[place] = self._start(worker.job, worker.deaths + 1)
+        else:
+            yield index, Event("end", f"{how} {REPLACEMENTS + 1} times in a row")
+
+    def _signal(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if not worker.ended and worker.process.pid is not None and worker.process.is_alive():
+                os.kill(worker.process.pid, number)
+
+
+def split_threads(jobs: Sequence[Job], cores: int) -> list[Job]:
+    """The jobs with the machine's cores divided among them, unless threads are set."""
+    share = max(1, cores // len(jobs))
+    return [
+        job
+        if job.machine.threads
+        else replace(job, machine=job.machine.model_copy(update={"threads": share}))
+        for job in jobs
+    ]
+
+
+def _work(job: Job, pipe: Connection) -> None:
+    """A worker process: trains until nothing is left, and says how it ended."""
+    # Ctrl-C reaches the whole process group: the sweep asks for the stop, once, by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            try:
+                pipe.send(event)
+            except OSError:  # the sweep is gone
+                stopping.set()
+
+    _watch_parent(stopping)
+    ending: str | None = None
+    try:
+        from suite.fleet import Interrupted
+        from suite.worker import Worker
+
+        try:
+            Worker(job, tell, stopping.is_set).run()
+        except Interrupted:
+            ending = "interrupted"
+    except Exception as error:
+        ending = f"{type(error).__name__}: {error}"
+    tell(Event("end", ending))
+
+
+def _watch_parent(stopping: threading.Event) -> None:
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        while parent is not None and parent.is_alive():
+            time.sleep(PARENT_TICK)
+        stopping.set()
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

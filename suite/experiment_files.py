@@ -1,0 +1,178 @@
+"""A user's own experiment from a TOML or YAML file, and changes made on the command line.
+
+A file holds what :class:`suite.experiments.Experiment` does::
+
+    name = "my-sweep"
+    base = "demo"            # optional: start from this experiment
+    [fixed]
+    epochs = 100
+    [axes]
+    optimizer = ["sgd", "adamw"]
+    sigma_w = [0.1, 1.0, 2.5]
+    seed = [0, 1, 2]
+    [recipes.procedure.tuned]   # optional: settings that change together, under one name
+    optimizer = "momentum"
+    learning_rate = 0.1
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from suite.config import RunConfig
+from suite.experiments import EXPERIMENTS, Experiment
+from suite.settings import ConfigError, unknown
+
+SUFFIXES = (".toml", ".yaml", ".yml")
+PARTS = {"name": str, "description": str, "base": str, "fixed": dict, "axes": dict, "recipes": dict}
+
+
+def find(name: str) -> Experiment:
+    """The experiment of that name, or in that file.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or the file is not a possible experiment.
+    """
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    if Path(name).suffix in SUFFIXES:
+        return _from_file(Path(name))
+    close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
+    hint = f"did you mean {close[0]}?" if close else "--list shows all"
+    raise ConfigError(
+        f"experiment: must be one of {', '.join(EXPERIMENTS)} or a .toml or .yaml file, "
+        f"got {name!r}; {hint}"
+    )
+
+
+def _from_file(path: Path) -> Experiment:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"experiment: file must be readable, got {path} ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"experiment: {path} must be valid {path.suffix[1:]}; {reason}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"experiment: {path} must hold axes and fixed settings, got {content!r}")
+    for part, value in content.items():
+        if part not in PARTS:
+            raise ConfigError(f"{path}: {unknown(str(part), value, tuple(PARTS))}")
+        if not isinstance(value, PARTS[part]):
+            raise ConfigError(f"{path}: {part} must be a {PARTS[part].__name__}, got {value!r}")
+    return _assemble(content, path)
+
+
+def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
+    base = find(content["base"]) if "base" in content else None
+    recipes = dict(base.recipes if base else {}) | {
+        axis: {
+            label: {key: RunConfig.value(key, value) for key, value in settings.items()}
+            for label, settings in labels.items()
+        }
+        for axis, labels in content.get("recipes", {}).items()
+    }
+    experiment = Experiment(
+        name=content.get("name", path.stem),
+        description=content.get("description", f"from {path.name}"),
+        source=str(path),
+        axes=dict(base.axes if base else {}),
+        fixed=dict(base.fixed if base else {}),
+        recipes=recipes,
+    )
+    for axis in content.get("recipes", {}):
+        if axis not in experiment.axes:
+            experiment = _with_axis(experiment, axis, list(recipes[axis]))
+    for name, value in content.get("fixed", {}).items():
+        experiment = changed(experiment, name, [value])
+    for name, values in content.get("axes", {}).items():
+        experiment = changed(experiment, name, values if isinstance(values, list) else [values])
+    if not experiment.axes:
+        raise ConfigError(f"{path}: axes must name one setting or more, got none; add [axes]")
+    return experiment
+
+
+def changed(experiment: Experiment, name: str, given: Sequence[Any]) -> Experiment:
+    """The experiment with one setting's values replaced.
+
+    One value fixes the setting, unless it is an axis already; several make it an axis.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such setting or recipe, or a value is impossible or there twice.
+    """
+    if name in experiment.recipes:
+        labels = tuple(experiment.recipes[name])
+        for value in given:
+            if value not in labels:
+                raise ConfigError(
+                    f"{name}: must be one of {', '.join(labels)}, got {value!r}; --list shows all"
+                )
+        return _with_axis(experiment, name, given)
+    values = [RunConfig.value(name, value) for value in given]
+    if len(set(values)) != len(values):
+        raise ConfigError(f"{name}: must have each value once, got {', '.join(map(str, values))}")
+    in_recipe = any(
+        name in settings for labels in experiment.recipes.values() for settings in labels.values()
+    )
+    # An axis comes after the recipes and so overrules them; a fixed setting would not.
+    if name in experiment.axes or len(values) > 1 or in_recipe:
+        fixed = {key: value for key, value in experiment.fixed.items() if key != name}
+        return _with_axis(replace(experiment, fixed=fixed), name, values)
+    return replace(experiment, fixed=dict(experiment.fixed) | {name: values[0]})
+
+
+def _with_axis(experiment: Experiment, name: str, values: Sequence[Any]) -> Experiment:
+    if not values:
+        raise ConfigError(f"{name}: must have a value, got none; write {name}=VALUE,VALUE")
+    return replace(experiment, axes=dict(experiment.axes) | {name: tuple(values)})
+
+
+def apply(experiment: Experiment, changes: Sequence[str]) -> Experiment:
+    """The experiment after ``--set NAME=VALUE,VALUE`` changes.
+
+    Raises
+    ------
+    ConfigError
+        If a change is impossible.
+    """
+    for change in changes:
+        name, sign, values = change.partition("=")
+        if not sign:
+            raise ConfigError(f"set: must be NAME=VALUE,VALUE, got {change!r}; e.g. sigma_w=0.1,2.5")
+        given = [value.strip() for value in values.split(",") if value.strip()]
+        experiment = changed(experiment, name.strip().replace("-", "_"), given)
+    return experiment
+
+
+def configurations(experiment: Experiment) -> list[tuple[dict[str, Any], RunConfig]]:
+    """Every point of the experiment with its configuration, in the order of the axes.
+
+    Raises
+    ------
+    ConfigError
+        For the first point that is no possible configuration, or is there twice.
+    """
+    seen: dict[str, dict[str, Any]] = {}
+    found = []
+    for point in experiment.points():
+        config = experiment.config(point)
+        if config.fingerprint in seen:
+            raise ConfigError(
+                f"axes: must give a different run at every point, got the same run for "
+                f"{seen[config.fingerprint]} and {point}; drop the axis that has no effect"
+            )
+        seen[config.fingerprint] = point
+        found.append((point, config))
+    return found

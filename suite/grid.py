@@ -1,0 +1,159 @@
+"""Run an experiment, many runs at once and none twice: ``python -m suite.grid --experiment main``.
+
+What MLflow has as FINISHED is done; the rest is trained, wherever it was left. The command can be
+killed, restarted and started several times at once on one store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from suite.cli import BAD_INPUT, INTERRUPTED, Parser, add_settings, chosen, complain, parse_known
+from suite.config import RunConfig
+from suite.experiment_files import apply, configurations, find
+from suite.experiments import EXPERIMENTS, Experiment
+from suite.machine import Machine
+from suite.settings import ConfigError
+
+if TYPE_CHECKING:
+    from suite.sweep import Sweep
+
+FAILED = 1
+OPTIONS = (
+    *("experiment", "set", "list", "dry_run", "fleet", "workers", "retries"),
+    *("tracking_uri", "storage"),
+)
+
+
+def parser() -> Parser:
+    """The command line of a sweep."""
+    made = Parser(
+        prog="python -m suite.grid",
+        description="Run an experiment: many runs at once, and none twice.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--experiment", metavar="NAME|FILE", help="one of --list, or a .toml or .yaml file (demo)")
+    add(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE,VALUE",
+        help="replace an axis or a fixed setting, e.g. --set sigma_w=0.1,2.5 --set epochs=30",
+    )
+    add("--list", action="store_true", help="show all experiments and their numbers of runs")
+    add("--dry-run", action="store_true", help="show what the sweep costs and what theory predicts")
+    add("--fleet", metavar="auto|N", help="runs trained at once by a worker; auto measures (auto)")
+    add("--workers", metavar="N", help="worker processes; 0 is one per GPU, or as the CPU likes (0)")
+    add("--retries", metavar="N", help="how often a run that fails is tried again (1)")
+    add("--tracking-uri", help="MLflow store ($MLFLOW_TRACKING_URI, or mlflow.db)")
+    add("--storage", help="Optuna storage URL (optuna.db beside MLflow's)")
+    add_settings(made, Machine, "the machine (never changes the numbers of a run)")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: 0 all done, 1 runs failed, 2 bad input, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = vars(parse_known(parser(), argv, (*Machine.names(), *OPTIONS)))
+        if arguments.get("list"):
+            print(listing())
+            return 0
+        machine = Machine.parse(chosen(argparse.Namespace(**arguments), Machine))
+        experiment = apply(find(arguments.get("experiment", "demo")), arguments.get("set", []))
+        points = configurations(experiment)
+        sizes = {
+            "fleet": _count(arguments, "fleet", "auto", least=1),
+            "workers": _count(arguments, "workers", "0", least=0),
+            "retries": _count(arguments, "retries", "1", least=0),
+        }
+    except ConfigError as error:
+        complain(error)
+        return BAD_INPUT
+    return _sweep(experiment, points, machine, arguments, sizes)
+
+
+def _count(arguments: dict[str, Any], name: str, default: str, *, least: int) -> int:
+    given = str(arguments.get(name, default))
+    if name == "fleet" and given == "auto":
+        return 0
+    if not given.isdecimal() or int(given) < least:
+        auto = "auto or " if name == "fleet" else ""
+        raise ConfigError(f"{name}: must be {auto}a whole number ≥ {least}, got {given!r}; e.g. {default}")
+    return int(given)
+
+
+def listing() -> str:
+    """All experiments with their counts and axes."""
+    lines = []
+    for experiment in EXPERIMENTS.values():
+        axes = " × ".join(f"{name} {len(values)}" for name, values in experiment.axes.items())
+        lines.append(f"{experiment.name:<9} {experiment.size:>6,} runs  {experiment.description}")
+        lines.append(f"{'':<9} {'':>6}       {axes}  ({experiment.source})")
+    return "\n".join(lines)
+
+
+def _sweep(
+    experiment: Experiment,
+    points: list[tuple[dict[str, Any], RunConfig]],
+    machine: Machine,
+    arguments: dict[str, Any],
+    sizes: dict[str, int],
+) -> int:
+    # MLflow leaves its own progress bars and start-up lines to libraries' users; a sweep has its own.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from suite.checkpoint import CheckpointError
+    from suite.data import DataError
+    from suite.sweep import Sweep
+
+    try:
+        sweep = Sweep(
+            experiment,
+            points,
+            machine,
+            tracking_uri=arguments.get("tracking_uri", ""),
+            storage=arguments.get("storage"),
+            **sizes,
+        )
+        if arguments.get("dry_run"):
+            from suite.dry_run import report
+
+            print(report(sweep))
+            return 0
+        return _run(sweep)
+    except (ConfigError, DataError) as error:
+        complain(error)
+        return BAD_INPUT
+    except (CheckpointError, MlflowException, SQLAlchemyError, OSError) as error:
+        complain(error)
+        return FAILED
+
+
+def _run(sweep: Sweep) -> int:
+    from suite.stopping import StopRequest
+
+    if not sweep.left:
+        print(f"{sweep.experiment.name}: all {len(sweep.points)} runs are finished; nothing to do")
+        sweep.settle()
+        return 0
+    with StopRequest() as stop:
+        outcome = sweep.run(stop.requested)
+    print(outcome.text)
+    if stop.requested():
+        return INTERRUPTED
+    return FAILED if outcome.failed else 0
+
+
+    return Path(machine.state_dir or default_state_dir(tracking_uri)).expanduser().resolve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Possible configurations, drawn at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from suite.config import RunConfig, parse
+
+RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
+# What a setting needs to act, told a second time: the tests hold the declarations to it.
+ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "dataset_digest": ("dataset", ("folder",)),
+    "width": ("model", RESNETS),
+    "norm": ("model", RESNETS),
+    "cosine_alpha": ("schedule", ("cosine",)),
+    "momentum": ("optimizer", ("momentum",)),
+    "weight_decay": ("optimizer", ("adamw", "muon_keras", "muon")),
+}
+
+
+def _number(low: float, high: float, **bounds: bool) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, **bounds)
+
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "dataset": st.sampled_from(("digits", "cifar10", "folder")),
+    "dataset_digest": st.text("0123456789abcdef", min_size=16, max_size=16) | st.just(""),
+    "validation_fraction": _number(0, 1, exclude_min=True, exclude_max=True),
+    "train_fraction": _number(0, 1, exclude_min=True),
+    "augmentation": st.sampled_from(("none", "flip-crop")),
+    "model": st.sampled_from((*RESNETS, "timm/resnet18", "timm/vit_tiny_patch16_224")),
+    "width": st.integers(0, 512),
+    "norm": st.sampled_from(("batch", "layer")),
+    "sigma_w": _number(0, 100, exclude_min=True),
+    "sigma_b": _number(-0.0, 100),
+    "seed": st.integers(0, 2**63 - 1),
+    "optimizer": st.sampled_from(OPTIMIZERS),
+    "learning_rate": _number(0, 100, exclude_min=True),
+    "schedule": st.sampled_from(("cosine", "constant")),
+    "cosine_alpha": _number(-0.0, 1),
+    "momentum": _number(0, 1, exclude_min=True, exclude_max=True),
+    "kernel_l2": _number(-0.0, 100),
+    "weight_decay": _number(-0.0, 100),
+    "batch_size": st.integers(1, 4096),
+    "epochs": st.integers(1, 5000),
+    "early_stopping_patience": st.integers(0, 5000),
+    "semantics": st.sampled_from(("keras", "torch")),
+    "precision": st.sampled_from(("fp32", "tf32", "bf16", "fp64")),
+}
+
+
+def acting(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings which act beside the others; all fields must be there."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in ACTS_ONLY_WITH
+        or settings[ACTS_ONLY_WITH[name][0]] in ACTS_ONLY_WITH[name][1]
+    }
+
+
+def settings(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Settings which make a possible configuration, those without effect left out."""
+    return st.fixed_dictionaries(VALUES | fixed).map(acting)
+
+
+def configs(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[RunConfig]:
+    """Possible configurations, with other values for the settings in `fixed`."""
+    return settings(**fixed).map(parse)

@@ -1,0 +1,317 @@
+"""What a run is: its identity, and which configurations cannot be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+import pytest
+from config_strategies import (
+    ACTS_ONLY_WITH,
+    OPTIMIZERS,
+    VALUES,
+    acting,
+    configs,
+    settings,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from suite.config import RunConfig, parse
+from suite.experiments import PAPER_RUN
+from suite.settings import ConfigError, Setting
+
+OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
+
+# MLflow stores hold these. A change here makes every finished run unknown: never adapt them.
+PINNED = {
+    "the default": ({}, "5a01cd006d9f577d"),
+    "the paper's": (PAPER_RUN, "edd388df9b4dff69"),
+    "sgd": ({"optimizer": "sgd"}, "5a01cd006d9f577d"),
+    "momentum": ({"optimizer": "momentum"}, "a24dee77ebff9ff5"),
+    "adam": ({"optimizer": "adam"}, "056ad7ac4629ac1b"),
+    "adamw": ({"optimizer": "adamw"}, "ddd06967cff94cf9"),
+    "muon_keras": ({"optimizer": "muon_keras"}, "6de6742033a754d8"),
+    "muon": ({"optimizer": "muon"}, "e17fb1eb13df24a9"),
+    "a vision transformer": (
+        {"model": "timm/vit_tiny_patch16_224", "dataset": "cifar10"},
+        "7b4dbcced89ebcbe",
+    ),
+    "a folder": ({"dataset": "folder", "dataset_digest": "0123456789abcdef"}, "09e4cfe7f2fec32f"),
+    "constant rate": ({"schedule": "constant"}, "2d287eee749f514d"),
+}
+
+
+@pytest.mark.parametrize(("given_settings", "fingerprint"), PINNED.values(), ids=PINNED)
+def test_fingerprints_stay_what_they_were(given_settings: dict[str, Any], fingerprint: str) -> None:
+    assert parse(given_settings).fingerprint == fingerprint
+
+
+def test_a_fingerprint_is_the_sha256_of_the_acting_settings_as_canonical_json() -> None:
+    canonical = (
+        '{"augmentation":"none","batch_size":64,"cosine_alpha":0.01,"dataset":"digits",'
+        '"early_stopping_patience":0,"epochs":60,"kernel_l2":0.0,"learning_rate":0.001,'
+        '"model":"resnet9","norm":"batch","optimizer":"sgd","precision":"fp32","schedule":"cosine",'
+        '"seed":0,"semantics":"keras","sigma_b":0.2,"sigma_w":1.0,"train_fraction":1.0,'
+        '"validation_fraction":0.2,"width":8}'
+    )
+    assert parse({}).fingerprint == hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", ["sigma_w", "learning_rate", "batch_size", "epochs", "seed"])
+def test_1_and_1_point_0_and_their_texts_are_one_value(name: str) -> None:
+    same = [parse({name: value}) for value in (1, 1.0, "1", "1.0", " 1 ")]
+    assert len({config.fingerprint for config in same}) == 1
+    assert len({json.dumps(config.parameters()) for config in same}) == 1
+
+
+@pytest.mark.parametrize("name", ["sigma_b", "kernel_l2", "cosine_alpha"])
+def test_minus_zero_is_zero(name: str) -> None:
+    same = [parse({name: value}) for value in (0, 0.0, -0.0, "-0", "-0.0", "-1e-999")]
+    assert len({config.fingerprint for config in same}) == 1
+    assert {config.parameters()[name] for config in same} == {"0.0"}
+
+
+def test_a_number_is_the_same_however_it_is_written() -> None:
+    spellings = ["0.001", "1e-3", "1E-3", "1.0e-03", 0.001, 1e-3, "+.001"]
+    assert {parse({"learning_rate": s}).fingerprint for s in spellings} == {parse({}).fingerprint}
+
+
+@given(configs())
+def test_a_config_comes_back_from_its_parameters_and_from_its_json(config: RunConfig) -> None:
+    for again in (parse(config.parameters()), parse(json.loads(config.model_dump_json()))):
+        assert again == config
+        assert again.fingerprint == config.fingerprint
+
+
+@given(settings(), st.sampled_from(sorted(VALUES)), st.data())
+def test_two_runs_are_one_exactly_if_all_acting_settings_agree(
+    one: dict[str, Any], name: str, data: st.DataObject
+) -> None:
+    full = {n: RunConfig.default(n) for n in RunConfig.names()} | one
+    other = acting(full | {name: data.draw(VALUES[name])})
+    assert (parse(one).fingerprint == parse(other).fingerprint) == (_meant(one) == _meant(other))
+
+
+def _meant(given_settings: dict[str, Any]) -> dict[str, Any]:
+    """The acting settings, told without the suite's own notion of them."""
+    meant = dict(given_settings)
+    if "width" in meant:
+        meant["width"] = meant["width"] or OWN_WIDTH[meant["model"]]
+    return meant
+
+
+@given(configs())
+def test_every_acting_setting_is_in_the_identity_and_no_other(config: RunConfig) -> None:
+    everything = {name: getattr(config, name) for name in RunConfig.names()}
+    assert set(config.identity()) == set(acting(everything))
+
+
+@pytest.mark.parametrize("name", ACTS_ONLY_WITH)
+def test_the_default_of_a_setting_without_effect_is_not_part_of_a_run(name: str) -> None:
+    """Were it, then changing that default would orphan runs that it has nothing to do with."""
+    other, values = ACTS_ONLY_WITH[name]
+    without = {"model": "timm/resnet18", "schedule": "constant"}.get(
+        other, RunConfig.default(other)
+    )
+    changed = {"dataset_digest": "f" * 16, "width": 9, "norm": "layer"}.get(name, 0.5)
+    field = RunConfig.model_fields[name]
+    changed_default = type(
+        "ChangedDefault",
+        (RunConfig,),
+        {
+            "__annotations__": {name: Annotated[field.annotation, *field.metadata]},
+            name: changed,
+            "__module__": __name__,
+        },
+    )
+    assert changed_default.default(name) == changed
+    idle = {other: without}
+    assert changed_default.parse(idle).fingerprint == parse(idle).fingerprint
+    active = {other: values[0]}
+    assert changed_default.parse(active).fingerprint != parse(active).fingerprint
+
+
+@given(settings())
+def test_a_setting_added_later_leaves_old_runs_what_they_were(one: dict[str, Any]) -> None:
+    class Later(RunConfig):
+        dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped", implicit=0.0)] = 0.0
+
+    class LaterStill(RunConfig):
+        dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped", implicit=0.0)] = 0.1
+
+    old = parse(one).fingerprint
+    assert Later.parse(one).fingerprint == old
+    assert Later.parse(one | {"dropout": 0.1}).fingerprint != old
+    # A new default does not change what old runs implicitly had.
+    assert LaterStill.parse(one | {"dropout": 0}).fingerprint == old
+    assert LaterStill.parse(one).fingerprint == Later.parse(one | {"dropout": 0.1}).fingerprint
+
+
+def test_an_added_setting_without_implicit_value_makes_all_runs_new() -> None:
+    class Careless(RunConfig):
+        dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped")] = 0.0
+
+    assert Careless.parse({}).fingerprint != parse({}).fingerprint
+
+
+@pytest.mark.parametrize("model", OWN_WIDTH)
+def test_width_0_is_the_papers_width(model: str) -> None:
+    own = OWN_WIDTH[model]
+    named, left = parse({"model": model, "width": own}), parse({"model": model, "width": 0})
+    assert named.fingerprint == left.fingerprint
+    assert (named.channels, left.channels) == (own, own)
+    assert parse({"model": model, "width": own + 1}).fingerprint != left.fingerprint
+
+
+def test_a_timm_model_has_no_width() -> None:
+    vit = {"model": "timm/vit_tiny_patch16_224"}
+    assert parse(vit | {"width": 0}).fingerprint == parse(vit).fingerprint
+
+
+POSSIBLE_NAMES = (
+    "one of resnet9, r9-avgpool, resnet56, resnet110 or timm/NAME",
+    "one of sgd, momentum, adam, adamw, muon_keras, muon",
+)
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    (
+        {"learning_rate": "-0.1"},
+        "learning_rate: must be greater than 0, got '-0.1'; give a value > 0, such as 0.001",
+    ),
+    (
+        {"learning_rate": 0},
+        "learning_rate: must be greater than 0, got 0; give a value > 0, such as 0.001",
+    ),
+    ({"sigma_w": 0}, "sigma_w: must be greater than 0, got 0; give a value > 0, such as 1.0"),
+    ({"sigma_w": -1.5}, "sigma_w: must be greater than 0, got -1.5; give a value > 0, such as 1.0"),
+    (
+        {"sigma_w": "large"},
+        "sigma_w: must be a valid number, unable to parse string as a number, got 'large'; "
+        "give a value > 0, such as 1.0",
+    ),
+    (
+        {"sigma_w": "1\n2"},
+        "sigma_w: must be a valid number, unable to parse string as a number, got '1\\n2'; "
+        "give a value > 0, such as 1.0",
+    ),
+    (
+        {"sigma_w": float("nan")},
+        "sigma_w: must be a finite number, got nan; give a value > 0, such as 1.0",
+    ),
+    (
+        {"learning_rate": "inf"},
+        "learning_rate: must be a finite number, got 'inf'; give a value > 0, such as 0.001",
+    ),
+    (
+        {"kernel_l2": "-inf"},
+        "kernel_l2: must be a finite number, got '-inf'; give a value ≥ 0, such as 0.0",
+    ),
+    (
+        {"momentum": 1, "optimizer": "momentum"},
+        "momentum: must be less than 1, got 1; give a value > 0, < 1, such as 0.9",
+    ),
+    (
+        {"batch_size": "64.5"},
+        "batch_size: must be a valid integer, unable to parse string as an integer, got '64.5'; "
+        "give a value ≥ 1, such as 64",
+    ),
+    ({"seed": -1}, "seed: must be greater than or equal to 0, got -1; give a value ≥ 0, such as 0"),
+    ({"seed": 1e19}, "seed: must be a smaller number, got 1e+19; give a value ≥ 0, such as 0"),
+    (
+        {"optimizer": "adaam"},
+        f"optimizer: must be {POSSIBLE_NAMES[1]}, got 'adaam'; did you mean adam?",
+    ),
+    (
+        {"optimizer": "lion"},
+        f"optimizer: must be {POSSIBLE_NAMES[1]}, got 'lion'; give a value "
+        "sgd | momentum | adam | adamw | muon_keras | muon, such as sgd",
+    ),
+    (
+        {"model": "resnet50"},
+        f"model: must be {POSSIBLE_NAMES[0]}, got 'resnet50'; did you mean resnet56?",
+    ),
+    (
+        {"model": "vit"},
+        f"model: must be {POSSIBLE_NAMES[0]}, got 'vit'; timm models are written timm/NAME",
+    ),
+    (
+        {"model": "timm/a\nb"},
+        f"model: must be {POSSIBLE_NAMES[0]}, got 'timm/a\\nb'; timm models are written timm/NAME",
+    ),
+    ({"lerning_rate": 1}, "lerning_rate: is no setting, got 1; did you mean learning_rate?"),
+    ({"colour": "red"}, "colour: is no setting, got 'red'; --help lists all settings"),
+    (
+        {"optimizer": "adam", "momentum": 0.8},
+        "momentum: acts only with optimizer=momentum, got 0.8 with optimizer=adam; leave it at 0.9",
+    ),
+    (
+        {"weight_decay": 0.1},
+        "weight_decay: acts only with optimizer=adamw or muon_keras or muon, got 0.1 with "
+        "optimizer=sgd; leave it at 0.0001",
+    ),
+    (
+        {"schedule": "constant", "cosine_alpha": 0.1},
+        "cosine_alpha: acts only with schedule=cosine, got 0.1 with schedule=constant; "
+        "leave it at 0.01",
+    ),
+    (
+        {"dataset_digest": "0" * 16},
+        "dataset_digest: acts only with dataset=folder, got 0000000000000000 with "
+        "dataset=digits; leave it out",
+    ),
+    (
+        {"dataset": "folder", "dataset_digest": "new"},
+        "dataset_digest: must be content digest of a folder data set, filled in by itself, "
+        "got 'new'; leave it out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("impossible", "line"), IMPOSSIBLE, ids=lambda value: str(value)[:40])
+def test_an_impossible_value_is_answered_in_one_line(impossible: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(impossible)
+    assert len(caught.value.lines) == len(str(caught.value).splitlines()) == 1
+    assert str(caught.value) == line
+
+
+def test_a_setting_without_effect_may_be_given_at_its_default() -> None:
+    assert parse({"optimizer": "adam", "momentum": "0.9"}) == parse({"optimizer": "adam"})
+
+
+def test_every_impossible_value_gets_a_line_of_its_own() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"sigma_w": 0, "epochs": 0, "optimizer": "x", "nonsense": 1})
+    fields = [line.split(":")[0] for line in caught.value.lines]
+    assert fields == ["sigma_w", "optimizer", "epochs", "nonsense"]
+
+
+def test_a_very_long_value_is_not_repeated_in_full() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"sigma_w": "x" * 10_000})
+    assert len(str(caught.value)) < 250
+
+
+def test_changing_a_config_validates_it_anew_and_leaves_it_as_it_was() -> None:
+    config = parse({"optimizer": "momentum", "momentum": 0.8})
+    assert config.with_(seed=3) == parse({"optimizer": "momentum", "momentum": 0.8, "seed": 3})
+    assert config.with_(seed=3).fingerprint != config.fingerprint
+    with pytest.raises(ConfigError, match="acts only with optimizer=momentum"):
+        config.with_(optimizer="adam")
+    assert config.seed == 0
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_name_tells_what_a_person_looks_for(optimizer: str) -> None:
+    config = parse({"optimizer": optimizer, "sigma_w": 2.5, "batch_size": 16, "seed": 2024})
+    assert config.run_name == f"{optimizer} b16 σw=2.5 seed 2024"
+    other = config.with_(model="resnet56", learning_rate=0.1, kernel_l2=5e-4)
+    assert other.run_name == f"resnet56 {optimizer} b16 η=0.1 λ=0.0005 σw=2.5 seed 2024"
+
+
+def test_a_recipe_is_what_runs_of_other_scales_and_seeds_share() -> None:
+    one = parse({"optimizer": "adam", "sigma_w": 0.1, "seed": 1})
+    assert one.recipe == one.with_(sigma_w=2.5, seed=42).recipe
+    assert one.recipe != one.with_(batch_size=16).recipe

@@ -1,0 +1,84 @@
+"""MLproject and conda.yaml say what the code and pyproject.toml say."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from suite.config import RunConfig
+from suite.experiments import PRESETS
+from suite.machine import Machine
+from suite.project_file import PATH, text
+from suite.train import parser
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    return content
+
+
+def test_the_project_file_is_the_generated_one() -> None:
+    remedy = "run `python -m suite.project_file`"
+    assert PATH == ROOT / "MLproject"
+    assert PATH.read_text(encoding="utf-8") == text(), remedy
+
+
+def test_the_environment_holds_the_packages_dependencies() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    environment = yaml.safe_load((ROOT / "conda.yaml").read_text(encoding="utf-8"))
+    (pip,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert sorted(pip) == sorted(package["dependencies"])
+    assert environment["name"] == package["name"]
+    pythons = [p for p in environment["dependencies"] if str(p).startswith("python")]
+    assert [p.split(",")[0] for p in pythons] == [f"python{package['requires-python']}"]
+
+
+@pytest.mark.parametrize("entry", ["main", "paper"])
+def test_every_setting_is_a_parameter_with_its_default(project: dict[str, Any], entry: str) -> None:
+    preset = PRESETS[{"main": "demo"}.get(entry, entry)]
+    expected = {name: RunConfig.default(name) for name in RunConfig.names()} | dict(preset)
+    expected |= {name: Machine.default(name) for name in Machine.names()}
+    del expected["dataset_digest"]  # the command finds it in the data
+    parameters = project["entry_points"][entry]["parameters"]
+    assert {name: about["default"] for name, about in parameters.items()} == expected
+    # A default of none counts as missing with MLflow.
+    assert all(about["default"] is not None for about in parameters.values())
+    for name, about in parameters.items():
+        assert about["type"] == ("string" if isinstance(expected[name], str) else "float")
+
+
+@pytest.mark.parametrize("entry", ["main", "paper"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"optimizer": "adam", "learning_rate": "1e-2", "seed": "42"},
+        {"data_dir": "/a place/with 'quotes' and $HOME;", "dataset": "folder"},
+        {"sigma_w": "-1"},
+        {"optimizer": "nonsense; rm"},
+    ],
+)
+def test_mlflow_makes_a_command_that_the_parser_reads_back(
+    entry: str, given: dict[str, str], tmp_path: Path
+) -> None:
+    """What ``mlflow run -P`` gives reaches the settings as it was typed."""
+    from mlflow.projects.utils import load_project
+
+    command = load_project(str(ROOT)).get_entry_point(entry).compute_command(given, str(tmp_path))
+    words = shlex.split(command)
+    preset = {"main": "demo"}.get(entry, entry)
+    assert words[:5] == ["python", "-m", "suite.train", "--preset", preset]
+    arguments = vars(parser(preset).parse_args(words[3:]))
+    for name, value in given.items():
+        assert arguments[name] == value
+    if not given:
+        left = {name: arguments[name] for name in RunConfig.names() if name in arguments}
+        assert RunConfig.parse(left) == RunConfig.parse(PRESETS[preset])
