@@ -79,7 +79,7 @@ def forgetting_times(
     axis: Axis | Literal["own"] = "own",
     level: Level = "e",
     initial: float | None = None,
-    bandwidth: float = 0.3,
+    bandwidth: float = 0.2,
     confidence: float = 0.95,
     constant_rate: bool = False,
 ) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def forgetting_time(
     *,
     level: Level = "e",
     initial: float | None = None,
-    bandwidth: float = 0.3,
+    bandwidth: float = 0.2,
     confidence: float = 0.95,
 ) -> ForgettingTime:
     """When one curve has fallen to a level.

@@ -20,10 +20,9 @@ import pandas as pd
 from analysis import store_problems
 from analysis.store_backend import DIVERGED_TAG, Backend, RawRun, StoreError, no_store
 from analysis.store_cache import cache_path, load_cache, save_cache, still_valid
-from analysis.store_history import HistoryTable, Slots, select
+from analysis.store_history import COLUMNS, HistoryTable, Slots, select
 from analysis.store_problems import Problems
 from analysis.store_runs import image_counts, runs_frame, settings
-from suite.metrics import EPOCH_METRIC_NAMES
 
 __all__ = ["Problems", "Store", "StoreError", "load"]
 
@@ -43,11 +42,11 @@ class Store:
         validation_images, test_images (int64) and the summary metrics (float64; NaN if absent,
         as `interpolation_epoch` of a run that never interpolates). Its index counts from 0.
     history
-        One row per run and epoch, in the order of `runs` and ascending epochs: run (int32, the
-        index into `runs`), epoch (int32, from 1) and the epoch metrics (float64, NaN and ±inf as
-        they were logged). A setting of each row is
-        ``store.runs["sigma_w"].to_numpy()[store.history["run"]]``; all of them,
-        ``store.history.join(store.runs, on="run")``.
+        One row per run and epoch, in the order of `runs` and ascending epochs: run_id
+        (categorical, whose codes are the index into `runs`, which costs nothing to make and two
+        bytes a row), epoch (int32, from 1) and the epoch metrics (float64, NaN and ±inf as they
+        were logged). A setting of each row is
+        ``store.runs["sigma_w"].to_numpy()[store.history["run_id"].cat.codes]``.
     problems
         What is not as it should be; its text reads well in a terminal.
     """
@@ -236,8 +235,8 @@ def _never_logged(run: RawRun, of: Mapping[str, Any]) -> range:
 
 
 def _history_frame(table: HistoryTable) -> pd.DataFrame:
-    run = np.repeat(np.arange(len(table.run_ids), dtype=np.int32), table.counts)
+    run = np.repeat(np.arange(len(table.run_ids)), table.counts)
+    run_id = pd.Categorical.from_codes(run, categories=list(table.run_ids))
     return pd.DataFrame(
-        {"run": run, **{name: table.columns[name] for name in ("epoch", *EPOCH_METRIC_NAMES)}},
-        copy=False,
+        {"run_id": run_id, **{name: table.columns[name] for name in COLUMNS}}, copy=False
     )

@@ -20,8 +20,7 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.store_history import HistoryTable
-from suite.metrics import EPOCH_METRIC_NAMES
+from analysis.store_history import COLUMNS, HistoryTable
 
 FORMAT = 1
 METADATA = b"initialization-memory"
@@ -51,7 +50,7 @@ def load_cache(path: Path) -> HistoryTable | None:
 def _load(path: Path) -> HistoryTable | None:
     table = pq.read_table(path, page_checksum_verification=True)
     about = json.loads(table.schema.metadata[METADATA])
-    if about["format"] != FORMAT or about["metrics"] != list(EPOCH_METRIC_NAMES):
+    if about["format"] != FORMAT or about["columns"] != list(COLUMNS):
         return None  # of another version of the suite
     counts = np.array(about["counts"], dtype=np.int64)
     lengths = {len(about[name]) for name in ("run_ids", "stamps", "missing", "counts")}
@@ -62,7 +61,7 @@ def _load(path: Path) -> HistoryTable | None:
         stamps=[(end, epoch, timestamp) for end, epoch, timestamp in about["stamps"]],
         missing=about["missing"],
         counts=counts,
-        columns={name: table[name].to_numpy() for name in ("epoch", *EPOCH_METRIC_NAMES)},
+        columns={name: table[name].to_numpy() for name in COLUMNS},
     )
 
 
@@ -70,7 +69,7 @@ def save_cache(path: Path, history: HistoryTable) -> None:
     """Put the file in place as a whole, or, with a notice, not at all."""
     about = {
         "format": FORMAT,
-        "metrics": EPOCH_METRIC_NAMES,
+        "columns": COLUMNS,
         "run_ids": history.run_ids,
         "stamps": history.stamps,
         "missing": history.missing,

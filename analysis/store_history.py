@@ -19,6 +19,8 @@ from suite.metrics import EPOCH_METRIC_NAMES
 
 LARGEST = sys.float_info.max  # what MLflow stores for infinity
 
+COLUMNS = ("epoch", *EPOCH_METRIC_NAMES)
+
 Stamp = tuple[int, int, int]
 
 
@@ -123,7 +125,7 @@ def select(tables: Sequence[HistoryTable], run_ids: Sequence[str]) -> HistoryTab
         counts=counts,
         columns={
             name: _take([table.columns[name] for table in tables], rows)
-            for name in ("epoch", *EPOCH_METRIC_NAMES)
+            for name in COLUMNS
         },
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str,
             os.fsync(file.fileno())
         scratch.replace(path)
     except (OSError, SafetensorError) as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # the write's own error says more
+            scratch.unlink()
         raise CheckpointError(
             f"checkpoint: {path} cannot be written ({error}); "
             "free some space or choose another --state-dir"
@@ -108,6 +110,7 @@ def load(path: Path) -> RunState | None:
             kernel_norm_initial=float(about["kernel_norm_initial"]),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = " | ".join(str(error).splitlines())
         raise CheckpointError(
-            f"checkpoint: {path} cannot be read ({error}); delete it to train from the start"
+            f"checkpoint: {path} cannot be read ({reason}); delete it to train from the start"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ from suite.settings import ConfigError, Settings, unknown
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,7 +61,7 @@ def parse_known(parser: Parser, argv: Sequence[str], known: Sequence[str]) -> ar
     ConfigError
         With one line for each flag that does not exist, and the nearest one that does.
     """
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser.parse_known_args(_plain(argv))
     if rest:
         lines = []
         for index, word in enumerate(rest):
@@ -70,6 +72,20 @@ def parse_known(parser: Parser, argv: Sequence[str], known: Sequence[str]) -> ar
                 lines.append(unknown(name.replace("-", "_"), value, tuple(known)))
         raise ConfigError(*(lines or [f"{rest[0]}: is no flag; --help lists all settings"]))
     return arguments
+
+
+def _plain(argv: Sequence[str]) -> list[str]:
+    """The words as argparse takes them: --sigma_w is --sigma-w, and -1e-3 is a value, no flag."""
+    words: list[str] = []
+    for word in argv:
+        if word.startswith("--"):
+            name, sign, value = word.partition("=")
+            words.append(name.replace("_", "-") + sign + value)
+        elif NEGATIVE.match(word) and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def chosen(arguments: argparse.Namespace, settings: type[Settings]) -> dict[str, str]:

@@ -114,7 +114,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
                 "sigma_w": SIGMA_W_COARSE,
                 "seed": PAPER_SEEDS[:3],
             },
-            fixed={"dataset": "digits", "width": 8, "epochs": 60, "learning_rate": 1e-3},
+            fixed={"dataset": "digits", "width": 8, "epochs": 40, "learning_rate": 1e-3},
         ),
         _paper(
             "main",

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek = Parser(add_help=False, allow_abbrev=False)
     peek.add_argument("--preset", default="demo")
     preset = peek.parse_known_args(argv)[0].preset
     known = (*RunConfig.names(), *Machine.names(), *OPTIONS)

@@ -10,18 +10,19 @@ The caption's numbers decide three conventions:
 - The loss has no factor ½. With g = ab − 1, GD at η = 0.04 would end at D = −33.3 instead of −3.1.
 - Full-batch Adam freezes at −28.9 (η = 0.01) and −26.6 (η = 0.04), whatever ε in [1e-8, 1e-7]; the
   caption's −27 is where sign descent stops, −5√29 = −26.93.
-- Minibatch Adam cannot have had the cyclic targets of the SGD panel. Cyclic noise has next to no
-  power at low frequency, β1 = 0.9 averages it away, and η = 0.01 is still at D = −8.5 after 200,000
-  steps (−3.1 after 400,000). With targets drawn independently it is at −0.001, as in the caption;
-  so drawn targets are the panel's, and the cyclic run is kept beside it in the data.
+- Minibatch Adam cannot have had both β1 = 0.9 and the cyclic targets of the SGD panel: η = 0.01 is
+  then still at D = −8.5 after 200,000 steps (−3.1 after 400,000). Targets drawn independently bring
+  it to −0.001, as in the caption; so would cyclic targets at β1 = 0, and the caption does not say
+  which. Drawn targets with the usual β1 are the panel's, and the cyclic run is kept in the data.
 
 What the clocks show
 --------------------
-The clocks' exponents hold as η → 0. At the rates below SGD needs η^−2.14 updates rather than η^−2,
-since the noise of ab itself adds a factor 1/(1 − η(a² + b²)); at b = 1 and rates four to eight times
-smaller it is η^−2.03. T_adapt times Adam's way to the minimum. On the minimum the mean gradient is
-zero, Prop. 8's first-order term averages out, and D falls on Σ η² without 1/b: slower than T_adapt
-says as η → 0, and still untouched by the batch size. `laws.adam_imbalance_on_minimum` derives it.
+The clocks' exponents hold as η → 0. At the rates below SGD needs η^−2.14 updates rather than η^−2:
+the noise of ab itself adds, at the next order, a factor 1/(1 − η(a² + b²)). At b = 1 and rates four
+times smaller the slope is about −2.03. T_adapt times Adam's way to the minimum, D/D_0 above 0.86
+only. On the minimum the mean gradient is zero, Prop. 8's first-order term averages out, and D falls
+on Σ η² without 1/b, so not on T_adapt but still untouched by the batch size;
+`laws.adam_imbalance_on_minimum` derives it.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_what_is_not_forgotten_within_the_horizon_is_right_censored() -> None:
 
 
 def test_what_is_forgotten_within_the_first_epochs_is_left_censored() -> None:
-    found = forgetting_time(CLOCK, noisy(np.exp(-CLOCK / 0.002), 0.01))
+    found = forgetting_time(CLOCK, noisy(np.exp(-CLOCK / 0.006), 0.01))
     assert (found.status, found.low) == ("immediate", 0.0)
     assert CLOCK[1] <= found.high < 0.1
 
@@ -96,9 +96,9 @@ def test_the_floor_is_reached_later_than_one_e_th_and_where_beta_meets_its_error
     by_seed = np.exp(-CLOCK / 0.1) + 0.05 * np.linspace(-1, 1, 5)[:, None]
     error = 0.05 * np.linspace(-1, 1, 5).std(ddof=1) / math.sqrt(5)
     found = forgetting_time(CLOCK, by_seed, level="floor")
-    assert found.time == pytest.approx(-0.1 * math.log(0.798 * error), rel=0.02)
+    assert found.time == pytest.approx(-0.1 * math.log(0.798 * error), rel=0.03)
     assert found.low < found.time
-    assert found.low == pytest.approx(-0.1 * math.log(2.776 * error), rel=0.02)
+    assert found.low == pytest.approx(-0.1 * math.log(2.776 * error), rel=0.03)
 
 
 def test_units_of_clock_and_beta_do_not_matter() -> None:
@@ -110,7 +110,7 @@ def test_units_of_clock_and_beta_do_not_matter() -> None:
 
 
 def on_sgd_clock(config: RunConfig) -> np.ndarray:
-    return -0.1 * np.exp(-clocks(config, 1000).sgd / 2e-6)
+    return -0.1 * np.exp(-clocks(config, 1000).sgd / 8e-6)
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +122,12 @@ def store() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_cells_that_forget_on_one_clock_have_one_time_on_it(
     store: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
-    table = forgetting_times(*store).set_index("cell")
+    # Counted from β = 0.1 at clock 0, as the first epochs end at different clock values.
+    table = forgetting_times(*store, initial=0.1).set_index("cell")
     assert (table["axis"] == "T_SGD").all()
-    assert table.loc["b64", "status"] == "never"  # its horizon is 1.1e-6
+    assert table.loc["b64", "status"] == "never"  # its horizon is 2.8e-6
     for cell in ("b16", "b32"):
-        assert table.loc[cell, "low"] < 2.3e-6 < table.loc[cell, "high"] < 4e-6
+        assert 6e-6 < table.loc[cell, "low"] < 8e-6 < table.loc[cell, "high"] < 11e-6
     assert (table["seeds"] == 5).all()
     assert (table["runs"] == 25).all()
 

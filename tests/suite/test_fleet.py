@@ -62,7 +62,9 @@ def assert_company_does_not_matter(configs: list[Any], data: ImageData) -> None:
 def test_fleet_of_five_is_five_fleets_of_one(optimizer: str, norm: str, data: ImageData) -> None:
     # Over two channels layer normalization is nearly a sign function, and amplifies rounding.
     width = 2 if norm == "batch" else 4
-    assert_company_does_not_matter(company(optimizer=optimizer, norm=norm, width=width), data)
+    few = replace(data, train=Split(data.train.images[:27], data.train.labels[:27]))
+    configs = company(optimizer=optimizer, norm=norm, width=width, batch_size=4)
+    assert_company_does_not_matter(configs, few)  # 21 steps
 
 
 @pytest.mark.parametrize(
@@ -70,14 +72,13 @@ def test_fleet_of_five_is_five_fleets_of_one(optimizer: str, norm: str, data: Im
     [
         {"semantics": "torch", "optimizer": "momentum"},
         {"semantics": "torch", "optimizer": "muon", "norm": "layer", "width": 4},
-        {"augmentation": "flip-crop"},
-        {"model": "r9-avgpool", "schedule": "constant"},
+        {"model": "r9-avgpool", "schedule": "constant", "augmentation": "flip-crop"},
         {"model": "resnet56", "epochs": 1},
     ],
     ids=str,
 )
 def test_company_does_not_matter_elsewhere(common: dict[str, Any], data: ImageData) -> None:
-    assert_company_does_not_matter(company(**common), data)
+    assert_company_does_not_matter(company(**common)[1:4], data)
 
 
 def test_company_does_not_matter_to_a_timm_model(data: ImageData) -> None:

@@ -26,7 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon"},
     "timm": {"optimizer": "momentum", "model": "timm/test_resnet", "batch_size": 29},
 }
-RUNS = [(1.0, 1, 1e-2, 0.0), (0.3, 0, 3e-3, 0.0), (2.5, 0, 1e-3, 1e-2)]
+RUNS = [(1.0, 1, 1e-2, 0.0), (2.5, 0, 1e-3, 1e-2), (0.3, 0, 3e-3, 0.0)]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def data() -> ImageData:
 
 
 def some_runs(count: int, **common: Any) -> list[RunConfig]:
-    fixed = {"precision": "fp32", "epochs": 4} | common
+    fixed = {"precision": "fp32", "epochs": 3} | common
     return [
         small_run(sigma_w=sigma_w, seed=seed, learning_rate=rate, kernel_l2=strength, **fixed)
         for sigma_w, seed, rate, strength in RUNS[:count]
@@ -70,17 +70,15 @@ def assert_same_runs(ours: dict[str, FinishedRun], theirs: dict[str, FinishedRun
         assert_same_run(ours[fingerprint], run, tolerance=0)
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("case", CASES)
 def test_resuming_is_bitwise_not_stopping(
     case: str, count: int, data: ImageData, tmp_path: Path
 ) -> None:
-    if case == "timm" and count == 3:
-        count = 2
     configs = some_runs(count, **CASES[case])
     whole = train(Fleet(configs, data, CPU))
-    states = through_files(states_after(configs, data, 2), tmp_path)
-    assert [state.epoch for state in states] == [2] * count
+    states = through_files(states_after(configs, data, 1), tmp_path)
+    assert [state.epoch for state in states] == [1] * count
     assert_same_runs(resumed(states, data), whole)
 
 
@@ -94,17 +92,16 @@ def test_resuming_twice_is_bitwise_not_stopping(data: ImageData, tmp_path: Path)
     assert_same_runs(resumed(through_files(again.states(), tmp_path), data), whole)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "muon"])
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(("optimizer", "place"), [("sgd", 0), ("adam", 0), ("muon", 1)])
 def test_resuming_after_a_mate_has_left_is_bitwise_not_stopping(
     optimizer: str, place: int, data: ImageData, tmp_path: Path
 ) -> None:
-    stays = some_runs(2, optimizer=optimizer, epochs=5)
+    stays = some_runs(2, optimizer=optimizer, epochs=4)
     wild = small_run(**stays[0].model_dump() | {"learning_rate": 1e30, "seed": 9})
     configs = [*stays[:place], wild, *stays[place:]]
     whole = train(Fleet(configs, data, CPU))
     assert whole.pop(wild.fingerprint).diverged
-    states = through_files(states_after(configs, data, 3), tmp_path)
+    states = through_files(states_after(configs, data, 2), tmp_path)
     assert [state.config for state in states] == stays
     assert_same_runs(resumed(states, data), whole)
 

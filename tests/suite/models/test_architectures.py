@@ -208,7 +208,7 @@ def test_runs_side_by_side_have_the_logits_they_have_alone(
 @pytest.mark.parametrize("name", TIMM)
 def test_timm_runs_side_by_side_have_the_logits_they_have_alone(name: str) -> None:
     configs = [parse({"model": f"timm/{name}", "seed": 0, "sigma_w": s}) for s in (0.5, 2.0)]
-    images = torch.rand(3, 2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator())
+    images = torch.rand(2, 2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator())
     check_side_by_side(network_of(configs[0]), configs, images, classes=10)
 
 
