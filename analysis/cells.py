@@ -132,7 +132,7 @@ def cell_column(cells: Sequence[Cell], runs: pd.DataFrame) -> pd.Series[Any]:
         codes[cell.rows[cell.rows >= 0]] = code
     names = [cell.label for cell in cells]
     return pd.Series(
-        pd.Categorical.from_codes(codes.tolist(), names, ordered=True),
+        pd.Categorical.from_codes(codes, pd.Index(names), ordered=True),
         index=runs.index,
         name="cell",
     )

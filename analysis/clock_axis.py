@@ -1,7 +1,7 @@
 """The horizontal axes: every epoch of every run on the three forgetting clocks, exactly.
 
-The clocks themselves are `suite.clocks` (Das et al. 2026, §4.1); here they are brought to the epochs of
-cells and of history rows.
+The clocks themselves are `suite.clocks` (Das et al. 2026, §4.1); here they are brought to the
+epochs of cells and of history rows.
 """
 
 from __future__ import annotations

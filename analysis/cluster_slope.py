@@ -1,11 +1,11 @@
 """Least-squares slopes with the seed as the cluster, for many epochs at once.
 
 The same seeds recur at every σw, so a cell's runs are not independent: what is independent is the
-seeds. The standard errors are the cluster-robust ones with the CR1 correction
-G/(G−1)·(N−1)/(N−2) and Student's t with G−1 degrees of freedom (Cameron and Miller 2015, "A
-practitioner's guide to cluster-robust inference", §II and VI.A). Where every seed has a run at every
-σw, this is the t interval of the seeds' own slopes, up to (N−1)/(N−2): exact for normal errors at
-any G ≥ 2. They equal `statsmodels.OLS(...).fit(cov_type="cluster")`.
+seeds. The standard errors are the cluster-robust ones with the CR1 correction G/(G−1)·(N−1)/(N−2)
+and Student's t with G−1 degrees of freedom (Cameron and Miller 2015, "A practitioner's guide to
+cluster-robust inference", §II and VI.A). Where every seed has a run at every σw, this is the t
+interval of the seeds' own slopes, up to (N−1)/(N−2): exact for normal errors at any G ≥ 2. They
+equal `statsmodels.OLS(...).fit(cov_type="cluster")`.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def cluster_slopes(x: Floats, y: Floats) -> Slopes:
     )
 
 
-def _clustered(
-    influence: Floats, n: NDArray[np.int64], seeds: NDArray[np.int64]
-) -> Floats:
+def _clustered(influence: Floats, n: NDArray[np.int64], seeds: NDArray[np.int64]) -> Floats:
     small_sample = seeds / _positive(seeds - 1) * (n - 1) / _positive(n - 2)
     return np.asarray(np.sqrt(small_sample * (influence**2).sum(0)), dtype=np.float64)
 

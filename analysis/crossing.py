@@ -75,4 +75,5 @@ def thinned(log: Floats, most: int) -> Floats:
     if log.size <= most:
         return log
     wanted = np.linspace(log[0], log[-1], most)
-    return log[np.unique(np.abs(log[None, :] - wanted[:, None]).argmin(1))]
+    nearest = np.unique(np.abs(log[None, :] - wanted[:, None]).argmin(1))
+    return np.asarray(log[nearest], dtype=np.float64)

@@ -33,9 +33,7 @@ def run_positions(runs: pd.DataFrame, history: pd.DataFrame) -> NDArray[np.intp]
     return np.asarray(known.get_indexer(pd.Index(names.astype(str))), dtype=np.intp)
 
 
-def epoch_matrix(
-    runs: pd.DataFrame, history: pd.DataFrame, metric: str
-) -> NDArray[np.float64]:
+def epoch_matrix(runs: pd.DataFrame, history: pd.DataFrame, metric: str) -> NDArray[np.float64]:
     """One metric of all runs, epoch by epoch.
 
     Returns
@@ -52,9 +50,7 @@ def epoch_matrix(
     return matrix
 
 
-def at_epoch(
-    matrix: NDArray[np.float64], epochs: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def at_epoch(matrix: NDArray[np.float64], epochs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each run's value at an epoch of its own.
 
     Parameters

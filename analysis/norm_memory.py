@@ -1,7 +1,7 @@
 """Radial memory: how much of the initial kernel norm the selected checkpoint still shows.
 
-Das et al. 2026, §3.1, reads ‖W‖ at τ_best against ‖W‖ at the start. Here that is a slope in logarithms:
-1 where every factor between initial norms is kept, 0 where all scales end at one norm.
+Das et al. 2026, §3.1, reads ‖W‖ at τ_best against ‖W‖ at the start. Here that is a slope in
+logarithms: 1 where every factor between initial norms is kept, 0 where all scales end at one norm.
 """
 
 from __future__ import annotations

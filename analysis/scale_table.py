@@ -89,8 +89,8 @@ def interpolation(
 ) -> pd.DataFrame:
     """When, and whether, the labels are fitted: one row per cell and σw.
 
-    A run that never reaches 99.5 % training accuracy is not left out: its τ_interp is censored at the
-    epoch where it ended, and the median is Kaplan and Meier's.
+    A run that never reaches 99.5 % training accuracy is not left out: its τ_interp is censored at
+    the epoch where it ended, and the median is Kaplan and Meier's.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def interpolation(
 
 
 def median_with_censoring(first: Floats, last: Floats) -> float:
-    """Kaplan and Meier's median of epochs `first`, NaN where censored at `last`; inf if unreached."""
+    """Kaplan and Meier's median of `first`, NaN where censored at `last`; inf if unreached."""
     reached = np.isfinite(first)
     if not reached.any():
         return math.inf if first.size else math.nan

@@ -3,11 +3,13 @@
 β(t) is the least-squares slope of validation accuracy at epoch t on σw, over all σw and seeds of a
 cell (Das et al. 2026, §4.2). Its standard error takes the seed as the cluster (`cluster_slope`).
 
-abs(β) of a cell without any memory is not zero: with β = 0 its mean is √(2/π) = 0.80 standard errors.
-That floor goes with every value, as does β² − SE², which estimates β² without that bias.
+abs(β) of a cell without any memory is not zero: with β = 0 its mean is √(2/π) = 0.80 standard
+errors. That floor goes with every value, as does β² − SE², which estimates β² without that bias.
 
-Coverage of the 95 % interval of β, 4,000 simulated cells each: 95.1 % at 3 seeds, 95.0 % at 5, 95.2 %
-at 10, with normal errors; one seed in four missing at the largest σw: see the tests.
+Measured coverage of the 95 % interval of β, 20,000 simulated cells each for 5 and 25 σw: 95.1 to
+95.7 % at 3 seeds, 95.4 to 95.5 % at 5 and 95.1 to 95.3 % at 10 with normal errors; 94.9 to 96.0 %
+with heavy tails (t with 4 degrees of freedom) whose spread grows with σw; 94.5 to 94.9 % with a
+quarter of the runs missing at large σw.
 """
 
 from __future__ import annotations

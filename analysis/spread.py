@@ -1,7 +1,8 @@
 """The spread of seed means over σw, its bias, and an interval for it: arrays in, numbers out.
 
-Memory is the largest minus the smallest mean over σw (Das et al. 2026, §2). Of noisy means, that is too
-large on average, by several standard errors where there is no memory at all. Against this stand:
+Memory is the largest minus the smallest mean over σw (Das et al. 2026, §2). Of noisy means, that is
+too large on average, by several standard errors where there is no memory at all. Against this
+stand:
 
 - the *cross-validated* spread: on one half of the seeds find the σw with the highest and the lowest
   mean, on the other half take the difference at these two, and average over all halvings. Without
@@ -12,23 +13,23 @@ large on average, by several standard errors where there is no memory at all. Ag
   Student's with G − 1 degrees of freedom. For well separated extremes C = M, and this is the paired
   t interval. Limits are raised to 0, below which no memory lies.
 
-Measured on 600 to 2,000 simulated cells for each of 5 shapes of mean accuracy over σw and memories of 0,
-1, 3, 8 and 30 standard errors (SE) of one mean, normal errors:
+Measured on 600 to 2,000 simulated cells for each of 5 shapes of mean accuracy over σw and memories
+of 0, 1, 3, 8 and 30 standard errors (SE) of one mean, normal errors:
 
 ====  =====  ======================  ============================  =========================
 σw    seeds  bias of M, SE           bias of C, SE                 coverage of 95 %
 ====  =====  ======================  ============================  =========================
 5     3      0.0 to 1.7; 2.3 at 0    −0.9 to 0.1; 0 at 0           93.5 to 97.3, mean 95.3 %
-5     5      0.1 to 1.7; 2.3 at 0    −1.1 to 0.1; 0 at 0           91.8 to 98.5, mean 96.3 %
-5     10     0.0 to 1.7; 2.3 at 0    −1.1 to 0.0; 0 at 0           94.8 to 99.2, mean 97.1 %
-25    3      0.3 to 3.4; 3.9 at 0    −1.2 to 0.1; 0 at 0           93.8 to 97.7, mean 96.0 %
+5     5      0.1 to 1.7; 2.3 at 0    −1.1 to 0.1; 0 at 0           91.8 to 98.5, mean 96.2 %
+5     10     0.0 to 1.7; 2.3 at 0    −1.1 to 0.0; 0 at 0           94.8 to 99.2, mean 97.2 %
+25    3      0.3 to 3.4; 3.9 at 0    −1.2 to 0.1; 0 at 0           93.8 to 97.7, mean 95.9 %
 25    5      0.3 to 3.4; 4.0 at 0    −1.1 to 0.1; 0 at 0           94.0 to 99.3, mean 97.6 %
 25    10     0.3 to 3.4; 4.0 at 0    −1.3 to 0.0; 0 at 0           95.8 to 99.7, mean 98.6 %
 ====  =====  ======================  ============================  =========================
 
 With many seeds and σw the interval is thus too wide for memories near the noise. Where seeds differ
-strongly in their slope over σw (twice the other noise) coverage can fall to 89 % at 5 σw. The usual
-percentile bootstrap of M over seeds covers 0 % without memory and 0 to 92 % with it: it does not
+in their slope over σw (by 1.4 times the other noise at the extreme σw) coverage can fall to 89 %.
+The usual percentile bootstrap of M over seeds covers 0 % without memory and 0 to 92 % with it: it does not
 know the bias.
 """
 

@@ -99,6 +99,7 @@ def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) ->
         ),
         unreadable=store_problems.unreadable(unreadable),
         points=points,
+        other_runs=len(finished) - (points - len(missing)) if points else 0,
     )
     return Store(name, frame, _history_frame(table), problems)
 

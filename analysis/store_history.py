@@ -123,10 +123,7 @@ def select(tables: Sequence[HistoryTable], run_ids: Sequence[str]) -> HistoryTab
         stamps=[table.stamps[run] for table, run in wanted],
         missing=[table.missing[run] for table, run in wanted],
         counts=counts,
-        columns={
-            name: _take([table.columns[name] for table in tables], rows)
-            for name in COLUMNS
-        },
+        columns={name: _take([table.columns[name] for table in tables], rows) for name in COLUMNS},
     )
 
 

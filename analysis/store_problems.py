@@ -38,6 +38,9 @@ class Problems:
         run_name, reason.
     points
         Number of points of the experiment; 0 if it is not one of `suite.experiments`.
+    other_runs
+        Number of finished runs in the frames that are no point of the experiment as declared,
+        because its settings were changed on the command line.
     """
 
     missing: pd.DataFrame
@@ -46,6 +49,7 @@ class Problems:
     incomplete: pd.DataFrame
     unreadable: pd.DataFrame
     points: int = 0
+    other_runs: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is any problem."""
@@ -54,7 +58,11 @@ class Problems:
     def __str__(self) -> str:
         """A line or two for each kind of problem there is."""
         lines = [line for part in self._parts() for line in _told(*part)]
-        return "\n".join(lines) or "no problems: every point has one finished, complete run"
+        if self.other_runs:
+            lines.append(
+                f"{self.other_runs} finished runs are no point of the experiment as declared"
+            )
+        return "\n".join(lines) or "no problems: one finished, complete run of each configuration"
 
     def _parts(self) -> Iterator[tuple[pd.DataFrame, str, str]]:
         """Frame, what its rows are, and the pattern by which an example is told."""
@@ -152,6 +160,11 @@ def missing_points(
         Any name; nothing is missing where it is not one of `suite.experiments`.
     finished
         Fingerprint to settings of the finished runs.
+
+    Returns
+    -------
+    tuple
+        Their frame, and the number of all points.
     """
     if experiment not in EXPERIMENTS:
         return pd.DataFrame(columns=["fingerprint", "run_name"]), 0

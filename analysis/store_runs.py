@@ -41,12 +41,19 @@ def settings(run: RawRun) -> dict[str, Any]:
         return parse(known).model_dump()
     try:
         given = json.loads(run.tags[CONFIG_TAG])
-        return {
+        if not isinstance(given, dict):
+            raise TypeError("it is no table of settings")
+        found = {
             name: kind(given[name]) if name in given else _earlier(name)
             for name, kind in SETTING_TYPES.items()
         }
     except (ValueError, TypeError) as error:
         raise ValueError(f"its tag config cannot be read: {error}") from None
+    if not given.keys() >= SETTING_TYPES.keys() and parse(found).fingerprint != run.fingerprint:
+        raise ValueError(
+            "its tag config lacks settings, and its fingerprint is not that of the rest"
+        )
+    return found
 
 
 def _earlier(name: str) -> Any:

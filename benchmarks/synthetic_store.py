@@ -229,7 +229,8 @@ class _Writer:
         if fault in ("duplicates", "deleted"):
             other = dataclasses.replace(self.written.truth, seed=self.written.truth.seed + 1)
             older = SyntheticRun(config, other, start - 5_000_000)
-            yield from self._run_rows(older, "deleted" if fault == "deleted" else "")
+            yield from self._run_rows(older, fault)
+            fault = ""  # it befell the older run alone
         yield from self._run_rows(run, fault)
 
     def _run_rows(self, run: SyntheticRun, fault: str) -> Iterator[tuple[str, list[Row]]]:

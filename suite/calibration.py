@@ -104,6 +104,10 @@ class Calibrator:
         self.notify(f"{config.recipe_name}: {found}")
         return found
 
+    def known(self, config: RunConfig) -> Calibration | None:
+        """What an earlier start measured for runs like `config`, if one did."""
+        return _read(self._file).get(self._key(config))
+
     def _measure(self, config: RunConfig, most: int) -> Calibration:
         speeds: list[Speed] = []
         before = self._memory()

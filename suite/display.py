@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from suite.jobs import Event
+from suite.jobs import Event, FleetEpoch, FleetStart
 
 SECONDS_BETWEEN_LINES = 15.0
 REFRESH_PER_SECOND = 4
@@ -24,12 +24,11 @@ REFRESH_PER_SECOND = 4
 class FleetLine:
     """What one worker is doing."""
 
-    name: str
-    runs: int
-    epochs: int
-    epoch: int
+    start: FleetStart
     began: float
-    first_epoch: int
+    runs: int
+    epoch: int
+    images: int = 0  # trained on so far, over all runs
     accuracy: float = 0.0
 
 
@@ -40,22 +39,22 @@ class Display:
     ----------
     title
         The experiment's name.
-    total, done
-        Runs of the experiment, and those finished before this start.
-    epochs_left
-        Epochs that the runs left have to go, summed over runs.
-    images
-        Training images of the data set.
+    done
+        Runs that were finished before this start.
+    epochs
+        Fingerprint of each run left to its epochs.
     """
 
-    def __init__(
-        self, title: str, total: int, done: int, epochs_left: int, images: int
-    ) -> None:
-        self.title, self.total, self.before, self.images = title, total, done, images
-        self.finished, self.failed = 0, 0
-        self.epochs_left, self.epochs_done = epochs_left, 0
+    def __init__(self, title: str, done: int, epochs: Mapping[str, int]) -> None:
+        self.title, self.before, self.epochs = title, done, epochs
+        self.total = done + len(epochs)
+        self.finished: set[str] = set()  # here or elsewhere
+        self.failed: set[str] = set()
+        self.reached = dict.fromkeys(epochs, 0)  # epochs by run
+        self.epochs_done = self.images_done = 0
         self.fleets: dict[int, FleetLine] = {}
         self._spoken = self._began = time.monotonic()
+        self._first_epoch_began: float | None = None  # before it: libraries, data, calibration
         self.console = Console(stderr=True, highlight=False)
         self._live = Live(
             console=self.console, refresh_per_second=REFRESH_PER_SECOND, get_renderable=self._draw
@@ -78,17 +77,19 @@ class Display:
     def take(self, worker: int, event: Event) -> None:
         """Bring the picture up to date."""
         if event.kind == "fleet":
-            name, runs, epochs, epoch = event.content
-            line = FleetLine(name, runs, epochs, epoch, time.monotonic(), epoch)
-            self.fleets[worker] = line
+            start: FleetStart = event.content
+            now = time.monotonic()
+            self._first_epoch_began = self._first_epoch_began or now
+            self.fleets[worker] = FleetLine(start, now, len(start.fingerprints), start.epoch)
+            self._reach(start.fingerprints, start.epoch)
         elif event.kind == "epoch" and worker in self.fleets:
-            line = self.fleets[worker]
-            line.epoch, runs, line.accuracy = event.content
-            self.epochs_done += runs
+            self._epoch(self.fleets[worker], event.content)
         elif event.kind == "finished":
-            self.finished += 1
-        elif event.kind == "failed":
-            self.failed += 1
+            self.finished.add(event.content.fingerprint)
+        elif event.kind == "elsewhere":
+            self.finished |= event.content
+        elif event.kind == "failed" and event.content[0] not in self.failed:
+            self.failed.add(event.content[0])
             self.say(f"{event.content[1]} failed: {event.content[2]}")
         elif event.kind == "notice":
             self.say(event.content)
@@ -97,43 +98,62 @@ class Display:
         if not self.console.is_terminal:
             self._speak_now_and_then()
 
+    def _epoch(self, line: FleetLine, done: FleetEpoch) -> None:
+        line.epoch, line.runs, line.accuracy = done.epoch, len(done.fingerprints), done.accuracy
+        line.images += line.runs * line.start.images
+        self.images_done += line.runs * line.start.images
+        self.epochs_done += line.runs
+        self._reach(done.fingerprints, done.epoch)
+
+    def _reach(self, fingerprints: Sequence[str], epoch: int) -> None:
+        for fingerprint in fingerprints:
+            self.reached[fingerprint] = epoch
+
     def say(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    @property
+    def _epochs_left(self) -> int:
+        over = self.finished | self.failed
+        return sum(e - self.reached[f] for f, e in self.epochs.items() if f not in over)
 
     def summary(self) -> str:
         """Where the sweep stands, in one line."""
-        left = self.total - self.before - self.finished - self.failed
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        rate = self.epochs_done / seconds
+        finished = len(self.finished & self.epochs.keys())
+        running = sum(line.runs for line in self.fleets.values())
+        left = len(self.epochs) - finished - len(self.failed)
+        now = time.monotonic()
+        seconds = max(now - (self._first_epoch_began or now), 1e-9)
         words = [
-            f"{self.title}: {self.before + self.finished} of {self.total} runs done",
-            f"{left} left",
+            f"{self.title}: {self.before + finished:,} of {self.total:,} runs done",
+            f"{running} running, {max(left - running, 0):,} waiting" if running else f"{left} left",
         ]
         if self.failed:
-            words.append(f"{self.failed} failed")
+            words.append(f"{len(self.failed)} failed")
         if self.epochs_done:
-            remaining = max(self.epochs_left - self.epochs_done, 0) / rate
-            words.append(f"{rate:,.1f} epochs/s, {rate * self.images:,.0f} images/s")
-            words.append(f"{_duration(remaining)} to go" if left else f"took {_duration(seconds)}")
+            rate = self.epochs_done / seconds
+            words.append(f"{rate:,.1f} epochs/s, {self.images_done / seconds:,.0f} images/s")
+            remaining = duration(self._epochs_left / rate)
+            words.append(f"{remaining} to go" if running else f"took {duration(now - self._began)}")
         return "; ".join(words)
 
     def _draw(self) -> Group:
+        total = max(sum(self.epochs.values()), 1)
         lines: list[Table | Text | ProgressBar] = [
             Text(self.summary(), style="bold"),
-            ProgressBar(total=max(self.epochs_left, 1), completed=self.epochs_done),
+            ProgressBar(total=total, completed=total - self._epochs_left),
         ]
         table = Table.grid(padding=(0, 2))
         for worker, line in sorted(self.fleets.items()):
-            seconds = max(time.monotonic() - line.began, 1e-9)
-            speed = (line.epoch - line.first_epoch) * line.runs * self.images / seconds
+            speed = line.images / max(time.monotonic() - line.began, 1e-9)
             table.add_row(
                 f"worker {worker}",
-                line.name,
+                line.start.name,
                 f"{line.runs} run{'s' if line.runs > 1 else ''}",
-                f"epoch {line.epoch}/{line.epochs}",
-                f"val {line.accuracy:.1%}" if line.epoch else "",
-                f"{speed:,.0f} images/s" if line.epoch > line.first_epoch else "starting",
+                f"epoch {line.epoch}/{line.start.epochs}",
+                f"val {line.accuracy:.1%}" if line.images else "",
+                f"{speed:,.0f} images/s" if line.images else "starting",
             )
         return Group(*lines, table)
 
@@ -144,7 +164,7 @@ class Display:
             self.say(self.summary())
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time span in two units at most."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -152,8 +172,3 @@ def _duration(seconds: float) -> str:
     parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours)
     parts += [f"{minutes} min"] * bool(minutes) + [f"{rest} s"] * (not hours and not days)
     return " ".join(parts[:2])
-
-
-def failures_table(failures: Sequence[tuple[str, str, str]]) -> str:
-    """The runs that failed, with their reasons, a line each."""
-    return "\n".join(f"  {name} ({fingerprint}): {why}" for fingerprint, name, why in failures)

@@ -70,7 +70,8 @@ def evaluate(
     chunk = max(1, PIXELS_PER_BATCH // (runs * pixels))
     loss = torch.zeros(runs, dtype=torch.float64, device=split.images.device)
     correct = torch.zeros_like(loss)
-    for images, labels in zip(split.images.split(chunk), split.labels.split(chunk), strict=True):
+    chunks = zip(torch.split(split.images, chunk), torch.split(split.labels, chunk), strict=True)
+    for images, labels in chunks:
         shared = scaled(images, DTYPES[config.precision]).unsqueeze(1).expand(-1, runs, -1, -1, -1)
         with autocast(config, images.device):
             scores = network.logits(parameters, buffers, shared, training=False)

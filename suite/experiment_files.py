@@ -59,7 +59,9 @@ def _from_file(path: Path) -> Experiment:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
     except OSError as error:
-        raise ConfigError(f"experiment: file must be readable, got {path} ({error.strerror})") from None
+        raise ConfigError(
+            f"experiment: file must be readable, got {path} ({error.strerror})"
+        ) from None
     except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"experiment: {path} must be valid {path.suffix[1:]}; {reason}") from None
@@ -150,7 +152,9 @@ def apply(experiment: Experiment, changes: Sequence[str]) -> Experiment:
     for change in changes:
         name, sign, values = change.partition("=")
         if not sign:
-            raise ConfigError(f"set: must be NAME=VALUE,VALUE, got {change!r}; e.g. sigma_w=0.1,2.5")
+            raise ConfigError(
+                f"set: must be NAME=VALUE,VALUE, got {change!r}; e.g. sigma_w=0.1,2.5"
+            )
         given = [value.strip() for value in values.split(",") if value.strip()]
         experiment = changed(experiment, name.strip().replace("-", "_"), given)
     return experiment

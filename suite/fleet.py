@@ -315,7 +315,7 @@ class Fleet:
         if draws is not None:
             return scaled(augmentation.gather(self.train_images, index, draws), self.dtype)
         chosen = self.train_images.index_select(0, index.flatten())
-        return scaled(chosen, self.dtype).unflatten(0, index.shape)
+        return torch.unflatten(scaled(chosen, self.dtype), 0, index.shape)
 
     def _step(self, inputs: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """One update of every run.

@@ -7,8 +7,10 @@ killed, restarted and started several times at once on one store.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from suite.sweep import Sweep
 
 FAILED = 1
+# The writer tries again by itself, so MLflow need not do so for minutes.
+QUIET = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 OPTIONS = (
     *("experiment", "set", "list", "dry_run", "fleet", "workers", "retries"),
     *("tracking_uri", "storage"),
@@ -48,7 +57,9 @@ def parser() -> Parser:
     add("--list", action="store_true", help="show all experiments and their numbers of runs")
     add("--dry-run", action="store_true", help="show what the sweep costs and what theory predicts")
     add("--fleet", metavar="auto|N", help="runs trained at once by a worker; auto measures (auto)")
-    add("--workers", metavar="N", help="worker processes; 0 is one per GPU, or as the CPU likes (0)")
+    add(
+        "--workers", metavar="N", help="worker processes; 0 is one per GPU, or as the CPU likes (0)"
+    )
     add("--retries", metavar="N", help="how often a run that fails is tried again (1)")
     add("--tracking-uri", help="MLflow store ($MLFLOW_TRACKING_URI, or mlflow.db)")
     add("--storage", help="Optuna storage URL (optuna.db beside MLflow's)")
@@ -58,6 +69,14 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 all done, 1 runs failed, 2 bad input, 130 interrupted."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # before training began, or asked for twice
+        print("interrupted; the same command goes on from the last checkpoints", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _main(argv: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = vars(parse_known(parser(), argv, (*Machine.names(), *OPTIONS)))
@@ -84,7 +103,9 @@ def _count(arguments: dict[str, Any], name: str, default: str, *, least: int) ->
         return 0
     if not given.isdecimal() or int(given) < least:
         auto = "auto or " if name == "fleet" else ""
-        raise ConfigError(f"{name}: must be {auto}a whole number ≥ {least}, got {given!r}; e.g. {default}")
+        raise ConfigError(
+            f"{name}: must be {auto}a whole number ≥ {least}, got {given!r}; e.g. {default}"
+        )
     return int(given)
 
 
@@ -105,8 +126,7 @@ def _sweep(
     arguments: dict[str, Any],
     sizes: dict[str, int],
 ) -> int:
-    # MLflow leaves its own progress bars and start-up lines to libraries' users; a sweep has its own.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _quieten()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -132,9 +152,19 @@ def _sweep(
     except (ConfigError, DataError) as error:
         complain(error)
         return BAD_INPUT
-    except (CheckpointError, MlflowException, SQLAlchemyError, OSError) as error:
-        complain(error)
+    except (CheckpointError, MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        reason = str(error).strip() or type(error).__name__
+        complain(RuntimeError(reason.splitlines()[0]))
         return FAILED
+
+
+def _quieten() -> None:
+    """A sweep has its own lines; those of libraries would tear its display apart."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _run(sweep: Sweep) -> int:
@@ -149,10 +179,7 @@ def _run(sweep: Sweep) -> int:
     print(outcome.text)
     if stop.requested():
         return INTERRUPTED
-    return FAILED if outcome.failed else 0
-
-
-    return Path(machine.state_dir or default_state_dir(tracking_uri)).expanduser().resolve()
+    return FAILED if outcome.left or outcome.broken else 0
 
 
 if __name__ == "__main__":

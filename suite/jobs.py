@@ -9,8 +9,50 @@ from typing import Any, Literal
 
 from suite.config import RunConfig
 from suite.machine import Machine
+from suite.metrics import EpochRecord
 
-EventKind = Literal["notice", "fleet", "epoch", "finished", "failed", "idle", "away", "end"]
+EventKind = Literal[
+    "notice",  # one line for a person
+    "fleet",  # FleetStart
+    "epoch",  # FleetEpoch
+    "finished",  # FinishedNews: MLflow has all of a run
+    "elsewhere",  # fingerprints of runs which other processes have finished
+    "failed",  # fingerprint, name and reason of a run that is given up
+    "idle",  # waits for other processes' runs
+    "tick",  # nothing: time to redraw
+    "end",  # None, "interrupted", or why the worker stopped
+]
+
+
+@dataclass(frozen=True)
+class FleetStart:
+    """A fleet begins, or goes on after `epoch`; `images` is what one run trains on in an epoch."""
+
+    name: str
+    fingerprints: tuple[str, ...]
+    epochs: int
+    epoch: int
+    images: int
+
+
+@dataclass(frozen=True)
+class FleetEpoch:
+    """A fleet has done an epoch; `accuracy` is its runs' mean val_accuracy."""
+
+    epoch: int
+    fingerprints: tuple[str, ...]
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class FinishedNews:
+    """MLflow has all of a run."""
+
+    fingerprint: str
+    run_id: str
+    history: Sequence[EpochRecord]
+    summary: Mapping[str, float]
+    diverged: bool
 
 
 @dataclass(frozen=True)
@@ -31,6 +73,8 @@ class Job:
         The runs to be done, those already finished left out.
     parents
         Recipe name to the MLflow run under which its runs are listed.
+    began
+        When the sweep began, in milliseconds since 1970: what has failed since is not tried again.
     fleet
         Runs at once; 0 measures.
     workers, index
@@ -43,9 +87,8 @@ class Job:
     tracking_uri: str
     state_dir: Path
     machine: Machine
+    began: int
     fleet: int
     retries: int
     workers: int
     index: int
-
-

@@ -34,7 +34,7 @@ class Layout:
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Name to tensor of shape (R, …); differentiable with respect to `flat`."""
-        blocks = flat.split(self.sizes)
+        blocks = flat.split_with_sizes(self.sizes)
         return {
             spec.name: block.view(self.runs, *spec.shape)
             for spec, block in zip(self.specs, blocks, strict=True)

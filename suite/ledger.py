@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mlflow.entities import ViewType
-from sqlalchemy import create_engine, text
+from mlflow.entities import Run, ViewType
+from sqlalchemy import NullPool, create_engine, text
 
 from suite.tracking import FINGERPRINT_TAG, Tracker
+from suite.writer import passing
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PAGE = 1000
+SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 
 QUERY = text(
-    "SELECT t.value, r.run_uuid, r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid "
+    "SELECT t.value, r.run_uuid, r.status, r.end_time FROM runs r "
+    "JOIN tags t ON t.run_uuid = r.run_uuid "
     "WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active' AND t.key = :tag "
     "ORDER BY r.start_time"
 )
+# Fingerprint, MLflow id, status, end in milliseconds since 1970.
+Row = tuple[str, str, str, int | None]
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,13 @@ class Ledger:
         Runs that came to their end.
     unfinished
         The newest of those that did not, where none is finished.
+    failed
+        Those of the unfinished ones that broke, with when, in milliseconds since 1970.
     """
 
     finished: dict[str, str]
     unfinished: dict[str, str]
+    failed: dict[str, int]
 
 
 class LedgerReader:
@@ -48,26 +57,64 @@ class LedgerReader:
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         scheme = tracker.uri.split(":", 1)[0].split("+", 1)[0]
-        self._engine = create_engine(tracker.uri) if scheme in DATABASES else None
+        patience = {"timeout": SQLITE_PATIENCE} if scheme == "sqlite" else {}
+        self._engine = (
+            create_engine(tracker.uri, poolclass=NullPool, connect_args=patience)
+            if scheme in DATABASES
+            else None
+        )
+        self._last: Ledger | None = None
+        self._away_since: float | None = None
+
+    @property
+    def seconds_away(self) -> float:
+        """For how long :meth:`latest` has had no answer from MLflow."""
+        return 0.0 if self._away_since is None else time.monotonic() - self._away_since
 
     def read(self) -> Ledger:
         """The ledger as it is now."""
-        finished: dict[str, str] = {}
-        unfinished: dict[str, str] = {}
-        for fingerprint, run_id, status in self._rows():
-            (finished if status == "FINISHED" else unfinished)[fingerprint] = run_id
-        open_ones = {key: value for key, value in unfinished.items() if key not in finished}
-        return Ledger(finished, open_ones)
+        return _ledger(self._from_server() if self._engine is None else self._from_database())
 
-    def _rows(self) -> list[Any]:
-        if self._engine is None:
-            return self._from_server()
+    def latest(self) -> Ledger:
+        """The ledger as it is now or, while MLflow is away, as it was when last read.
+
+        Raises
+        ------
+        MlflowException, SQLAlchemyError
+            If it has never been read, or cannot be for a reason that waiting does not mend.
+        """
+        try:
+            self._last = self.read()
+            self._away_since = None
+        except Exception as error:
+            if self._last is None or not passing(error):
+                raise
+            self._away_since = self._away_since or time.monotonic()
+        return self._last
+
+    def of(self, fingerprints: Sequence[str]) -> Ledger:
+        """The part of the ledger about a few runs; raises as :meth:`latest` does."""
+        if self._engine is not None or self._last is None or self._away_since is not None:
+            return self.latest()
+        try:
+            return _ledger(
+                [row for f in fingerprints for row in map(_row, self._tracker.runs_of(f)[::-1])]
+            )
+        except Exception as error:
+            if not passing(error):
+                raise
+            self._away_since = time.monotonic()
+            return self._last
+
+    def _from_database(self) -> list[Row]:
+        assert self._engine is not None
         where = {"experiment": int(self._tracker.experiment_id), "tag": FINGERPRINT_TAG}
         with self._engine.connect() as connection:
-            return list(connection.execute(QUERY, where))
+            return [tuple(row) for row in connection.execute(QUERY, where)]
 
-    def _from_server(self) -> list[Any]:
-        rows, token = [], None
+    def _from_server(self) -> list[Row]:
+        rows: list[Row] = []
+        token = None
         while True:
             page = self._tracker.client.search_runs(
                 [self._tracker.experiment_id],
@@ -76,11 +123,23 @@ class LedgerReader:
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
             )
-            rows += [
-                (run.data.tags[FINGERPRINT_TAG], run.info.run_id, run.info.status)
-                for run in page
-                if FINGERPRINT_TAG in run.data.tags
-            ]
+            rows += [_row(run) for run in page if FINGERPRINT_TAG in run.data.tags]
             token = page.token
             if not token:
                 return rows
+
+
+def _row(run: Run) -> Row:
+    info = run.info
+    return run.data.tags[FINGERPRINT_TAG], info.run_id, info.status, info.end_time
+
+
+def _ledger(rows: Sequence[Row]) -> Ledger:
+    """The ledger of rows in the order in which their runs began."""
+    finished = {fingerprint: run for fingerprint, run, status, _ in rows if status == "FINISHED"}
+    rest = {f: (run, status, end) for f, run, status, end in rows if f not in finished}
+    return Ledger(
+        finished,
+        {fingerprint: run for fingerprint, (run, _, _) in rest.items()},
+        {fingerprint: end or 0 for fingerprint, (_, s, end) in rest.items() if s == "FAILED"},
+    )

@@ -9,6 +9,7 @@ Sources: Keras 3.15 (`keras.optimizers`), PyTorch 2.14 (`torch.optim`); Muon: K.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -223,5 +224,5 @@ def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:
 
 def _muon_scale(rows: int, columns: int, semantics: str) -> float:
     if semantics == "keras":
-        return 0.2 * float(max(rows, columns)) ** 0.5
-    return max(1.0, rows / columns) ** 0.5
+        return 0.2 * math.sqrt(max(rows, columns))
+    return math.sqrt(max(1.0, rows / columns))

@@ -57,7 +57,7 @@ class Progress:
             name, total=configs[0].epochs, completed=epoch, note="starting"
         )
 
-    def advance(self, fleet: Fleet, outcome: EpochOutcome) -> None:
+    def advance(self, _fleet: Fleet, outcome: EpochOutcome) -> None:
         """An epoch is done."""
         if self._task is None or not outcome.records:
             return

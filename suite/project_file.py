@@ -1,6 +1,7 @@
-"""Writes the MLproject file from the declared settings: ``python -m suite.project_file``.
+"""Writes what is derived from the declared settings: ``python -m suite.project_file``.
 
-A test compares the file with what this gives, so that the two never drift apart.
+These are the MLproject file and the settings page of the documentation. A test compares both with
+what this gives, so that they never drift apart.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from suite.cli import flag
 from suite.config import RunConfig
 from suite.experiments import PRESETS
 from suite.machine import Machine
+from suite.metrics import EPOCH_METRICS, SUMMARY_METRICS
 
-PATH = Path(__file__).parent.parent / "MLproject"
+ROOT = Path(__file__).parent.parent
+PATH = ROOT / "MLproject"
+SETTINGS_PATH = ROOT / "docs" / "SETTINGS.md"
 FILLED_IN_BY_ITSELF = ("dataset_digest",)
 
 
@@ -57,5 +61,45 @@ def _defaults(preset: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     return found
 
 
+def settings_page() -> str:
+    """The settings page of the documentation."""
+    lines = [
+        "# Settings",
+        "",
+        "Written by `python -m suite.project_file` from `suite/config.py`, `suite/machine.py` and",
+        "`suite/metrics.py`. A setting that does not act (see *only with*) is not part of a run's",
+        "identity.",
+    ]
+    for title, settings in (("A run", RunConfig), ("The machine", Machine)):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| setting | meaning | unit | range | default | only with |",
+        ]
+        lines += ["|---|---|---|---|---|---|"]
+        for name in settings.names():
+            about = settings.about(name)
+            only = "; ".join(f"{k} {' or '.join(v)}" for k, v in about.only_with.items())
+            default = settings.default(name)
+            cells = [
+                f"`{name}`",
+                about.help,
+                about.unit,
+                settings.range(name).replace(" | ", ", "),
+                f"`{default}`" if default != "" else "",
+                only,
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    for title, metrics in (
+        ("Metrics by epoch", EPOCH_METRICS),
+        ("Summary metrics", SUMMARY_METRICS),
+    ):
+        lines += ["", f"## {title}", "", "| metric | unit | definition |", "|---|---|---|"]
+        lines += [f"| `{m.name}` | {m.unit} | {m.definition} |" for m in metrics]
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
     PATH.write_text(text(), encoding="utf-8")
+    SETTINGS_PATH.write_text(settings_page(), encoding="utf-8")

@@ -63,3 +63,13 @@ def load_data(config: RunConfig, machine: Machine) -> tuple[ImageData, RunConfig
         config = config.with_(dataset_digest=data.digest)
     check(config, data)
     return data, config
+
+
+def data_key(config: RunConfig) -> tuple[object, ...]:
+    """Equal for runs on the same images, split in the same way."""
+    return (
+        config.dataset,
+        config.dataset_digest,
+        config.validation_fraction,
+        config.train_fraction,
+    )

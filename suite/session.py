@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from suite.checkpoint import CheckpointError, RunState
+from suite.claims import Claim, FleetError, UnreadableError
 from suite.config import RunConfig
 from suite.data import ImageData
+from suite.data_description import describe_data
 from suite.fleet import EpochOutcome, FinishedRun, Fleet, Interrupted
-from suite.metrics import EpochRecord
-from suite.tracking import DataDescription, Tracker
+from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.pace import Pace
+from suite.tracking import Tracker
 from suite.workspace import KeptResult, Workspace
-from suite.writer import Writer
-
-# A checkpoint is due once training has taken so many times what the last one cost, and not sooner
-# than this many seconds after it.
-TRAINING_PER_CHECKPOINT = 30.0
-SHORTEST_INTERVAL = 1.0
+from suite.writer import WriteError, Writer
 
 FINAL_WAIT = 60.0  # seconds that a finished session waits for MLflow
 INTERRUPTED_WAIT = 3.0
@@ -36,44 +33,21 @@ REASON_LENGTH = 500
 OnEpoch = Callable[[Fleet, EpochOutcome], None]
 
 
-class FleetError(RuntimeError):
-    """A fleet broke; `claims` are its runs that had not ended."""
-
-    def __init__(self, error: Exception, claims: list[Claim]) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
-        self.error, self.claims = error, claims
-
-
-@dataclass
-class Claim:
-    """The right to train one run, and where it goes on from."""
-
-    config: RunConfig
-    lock: FileLock
-    state: RunState | None
-    run_id: str | None  # None until MLflow has the run
-    parent: str = ""  # MLflow id of the run under which it is listed
-
-
 class Session:
     """One process's work on the runs of one MLflow experiment.
 
     Parameters
     ----------
-    tracker
-        The experiment.
-    state_dir
-        Where checkpoints live.
-    data
-        The data set of all its runs.
-    device
-        Where to train.
+    tracker, state_dir, data, device
+        The experiment, where checkpoints live, the data set of all its runs, where to train.
     checkpoints
         Whether to write checkpoints; without, an interrupted run starts anew.
     notify
         Called with one line on what a person should know.
     uploaded
         Called with MLflow's id and the result, when MLflow has all of a finished run.
+    writer
+        The thread that writes, where sessions share one.
     """
 
     def __init__(
@@ -87,6 +61,7 @@ class Session:
         checkpoints: bool = True,
         notify: Callable[[str], None],
         uploaded: Callable[[str, KeptResult], None] = lambda _run_id, _result: None,
+        writer: Writer | None = None,
     ) -> None:
         self.tracker, self.data, self.device = tracker, data, device
         self.workspace = Workspace(
@@ -94,9 +69,11 @@ class Session:
         )
         self.checkpoints, self.notify, self.uploaded = checkpoints, notify, uploaded
         self.description = describe_data(data, source)
-        self.writer = Writer(notify)
+        self.writer = writer or Writer(notify)
 
-    def claim(self, config: RunConfig, run_id: str | None = None) -> Claim | None:
+    def claim(
+        self, config: RunConfig, run_id: str | None = None, *, parent: str = ""
+    ) -> Claim | None:
         """Take a run for training; None if another process has it, or it only needs uploading.
 
         Parameters
@@ -105,18 +82,27 @@ class Session:
             The run.
         run_id
             Its unfinished MLflow run, which then goes on, if there is one.
+        parent
+            MLflow id of the run under which it is listed.
+
+        Raises
+        ------
+        UnreadableError
+            If its checkpoint cannot be read.
+        CheckpointError
+            If the state directory cannot be written.
         """
         lock = self.workspace.lease(config.fingerprint)
         if lock is None:
             return None
         if self.workspace.has_result(config.fingerprint):
-            self._upload_kept(config, lock)
+            self._upload_kept(Claim(config, lock, None, None, parent))
             return None
         try:
-            return Claim(config, lock, self._state(config), run_id)
-        except CheckpointError:
+            return Claim(config, lock, self._state(config), run_id, parent)
+        except CheckpointError as error:
             lock.release()
-            raise
+            raise UnreadableError(str(error)) from error
 
     def _state(self, config: RunConfig) -> RunState | None:
         return self.workspace.load(config.fingerprint) if self.checkpoints else None
@@ -169,17 +155,20 @@ class Session:
                 for key, record in outcome.records.items():
                     pending[key].append(record)
                 for run in outcome.finished:
+                    self._finish(run, by_fingerprint[run.config.fingerprint])
                     finished.append(run)
                     pending.pop(run.config.fingerprint)
-                    self._finish(run, by_fingerprint[run.config.fingerprint])
                 on_epoch(fleet, outcome)
                 if fleet.members and pace.due():
                     self._secure(fleet, pending, by_fingerprint, pace)
         except Interrupted:
             self._suspend([c for c in claims if c.config.fingerprint in pending])
             raise
-        except CheckpointError:
-            raise  # the disk, not a run, is at fault
+        except CheckpointError:  # the disk, not a run, is at fault
+            self._suspend([c for c in claims if c.config.fingerprint in pending])
+            raise
+        except WriteError:
+            raise  # nor is a run, if MLflow refuses
         except Exception as error:
             done = {run.config.fingerprint for run in finished}
             left = [claim for claim in claims if claim.config.fingerprint not in done]
@@ -189,6 +178,8 @@ class Session:
     def _open(self, claim: Claim) -> None:
         """Give a run its place in MLflow, complete with what its checkpoint knows."""
         tracker, about = self.tracker, (self.description, str(self.device))
+        if claim.run_id is None:  # an attempt that was cut off may have begun it
+            claim.run_id = tracker.unfinished(claim.config.fingerprint)
         if claim.run_id is None:
             claim.run_id = tracker.create(claim.config, *about, claim.parent)
         else:
@@ -253,17 +244,26 @@ class Session:
         for fingerprint in self.workspace.kept_results():
             lock = self.workspace.lease(fingerprint)
             if lock is not None:
-                self._upload_kept(self.workspace.result(fingerprint).config, lock)
+                config = self.workspace.result(fingerprint).config
+                self._upload_kept(Claim(config, lock, None, None))
 
-    def _upload_kept(self, config: RunConfig, lock: FileLock) -> None:
-        claim = Claim(config, lock, None, None)
+    def _upload_kept(self, claim: Claim) -> None:
+        fingerprint = claim.config.fingerprint
 
         def upload() -> None:
-            claim.run_id = self.tracker.unfinished(config.fingerprint)
-            self._open(claim)
+            there = self.tracker.finished(fingerprint)
+            if there and self._is_of(there, self.workspace.result(fingerprint)):
+                claim.run_id = there  # only the last steps of an upload were cut off
+            else:
+                self._open(claim)
             self._upload(claim)
 
         self.writer.submit(upload)
+
+    def _is_of(self, run_id: str, result: KeptResult) -> bool:
+        """Whether MLflow's run is this result's: no two trainings end in the same millisecond."""
+        points = self.tracker.client.get_metric_history(run_id, EPOCH_METRIC_NAMES[0])
+        return result.history[-1].timestamp in {point.timestamp for point in points}
 
     def _suspend(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -298,36 +298,3 @@ class Session:
                 f"MLflow did not take everything in time; the rest is in "
                 f"{self.workspace.folder} and the next start uploads it"
             )
-
-
-class Pace:
-    """When the next checkpoint is due: its cost stays a small part of the time."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self._interval = SHORTEST_INTERVAL
-
-    def due(self) -> bool:
-        """Whether enough training has passed since the last one."""
-        return time.monotonic() - self._last >= self._interval
-
-    def done(self, cost: float) -> None:
-        """A checkpoint was written and took `cost` seconds."""
-        self._last = time.monotonic()
-        self._interval = max(SHORTEST_INTERVAL, TRAINING_PER_CHECKPOINT * cost)
-
-
-def describe_data(data: ImageData, source: str) -> DataDescription:
-    """The data set for MLflow."""
-    return DataDescription(
-        name=data.name,
-        digest=data.digest,
-        source=source,
-        sizes={
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-        },
-        image_shape=(data.channels, data.height, data.width),
-        classes=data.classes,
-    )

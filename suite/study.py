@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +23,24 @@ from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
+from sqlalchemy.exc import ArgumentError
 
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.metrics import EpochRecord
+from suite.settings import ConfigError
 from suite.tracking import SQLITE
 
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"
 SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 
-KNOWN_IN_DATABASE = text(
-    "SELECT a.value_json FROM trial_user_attributes a JOIN trials t ON t.trial_id = a.trial_id "
-    "WHERE t.study_id = :study AND a.key = :key"
+TRIALS_SINCE = text(
+    "SELECT t.trial_id, a.value_json, EXISTS "
+    "(SELECT 1 FROM trial_intermediate_values v WHERE v.trial_id = t.trial_id) "
+    "FROM trials t JOIN trial_user_attributes a ON a.trial_id = t.trial_id "
+    "WHERE t.study_id = :study AND t.trial_id > :newest AND a.key = :key"
 )
-
 
 INSERT_CURVE = text(
     "INSERT INTO trial_intermediate_values "
@@ -88,7 +93,13 @@ class Scoreboard:
             direction="maximize",
             load_if_exists=True,
         )
-        self._known = self._read_known()
+        self._known: set[str] = set()
+        self._bare: dict[str, int] = {}  # trials whose writer was killed before their curve
+        self._newest = -1
+        self._lock: AbstractContextManager[object] = (
+            FileLock(_lock_path(storage)) if storage else nullcontext()
+        )
+        self._look()
 
     @property
     def known(self) -> frozenset[str]:
@@ -111,11 +122,34 @@ class Scoreboard:
         epoch; all summary metrics are user attributes. A run that diverged before it had any
         checkpoint has no value and is pruned.
         """
-        if fingerprint in self._known:
-            return
+        curve = {record.epoch: record.val_accuracy for record in history}
+        with self._lock:  # another sweep may be writing the same trial
+            self._look()
+            if fingerprint in self._known:
+                return
+            trial = self._trial(point, fingerprint, run_id, summary, diverged=diverged)
+            if not isinstance(self._storage, RDBStorage):
+                trial.intermediate_values = curve
+                self._storage.create_new_trial(self.study._study_id, template_trial=trial)
+                return
+            place = self._bare.get(fingerprint)
+            if place is None:
+                place = self._storage.create_new_trial(self.study._study_id, template_trial=trial)
+            self._write_curve(self._storage, place, curve)
+            self._known.add(fingerprint)
+
+    def _trial(
+        self,
+        point: Mapping[str, Any],
+        fingerprint: str,
+        run_id: str,
+        summary: Mapping[str, float],
+        *,
+        diverged: bool,
+    ) -> FrozenTrial:
         accuracy = summary.get("test_accuracy", math.nan)
         attributes = {RUN_ID: run_id, FINGERPRINT: fingerprint, "diverged": diverged, **summary}
-        trial = create_trial(
+        return create_trial(
             state=TrialState.COMPLETE if math.isfinite(accuracy) else TrialState.PRUNED,
             value=accuracy if math.isfinite(accuracy) else None,
             params=dict(point),
@@ -123,13 +157,6 @@ class Scoreboard:
             user_attrs=attributes,
             system_attrs=self._sampler.attributes(point),
         )
-        curve = {record.epoch: record.val_accuracy for record in history}
-        if not isinstance(self._storage, RDBStorage):
-            trial.intermediate_values = curve
-        trial_id = self._storage.create_new_trial(self.study._study_id, template_trial=trial)
-        if isinstance(self._storage, RDBStorage) and curve:
-            self._write_curve(self._storage, trial_id, curve)
-        self._known.add(fingerprint)
 
     @staticmethod
     def _write_curve(storage: RDBStorage, trial_id: int, curve: Mapping[int, float]) -> None:
@@ -146,14 +173,25 @@ class Scoreboard:
         with storage.engine.begin() as connection:
             connection.execute(INSERT_CURVE, rows)
 
-    def _read_known(self) -> set[str]:
-        if isinstance(self._storage, RDBStorage):
-            # Not get_trials: it loads every intermediate value of every trial.
-            where = {"study": self.study._study_id, "key": FINGERPRINT}
-            with self._storage.engine.connect() as connection:
-                rows = connection.execute(KNOWN_IN_DATABASE, where)
-                return {json.loads(value) for (value,) in rows}
-        return {trial.user_attrs[FINGERPRINT] for trial in self.study.get_trials(deepcopy=False)}
+    def _look(self) -> None:
+        """Learn which trials there are, from those which are newer than the last look."""
+        if not isinstance(self._storage, RDBStorage):
+            trials = self._storage.get_all_trials(self.study._study_id, deepcopy=False)
+            new = trials[self._newest + 1 :]
+            self._known |= {trial.user_attrs[FINGERPRINT] for trial in new}
+            self._newest = len(trials) - 1
+            return
+        # Not get_trials: it loads every intermediate value of every trial.
+        where = {"study": self.study._study_id, "key": FINGERPRINT, "newest": self._newest}
+        with self._storage.engine.connect() as connection:
+            rows = connection.execute(TRIALS_SINCE, where).all()
+        for place, value, has_curve in rows:
+            fingerprint = json.loads(value)
+            if has_curve:
+                self._known.add(fingerprint)
+                self._newest = max(self._newest, place)
+            else:
+                self._bare[fingerprint] = place
 
 
 def _kind(value: float) -> str:
@@ -166,16 +204,22 @@ def _kind(value: float) -> str:
 
 
 def study_name(experiment: Experiment) -> str:
-    """The experiment's name, with a mark where its axes are not the declared ones.
+    """The experiment's name, with a mark where it is not as declared.
 
-    Optuna does not allow one study two sets of values for a parameter.
+    Optuna does not allow one study two sets of values for a parameter, and trials whose fixed
+    settings differ are no repetitions of one point.
     """
     declared = EXPERIMENTS.get(experiment.name)
-    axes = {name: list(values) for name, values in experiment.axes.items()}
-    if declared and axes == {name: list(values) for name, values in declared.axes.items()}:
+    content = _content(experiment)
+    if declared and content == _content(declared):
         return experiment.name
-    mark = hashlib.sha256(json.dumps(axes, sort_keys=True).encode()).hexdigest()[:6]
-    return f"{experiment.name}#{mark}"
+    return f"{experiment.name}#{hashlib.sha256(content.encode()).hexdigest()[:6]}"
+
+
+def _content(experiment: Experiment) -> str:
+    axes = {name: list(values) for name, values in experiment.axes.items()}
+    recipes = {name: labels for name, labels in experiment.recipes.items() if name in axes}
+    return json.dumps([axes, dict(experiment.fixed), recipes], sort_keys=True)
 
 
 def default_storage(tracking_uri: str) -> str:
@@ -188,11 +232,25 @@ def default_storage(tracking_uri: str) -> str:
 def _open(storage: str) -> BaseStorage:
     if not storage:
         return InMemoryStorage()
-    if not storage.startswith(SQLITE):
-        return RDBStorage(storage)
-    with FileLock(_lock_path(storage)):  # two processes creating the tables at once would clash
-        return RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": SQLITE_PATIENCE}})
+    patience = {"connect_args": {"timeout": SQLITE_PATIENCE}} if storage.startswith(SQLITE) else {}
+    try:
+        with FileLock(_lock_path(storage)):  # two that create the tables at once would clash
+            return RDBStorage(storage, engine_kwargs=patience)
+    except (ArgumentError, ImportError) as error:
+        raise ConfigError(
+            f"storage: must be a database URL, got {storage!r} ({_first_line(error)}); "
+            "e.g. sqlite:///optuna.db"
+        ) from None
 
 
-def _lock_path(storage: str) -> str:
-    return storage.removeprefix(SQLITE) + ".lock"
+def _lock_path(storage: str) -> Path:
+    if storage.startswith(SQLITE):
+        path = Path(storage.removeprefix(SQLITE)).expanduser().resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.with_name(f"{path.name}.lock")
+    mark = hashlib.sha256(storage.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"optuna-{mark}.lock"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from suite.config import RunConfig
-from suite.display import Display, failures_table
+from suite.display import Display
 from suite.executors.processes import ProcessExecutor, split_threads
 from suite.experiments import Experiment
-from suite.jobs import Event, Job
-from suite.ledger import LedgerReader
+from suite.jobs import Event, FinishedNews, Job
+from suite.ledger import Ledger, LedgerReader
 from suite.machine import Machine
 from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES, EpochRecord
+from suite.outcome import Outcome, looking
+from suite.recipes import Recipes
 from suite.study import Scoreboard, default_storage
-from suite.tracking import DIVERGED_TAG, Tracker, default_state_dir, machine_tags
+from suite.tracking import DIVERGED_TAG, Tracker, default_state_dir
 from suite.workspace import Workspace
-
-RECIPE_TAG = "recipe"
-
-
-@dataclass
-class Outcome:
-    """How a sweep ended.
-
-    Attributes
-    ----------
-    failed
-        Fingerprint, name and reason of each run that failed.
-    broken
-        Reasons for which workers stopped.
-    """
-
-    text: str = ""
-    failed: list[tuple[str, str, str]] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
 
 
 class Sweep:
@@ -79,16 +62,30 @@ class Sweep:
         self.fleet, self.retries = fleet, retries
         self.points = _with_digest(points, machine)
         self.tracker = Tracker(experiment.name, tracking_uri)
-        self.ledger = LedgerReader(self.tracker).read()
+        self.reader = LedgerReader(self.tracker)
+        self.ledger = self.reader.latest()
         self.left = [c for _, c in self.points if c.fingerprint not in self.ledger.finished]
         self.workers = workers or default_workers(machine)
+        if self.left:
+            self.workers = min(self.workers, len(self.left))
         chosen = machine.state_dir or default_state_dir(self.tracker.uri)
         self.state_dir = Path(chosen).expanduser().resolve()
         self.storage = default_storage(self.tracker.uri) if storage is None else storage
         self._by_fingerprint = {config.fingerprint: (p, config) for p, config in self.points}
+        place = (self.tracker.uri, self.tracker.experiment_id)
+        self.folder = Workspace(self.state_dir, place, self.tracker.experiment_name).folder
+        self.recipes = Recipes(self.tracker, self.folder)
+        self._scoreboard: Scoreboard | None = None
 
-    def check(self) -> int:
-        """Make sure that every run left can be trained; the number of training images.
+    @property
+    def scoreboard(self) -> Scoreboard:
+        """The study, opened when first asked for."""
+        if self._scoreboard is None:
+            self._scoreboard = Scoreboard(self.experiment, self.storage)
+        return self._scoreboard
+
+    def check(self) -> None:
+        """Make sure that every run left can be trained.
 
         Raises
         ------
@@ -96,22 +93,27 @@ class Sweep:
             If one cannot.
         """
         from suite.fleet import check, fusion_key
-        from suite.resources import load_data, torch_device
+        from suite.resources import data_key, load_data, torch_device
 
         torch_device(self.machine.device)
-        data, _ = load_data(self.left[0], self.machine)
-        for config in {fusion_key(config): config for config in self.left}.values():
-            check(config, data)
-        return len(data.train)
+        kinds = {fusion_key(config): config for config in self.left}
+        parts = {data_key(config): config for config in self.left}
+        for key, first in parts.items():
+            data, _ = load_data(first, self.machine)
+            for config in kinds.values():
+                if data_key(config) == key:
+                    check(config, data)
 
     def settle(self) -> None:
-        """Bring the scoreboard up to date with what MLflow has finished, and close the recipes."""
-        scoreboard = Scoreboard(self.experiment, self.storage)
-        missing = set(self.ledger.finished) & set(self._by_fingerprint) - scoreboard.known
-        for fingerprint in missing:
-            self._score(scoreboard, fingerprint, self.ledger.finished[fingerprint])
+        """Bring the scoreboard up to date with what MLflow has finished, and end the recipes."""
+        finished = self.ledger.finished
+        for fingerprint, run_id in finished.items():
+            if fingerprint in self._by_fingerprint and fingerprint not in self.scoreboard.known:
+                self._score(fingerprint, run_id)
+        open_ones = {c.recipe_name for _, c in self.points if c.fingerprint not in finished}
+        self.recipes.end({c.recipe_name for _, c in self.points} - open_ones, "FINISHED")
 
-    def _score(self, scoreboard: Scoreboard, fingerprint: str, run_id: str) -> None:
+    def _score(self, fingerprint: str, run_id: str) -> None:
         """Write the trial of a run which MLflow has, but the study does not."""
         run = self.tracker.client.get_run(run_id)
         curves = {
@@ -127,8 +129,18 @@ class Sweep:
         metrics = run.data.metrics
         summary = {name: metrics[name] for name in SUMMARY_METRIC_NAMES if name in metrics}
         diverged = run.data.tags.get(DIVERGED_TAG) == "true"
-        point = self._by_fingerprint[fingerprint][0]
-        scoreboard.add(point, fingerprint, run_id, history, summary, diverged=diverged)
+        self._add(FinishedNews(fingerprint, run_id, history, summary, diverged))
+
+    def _add(self, news: FinishedNews) -> None:
+        point = self._by_fingerprint[news.fingerprint][0]
+        self.scoreboard.add(
+            point,
+            news.fingerprint,
+            news.run_id,
+            news.history,
+            news.summary,
+            diverged=news.diverged,
+        )
 
     def run(self, stop: Callable[[], bool]) -> Outcome:
         """Train what is left.
@@ -138,42 +150,41 @@ class Sweep:
         stop
             Whether to end early.
         """
-        images = self.check()
+        began = time.time_ns() // 1_000_000
+        self.check()
         self.settle()
-        scoreboard = Scoreboard(self.experiment, self.storage)
-        parents = self._recipes()
-        executor = ProcessExecutor(self._jobs(parents))
+        parents = self.recipes.open(config.recipe_name for config in self.left)
         outcome = Outcome()
         total = len(self.points)
-        epochs = sum(config.epochs for config in self.left)
-        display = Display(
-            self.experiment.name, total, total - len(self.left), epochs, images
-        )
+        epochs = {config.fingerprint: config.epochs for config in self.left}
+        display = Display(self.experiment.name, total - len(self.left), epochs)
+        executor = ProcessExecutor(self._jobs(parents, began))
         with display:
             display.say(
-                f"{self.experiment.name}: {len(self.left)} of {total} runs to do, "
+                f"{self.experiment.name}: {len(self.left):,} of {total:,} runs to do, "
                 f"{self.workers} worker{'s' if self.workers > 1 else ''}; "
                 f"MLflow at {self.tracker.uri}"
             )
             for worker, event in executor.events(stop):
-                self._take(event, scoreboard, outcome)
+                self._take(event, outcome, display)
                 display.take(worker, event)
-        self._end(parents)
-        outcome.text = self._conclusion(display, outcome, stopped=stop())
+        self._conclude(outcome, display, began, stopped=stop())
         return outcome
 
-    def _take(self, event: Event, scoreboard: Scoreboard, outcome: Outcome) -> None:
+    def _take(self, event: Event, outcome: Outcome, display: Display) -> None:
         if event.kind == "finished":
-            fingerprint, run_id, history, summary, diverged = event.content
-            if fingerprint in self._by_fingerprint:
-                point = self._by_fingerprint[fingerprint][0]
-                scoreboard.add(point, fingerprint, run_id, history, summary, diverged=diverged)
+            try:
+                self._add(event.content)
+            except SQLAlchemyError as error:  # the next start, or the end of this one, adds it
+                reason = str(error).splitlines()[0]
+                display.say(f"the Optuna study cannot be written now ({reason}); training goes on")
         elif event.kind == "failed":
-            outcome.failed.append(event.content)
+            fingerprint, name, reason = event.content
+            outcome.failed.setdefault(fingerprint, (name, reason))
         elif event.kind == "end" and event.content not in (None, "interrupted"):
             outcome.broken.append(event.content)
 
-    def _jobs(self, parents: dict[str, str]) -> list[Job]:
+    def _jobs(self, parents: dict[str, str], began: int) -> list[Job]:
         jobs = [
             Job(
                 configs=self.left,
@@ -182,6 +193,7 @@ class Sweep:
                 tracking_uri=self.tracker.uri,
                 state_dir=self.state_dir,
                 machine=self.machine.model_copy(update={"device": device}),
+                began=began,
                 fleet=self.fleet,
                 retries=self.retries,
                 workers=self.workers,
@@ -191,46 +203,37 @@ class Sweep:
         ]
         return split_threads(jobs, len(os.sched_getaffinity(0)))
 
-    def _recipes(self) -> dict[str, str]:
-        """MLflow's run for each recipe, under which the recipe's runs are listed."""
-        client = self.tracker.client
-        folder = Workspace(
-            self.state_dir, (self.tracker.uri, self.tracker.experiment_id), self.experiment.name
-        ).folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "recipes.lock"):
-            there = {
-                run.data.tags[RECIPE_TAG]: run.info.run_id
-                for run in client.search_runs(
-                    [self.tracker.experiment_id],
-                    f"tags.{RECIPE_TAG} != ''",
-                    run_view_type=ViewType.ACTIVE_ONLY,
-                )
-            }
-            for config in self.left:
-                name = config.recipe_name
-                if name not in there:
-                    tags = {RECIPE_TAG: name, **machine_tags()}
-                    run = client.create_run(self.tracker.experiment_id, tags=tags, run_name=name)
-                    there[name] = run.info.run_id
-        return there
-
-    def _end(self, parents: dict[str, str]) -> None:
-        """End the recipes whose runs are all finished."""
-        finished = LedgerReader(self.tracker).read().finished
-        open_ones = {c.recipe_name for _, c in self.points if c.fingerprint not in finished}
-        for name in {config.recipe_name for config in self.left} - open_ones:
-            self.tracker.client.set_terminated(parents[name], "FINISHED")
-
-    def _conclusion(self, display: Display, outcome: Outcome, *, stopped: bool) -> str:
-        lines = [display.summary()]
-        if outcome.failed:
-            lines += ["failed, and left for the next start:", failures_table(outcome.failed)]
-        lines += [f"a worker stopped: {reason}" for reason in dict.fromkeys(outcome.broken)]
+    def _conclude(self, outcome: Outcome, display: Display, began: int, *, stopped: bool) -> None:
+        """Compare with the ledger, close what is done, and put it all in words."""
+        try:
+            self.ledger = self.reader.read()
+            self.settle()
+            if stopped:
+                self.recipes.end({config.recipe_name for config in self.left}, "KILLED")
+            self._note_others(outcome, display, self.ledger, began)
+            away = ""
+        except (MlflowException, SQLAlchemyError) as error:
+            away = f"MLflow or the Optuna study cannot be reached ({str(error).splitlines()[0]})"
+        finished = self.ledger.finished
+        waiting = [c for c in self.left if c.fingerprint not in finished]
+        outcome.left = len(waiting)
+        lines = [display.summary(), *outcome.lines()]
+        if away:
+            lines.append(f"{away}; what it lacks is in {self.folder}, the next start uploads it")
         if stopped:
             lines.append("interrupted; the same command goes on from the last checkpoints")
-        lines.append(f"to look: mlflow ui --backend-store-uri {self.tracker.uri}")
-        return "\n".join(lines)
+        lines.append(f"to look: {looking(self.tracker.uri)}")
+        outcome.text = "\n".join(lines)
+
+    def _note_others(self, outcome: Outcome, display: Display, ledger: Ledger, began: int) -> None:
+        """What other processes have finished, or given up, since the sweep began."""
+        for config in self.left:
+            name, fingerprint = config.run_name, config.fingerprint
+            if fingerprint in ledger.finished:
+                display.finished.add(fingerprint)
+            elif ledger.failed.get(fingerprint, -1) >= began:
+                outcome.failed.setdefault(fingerprint, (name, "failed in another process"))
+                display.failed.add(fingerprint)
 
 
 def default_workers(machine: Machine) -> int:

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +33,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from sqlalchemy import create_engine, text
 
 from suite.config import RunConfig
+from suite.data_description import DataDescription
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 
 FINGERPRINT_TAG = "fingerprint"
@@ -44,18 +44,6 @@ BEST_ARTIFACT = "best"
 SQLITE = "sqlite:///"
 METRICS_PER_BATCH = 1000  # MLflow's limit of one log_batch call
 PARAMS_PER_BATCH = 100
-
-
-@dataclass(frozen=True)
-class DataDescription:
-    """The data set of a run as MLflow shows it."""
-
-    name: str
-    digest: str
-    source: str
-    sizes: Mapping[str, int]  # split to number of images
-    image_shape: tuple[int, int, int]
-    classes: Sequence[str]
 
 
 class Tracker:
@@ -71,7 +59,7 @@ class Tracker:
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
-        self.uri = tracking_uri or mlflow.get_tracking_uri()
+        self.uri = one_name(tracking_uri or mlflow.get_tracking_uri())
         self.client = _client(self.uri)
         self.experiment_id = self._experiment(experiment)
         self.experiment_name = str(self.client.get_experiment(self.experiment_id).name)
@@ -214,10 +202,22 @@ class Tracker:
         self.client.set_terminated(run_id, "FAILED")
 
     def supersede(self, run_id: str, fingerprint: str) -> None:
-        """Delete other FINISHED runs of the configuration (MLflow can restore them)."""
-        for run in self.runs_of(fingerprint):
-            if run.info.run_id != run_id and run.info.status == "FINISHED":
-                self.client.delete_run(run.info.run_id)
+        """Delete other FINISHED runs of the configuration (MLflow can restore them).
+
+        The one that ended last stays, so that two machines which finish the same run at the same
+        time keep the same one.
+        """
+        finished = [run for run in self.runs_of(fingerprint) if run.info.status == "FINISHED"]
+        ends = {run.info.run_id: (run.info.end_time, run.info.run_id) for run in finished}
+        for other in ends.keys() - {max(ends, key=lambda key: ends[key], default=run_id)}:
+            self.client.delete_run(other)
+
+
+def one_name(uri: str) -> str:
+    """The same text for the same store, however a person writes it: leases depend on it."""
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
+    return uri.rstrip("/")
 
 
 def _client(uri: str) -> MlflowClient:

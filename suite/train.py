@@ -136,8 +136,8 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
 def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, progress: Any) -> int:
     """Find the run's place in MLflow, train it, and say how it went."""
+    from suite.claims import FleetError
     from suite.fleet import Interrupted
-    from suite.session import FleetError
 
     tracker: Tracker = session.tracker
     begun = os.environ.get("MLFLOW_RUN_ID")

@@ -9,12 +9,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from suite.jobs import Event, Job
 
@@ -22,6 +25,7 @@ LONGEST_STOP = 8.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
 TICK = 0.25
 PARENT_TICK = 1.0
+LAST_BREATH = 3.0  # seconds for a worker that has said its last word to be gone
 
 
 @dataclass
@@ -49,14 +53,20 @@ class ProcessExecutor:
     def _start(self, job: Job, deaths: int = 0) -> _Worker:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(job, theirs), daemon=True)
-        process.start()
+        # Ctrl-C reaches the whole process group. Workers are born deaf to it: the sweep asks for
+        # the stop, once, by SIGTERM.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Worker(job, process, ours, deaths)
 
     def events(self, stop: Callable[[], bool]) -> Iterator[tuple[int, Event]]:
         """Worker index and event, until all workers have ended.
 
-        Between events it yields `away` events without content, so that a caller can redraw.
+        Between events it yields a `tick` now and then, so that a caller can redraw.
 
         Parameters
         ----------
@@ -71,7 +81,7 @@ class ProcessExecutor:
             if asked is not None and time.monotonic() - asked > LONGEST_STOP:
                 self._signal(signal.SIGKILL)
             yield from self._received(replacing=asked is None)
-            yield -1, Event("away")
+            yield -1, Event("tick")
 
     def _received(self, *, replacing: bool) -> Iterator[tuple[int, Event]]:
         by_pipe = {worker.pipe: worker for worker in self._workers if not worker.ended}
@@ -87,7 +97,9 @@ class ProcessExecutor:
                 worker.deaths = 0
             if event.kind == "end":
                 worker.ended = True
-                worker.process.join()
+                worker.process.join(LAST_BREATH)
+                if worker.process.is_alive():  # a request to a server that does not answer
+                    worker.process.kill()
             yield index, event
 
     def _died(self, worker: _Worker, *, replacing: bool) -> Iterator[tuple[int, Event]]:
@@ -96,6 +108,7 @@ class ProcessExecutor:
         index = worker.job.index
         how = f"worker {index} died (exit {worker.process.exitcode})"
         if not replacing:
+            yield index, Event("end", "interrupted")
             return
         if worker.deaths < REPLACEMENTS:
             yield index, Event("notice", f"{how}; another one goes on from its checkpoints")
@@ -123,8 +136,6 @@ def split_threads(jobs: Sequence[Job], cores: int) -> list[Job]:
 
 def _work(job: Job, pipe: Connection) -> None:
     """A worker process: trains until nothing is left, and says how it ended."""
-    # Ctrl-C reaches the whole process group: the sweep asks for the stop, once, by SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     lock = threading.Lock()
@@ -137,6 +148,8 @@ def _work(job: Job, pipe: Connection) -> None:
                 stopping.set()
 
     _watch_parent(stopping)
+    log = log_file(job)
+    _speak_into(log)
     ending: str | None = None
     try:
         from suite.fleet import Interrupted
@@ -147,8 +160,47 @@ def _work(job: Job, pipe: Connection) -> None:
         except Interrupted:
             ending = "interrupted"
     except Exception as error:
-        ending = f"{type(error).__name__}: {error}"
+        ending = _reason(error, log)
     tell(Event("end", ending))
+
+
+def log_file(job: Job) -> Path:
+    """Where a worker's warnings and tracebacks go."""
+    return job.state_dir / "log" / f"{job.experiment.replace('/', '-')}-worker-{job.index}.txt"
+
+
+def _speak_into(log: Path) -> None:
+    """Send what libraries print, from any language, to the log instead of the sweep's terminal."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except OSError:  # training will say so itself, if the disk is full
+        target = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(target, stream.fileno())
+    os.close(target)
+
+
+def _reason(error: Exception, log: Path) -> str:
+    """Why a worker stopped, in one line; what is no known trouble has its traceback in the log."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from suite.checkpoint import CheckpointError
+    from suite.data import DataError
+    from suite.settings import ConfigError
+    from suite.writer import WriteError
+
+    known = (
+        *(CheckpointError, DataError, ConfigError, WriteError),
+        *(MlflowException, SQLAlchemyError, OSError),
+    )
+    text = str(error).strip()
+    if isinstance(error, known) and text:
+        return text.splitlines()[0]
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {' '.join(text.split())} (traceback in {log})"
 
 
 def _watch_parent(stopping: threading.Event) -> None:

@@ -144,7 +144,7 @@ class LayerNorm:
         shape = (1, state.runs, self.channels, 1, 1)
         scale = state.parameters[f"{self.name}.scale"].view(shape)
         shift = state.parameters[f"{self.name}.shift"].view(shape)
-        by_run = x.unflatten(1, (state.runs, self.channels))
+        by_run = torch.unflatten(x, 1, (state.runs, self.channels))
         variance, mean = torch.var_mean(by_run, dim=2, correction=0, keepdim=True)
         deviation = (variance + self.semantics.layer_norm_epsilon).rsqrt()
         return ((by_run - mean) * (deviation * scale) + shift).flatten(1, 2)

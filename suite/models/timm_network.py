@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import timm
 import torch
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -22,7 +23,7 @@ from suite.models.specs import BufferSpec, ParameterSpec
 from suite.randomness import stream_key
 
 # Options that fit an architecture family to small square images of side s.
-SIZE_OPTIONS: Mapping[str, Callable[[int], dict[str, int]]] = {
+SIZE_OPTIONS: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "vit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
     "deit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
     "beit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
@@ -46,9 +47,10 @@ class TimmNetwork:
     """
 
     def __init__(self, model: str, channels: int, side: int, classes: int, seed: int) -> None:
-        self.module = _create(model, channels, side, classes, seed)
+        module: Any = _create(model, channels, side, classes, seed)
+        self.module: nn.Module = module
         kernels, biases = _kernels_and_biases(self.module)
-        classifier = getattr(self.module.get_classifier(), "weight", None)
+        classifier = getattr(module.get_classifier(), "weight", None)
         self.parameters = tuple(
             _parameter(name, value.detach(), kernels, biases, classifier=value is classifier)
             for name, value in self.module.named_parameters()

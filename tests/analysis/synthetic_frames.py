@@ -35,7 +35,7 @@ class Truth:
     """
 
     beta: Callable[[RunConfig], Floats] = lambda config: np.zeros(config.epochs)
-    test_accuracy: Callable[[RunConfig, Floats], Floats] = lambda config, scales: 0.8 + 0 * scales
+    test_accuracy: Callable[[RunConfig, Floats], Floats] = lambda _, scales: 0.8 + 0 * scales
     norm_slope: float = 0.5
     interpolation_rate: float = 0.2
     seed_noise: float = 0.01

@@ -87,8 +87,10 @@ def test_the_order_of_runs_does_not_matter() -> None:
     again = runs.sample(frac=1, random_state=1).reset_index(drop=True)
     for one, two in zip(find_cells(runs), find_cells(again), strict=True):
         assert one.label == two.label
-        values = [cell.pivot(frame["test_accuracy"].to_numpy())
-                  for cell, frame in ((one, runs), (two, again))]
+        values = [
+            cell.pivot(frame["test_accuracy"].to_numpy())
+            for cell, frame in ((one, runs), (two, again))
+        ]
         np.testing.assert_array_equal(values[0], values[1])
 
 

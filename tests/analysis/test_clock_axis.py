@@ -54,8 +54,9 @@ def test_the_paper_s_numerical_check_is_found_with_its_constant_rate() -> None:
     paper = {"dataset": "cifar10", "batch_size": 128, "epochs": 300, "learning_rate": 1e-3}
     values = axes(parse(paper), 40_000, constant_rate=True)
     assert values["T_SGD"][-1] == pytest.approx(7.3e-4, rel=0.01)
-    values = axes(parse(paper | {"learning_rate": 1e-2, "kernel_l2": 1e-3}), 40_000,
-                  constant_rate=True)
+    values = axes(
+        parse(paper | {"learning_rate": 1e-2, "kernel_l2": 1e-3}), 40_000, constant_rate=True
+    )
     assert values["T_L2"][-1] == pytest.approx(0.94, rel=0.01)
 
 
@@ -63,8 +64,9 @@ def test_every_history_row_gets_the_clocks_of_its_cell_and_epoch() -> None:
     runs, history = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0, 1))
     found = attach(runs, history)
     expected = found.assign(cell=runs["optimizer"].to_numpy()[history["run"]]).merge(
-        clock_frame(runs).replace({"cell": {cell.label: cell.config.optimizer
-                                            for cell in find_cells(runs)}}),
+        clock_frame(runs).replace(
+            {"cell": {cell.label: cell.config.optimizer for cell in find_cells(runs)}}
+        ),
         on=["cell", "epoch"],
         suffixes=("", "_expected"),
     )

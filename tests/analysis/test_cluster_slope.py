@@ -47,7 +47,9 @@ def test_x_may_differ_between_seeds() -> None:
     x, y = rng.standard_normal((5, 4)), rng.standard_normal((5, 4, 1))
     slope, error, _ = reference(x, y[:, :, 0])
     found = cluster_slopes(x, y)
-    np.testing.assert_allclose([found.slope[0], found.standard_error[0]], [slope, error], rtol=1e-10)
+    np.testing.assert_allclose(
+        [found.slope[0], found.standard_error[0]], [slope, error], rtol=1e-10
+    )
 
 
 def test_one_seed_gives_the_classical_error() -> None:

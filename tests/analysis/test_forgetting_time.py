@@ -138,8 +138,9 @@ def test_the_horizon_is_the_clock_at_the_last_epoch(
     runs, history = store
     table = forgetting_times(runs, history, axis="T_adapt", constant_rate=True)
     first = runs[runs["batch_size"] == 16].iloc[0]
-    config = RunConfig(**{n: getattr(first[n], "item", lambda n=n: first[n])()
-                          for n in RunConfig.names()})
+    config = RunConfig(
+        **{n: getattr(first[n], "item", lambda n=n: first[n])() for n in RunConfig.names()}
+    )
     expected = axes(config, 1000, constant_rate=True)["T_adapt"][-1]
     assert table["horizon"][0] == pytest.approx(expected)
 

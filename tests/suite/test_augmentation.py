@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 (PyTorch's own custom)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch.nn import functional
 
 from suite.augmentation import Draws, draw, gather
 
@@ -21,7 +21,7 @@ def one_by_one(images: torch.Tensor, index: torch.Tensor, draws: Draws) -> torch
     for place in np.ndindex(*index.shape):
         image = images[index[place]].double()
         image = image.flip(-1) if draws.flip[place] else image
-        padded = F.pad(image[None], (4, 4, 4, 4), mode="reflect")[0]
+        padded = functional.pad(image[None], (4, 4, 4, 4), mode="reflect")[0]
         top, left = int(draws.down[place]), int(draws.right[place])
         batch[place] = padded[:, top : top + height, left : left + width].to(images.dtype)
     return batch

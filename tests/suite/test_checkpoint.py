@@ -168,8 +168,8 @@ def rewritten(path: Path, **changes: str) -> bytes:
 
 
 BROKEN = {
-    "empty": lambda path: b"",
-    "text": lambda path: b"not a checkpoint at all, only text",
+    "empty": lambda _: b"",
+    "text": lambda _: b"not a checkpoint at all, only text",
     "cut in the numbers": lambda path: whole(path)[:-10],
     "cut in the header": lambda path: whole(path)[:100],
     "zeroed header": lambda path: b"\0" * 64 + whole(path)[64:],

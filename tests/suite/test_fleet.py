@@ -261,10 +261,10 @@ def test_last_batch_of_one_image_is_refused_only_where_it_has_no_variance(data: 
     check(small_run(batch_size=20), data)
     for changes in ({"norm": "layer"}, {"model": "timm/convnext_atto"}):
         check(small_run(batch_size=19, **changes), data)
-    with pytest.raises(ConfigError, match="got 1, which leaves a last batch of 1 of 58; give 2$"):
+    with pytest.raises(ConfigError, match=r"got 1, which leaves a last batch of 1 of 58; give 2$"):
         check(small_run(batch_size=1), data)
     seven = replace(data, train=Split(data.train.images[:7], data.train.labels[:7]))
-    with pytest.raises(ConfigError, match="got 2, which leaves a last batch of 1 of 7; give 4$"):
+    with pytest.raises(ConfigError, match=r"got 2, which leaves a last batch of 1 of 7; give 4$"):
         check(small_run(batch_size=2), seven)
 
 

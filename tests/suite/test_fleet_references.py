@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 (PyTorch's own custom)
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.testing import assert_close
 from training_helpers import CPU, small_digits, small_run, train
 
@@ -47,7 +47,7 @@ def keras_data(keras_values: Arrays, monkeypatch: pytest.MonkeyPatch) -> ImageDa
     def given_weight(config: RunConfig, spec: Any, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(keras_values[f"resnet9/init/{spec.name}"]).to(dtype)
 
-    monkeypatch.setattr(fleet, "batch_order", lambda seed, epoch, images: torch.arange(images))
+    monkeypatch.setattr(fleet, "batch_order", lambda *key: torch.arange(key[-1]))
     monkeypatch.setattr(fleet, "initial_parameter", given_weight)
     train_part, val_part = (
         Split(
@@ -116,7 +116,7 @@ class ConvNormRelu(nn.Module):
 
     def forward(self, x: Tensor, *, rectify: bool = True) -> Tensor:
         x = self.norm(self.conv(x))
-        return F.relu(x) if rectify else x
+        return functional.relu(x) if rectify else x
 
 
 class PlainResNet9(nn.Module):
@@ -147,7 +147,7 @@ class PlainBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, 2) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.b(self.a(x), rectify=False) + self.shortcut(x))
+        return functional.relu(self.b(self.a(x), rectify=False) + self.shortcut(x))
 
 
 class PlainResNet56(nn.Module):
@@ -208,7 +208,7 @@ def plain_batch(config: RunConfig, data: ImageData, epoch: int) -> Iterator[tupl
 def shifted(image: Tensor, draws: augmentation.Draws, place: int) -> Tensor:
     height, width = image.shape[1:]
     image = image.flip(2) if draws.flip[place, 0] else image
-    padded = F.pad(image[None], (4, 4, 4, 4), mode="reflect")[0]
+    padded = functional.pad(image[None], (4, 4, 4, 4), mode="reflect")[0]
     top, left = int(draws.down[place, 0]), int(draws.right[place, 0])
     return padded[:, top : top + height, left : left + width]
 
@@ -217,7 +217,7 @@ def loss_and_accuracy(model: nn.Module, split: Split) -> tuple[float, float]:
     with torch.no_grad():
         logits = model.eval()(split.images.double() / 255)
     accuracy = (logits.argmax(1) == split.labels).double().mean()
-    return float(F.cross_entropy(logits, split.labels)), float(accuracy)
+    return float(functional.cross_entropy(logits, split.labels)), float(accuracy)
 
 
 def plain_training(
@@ -236,7 +236,7 @@ def plain_training(
         loss_sum = correct = 0.0
         for images, labels in plain_batch(config, data, epoch):
             logits = model(images)
-            loss = F.cross_entropy(logits, labels)
+            loss = functional.cross_entropy(logits, labels)
             optimizer.zero_grad()
             loss.backward()
             rate = optimizer.param_groups[0]["lr"]
@@ -291,5 +291,3 @@ def test_training_in_torch_semantics_is_a_plain_torch_loop(settings: dict[str, A
     assert run.parameters is not None
     for spec, parameter in zip(ours.network.parameters, best.parameters(), strict=True):
         assert_close(run.parameters[spec.name], parameter.detach(), rtol=0, atol=tolerance)
-
-

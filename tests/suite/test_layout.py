@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,18 +13,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from suite.layout import Layout
-from suite.models.specs import ParameterSpec
+from suite.models.specs import Kind, ParameterSpec
 from suite.optimizers import arranged
 
 LIKE = torch.empty(0, dtype=torch.float64)
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
-kinds = st.sampled_from(["kernel", "bias", "other"])
+kinds: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
-    parts = [(draw(shapes), "kernel")] + draw(st.lists(st.tuples(shapes, kinds), max_size=5))
+    first: tuple[tuple[int, ...], Kind] = (draw(shapes), "kernel")
+    parts = [first, *draw(st.lists(st.tuples(shapes, kinds), max_size=5))]
     specs = [ParameterSpec(f"p{i}", shape, kind, 1) for i, (shape, kind) in enumerate(parts)]
     return Layout(arranged("sgd", specs), draw(st.integers(1, 4)))
 

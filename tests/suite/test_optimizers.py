@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,12 +82,13 @@ def polar_like(matrix: Array, guard: Callable[[float], float]) -> Array:
     s = s / guard(float(np.linalg.norm(matrix)))
     for _ in range(5):
         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
-    return (u * s) @ v
+    result: Array = (u * s) @ v
+    return result
 
 
 def updated(
-    config: RunConfig, name: str, w: Array, g: Array, memory: dict[str, Any], step: int, rate: float
-) -> Array:
+    config: RunConfig, name: str, w: Any, g: Any, memory: dict[str, Any], step: int, rate: float
+) -> Any:
     """One step of one variable by the rule's equations; `step` counts from 1."""
     keras = config.semantics == "keras"
     if name in KERNELS:
@@ -124,7 +126,8 @@ def _plus_tiny(norm: float) -> float:
 
 
 def by_equations(config: RunConfig, initial: Arrays, steps: int = STEPS) -> list[dict[str, Array]]:
-    values, memory = dict(initial), {name: {} for name in initial}
+    values = dict(initial)
+    memory: dict[str, dict[str, Any]] = {name: {} for name in initial}
     path = []
     for step in range(steps):
         cosine = 0.5 * (1 + np.cos(np.pi * step / STEPS))
@@ -200,7 +203,9 @@ def stock(
     def make(parameters: dict[str, nn.Parameter]) -> Sequence[torch.optim.Optimizer]:
         coupled = [
             {
-                "params": [value for name, value in parameters.items() if (name in KERNELS) == kernel],
+                "params": [
+                    value for name, value in parameters.items() if (name in KERNELS) == kernel
+                ],
                 "weight_decay": kernel_l2 if kernel else 0.0,
             }
             for kernel in (True, False)
@@ -217,8 +222,10 @@ def stock(
 
 @pytest.mark.parametrize(
     ("rule", "kernel_l2"),
-    [("sgd", 0.0), ("sgd", 0.03), ("momentum", 0.0), ("momentum", 0.03), ("adam", 0.0)]
-    + [("adam", 0.03), ("adamw", 0.0)],
+    [
+        *itertools.product(("sgd", "momentum", "adam"), (0.0, 0.03)),
+        ("adamw", 0.0),
+    ],
 )
 def test_torch_semantics_are_those_of_torch_optim(rule: str, kernel_l2: float) -> None:
     config = run_of(rule, semantics="torch", kernel_l2=kernel_l2)

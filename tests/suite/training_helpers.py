@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from suite.config import RunConfig, parse
 from suite.data import ImageData, Split, load
-from suite.fleet import Fleet, FinishedRun
+from suite.fleet import FinishedRun, Fleet
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 
 CPU = torch.device("cpu")
@@ -63,7 +63,7 @@ def assert_same_run(ours: FinishedRun, theirs: FinishedRun, tolerance: float = 1
     """Equal history, summary and best checkpoint; to the last bit with `tolerance` 0."""
     assert (ours.config, ours.diverged) == (theirs.config, theirs.diverged)
     assert [r.epoch for r in ours.history] == [r.epoch for r in theirs.history]
-    close = {"rtol": tolerance, "atol": tolerance}
+    close: dict[str, Any] = {"rtol": tolerance, "atol": tolerance}
     assert_allclose(metrics(ours.history), metrics(theirs.history), **close)
     assert set(ours.summary) == set(theirs.summary)
     for name, value in theirs.summary.items():

@@ -62,8 +62,12 @@ def conv_norm(inputs: int, outputs: int) -> int:
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 @pytest.mark.parametrize(
     ("model", "parameters"),
-    [("resnet9", 6_575_370), ("r9-avgpool", 6_575_370)]
-    + [("resnet56", 857_706), ("resnet110", 1_734_666)],
+    [
+        ("resnet9", 6_575_370),
+        ("r9-avgpool", 6_575_370),
+        ("resnet56", 857_706),
+        ("resnet110", 1_734_666),
+    ],
 )
 def test_parameter_counts_are_the_papers(model: str, parameters: int, norm: str) -> None:
     network = network_of(parse({"model": model, "width": 0, "norm": norm}), 3, 32)
@@ -162,7 +166,9 @@ def test_layers_of_one_run_are_drawn_independently() -> None:
 def test_single_precision_starts_where_double_precision_does() -> None:
     config = parse({})
     for spec in network_of(config).parameters:
-        single, double = (initial_parameter(config, spec, t) for t in (torch.float32, torch.float64))
+        single, double = (
+            initial_parameter(config, spec, t) for t in (torch.float32, torch.float64)
+        )
         assert torch.equal(single, double.float())
 
 
@@ -296,8 +302,14 @@ def test_timm_logits_are_those_of_the_module_that_timm_makes() -> None:
 
 def test_timm_models_draw_nothing_from_global_random_state(monkeypatch: pytest.MonkeyPatch) -> None:
     # A Swin, which comes with stochastic depth on, made small.
-    options = {"img_size": 8, "patch_size": 1, "window_size": 4, "embed_dim": 12, "depths": (2, 2)}
-    monkeypatch.setitem(timm_network.SIZE_OPTIONS, "swin", lambda side: options)
+    options: dict[str, Any] = {
+        "img_size": 8,
+        "patch_size": 1,
+        "window_size": 4,
+        "embed_dim": 12,
+        "depths": (2, 2),
+    }
+    monkeypatch.setitem(timm_network.SIZE_OPTIONS, "swin", lambda _: options)
     own = timm.create_model("swin_tiny_patch4_window7_224", **options)
     assert own.layers[1].blocks[1].drop_path1.drop_prob > 0
     before = torch.get_rng_state()
@@ -320,7 +332,9 @@ def test_unknown_timm_model_is_answered_in_one_line_with_a_suggestion() -> None:
 
 
 def test_timm_model_that_cannot_take_the_images_is_answered_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"^model: cannot be built for 8×8 images, got 'timm/test_vit' \(Input "):
+    with pytest.raises(
+        ConfigError, match=r"^model: cannot be built for 8×8 images, got 'timm/test_vit' \(Input "
+    ):
         network_of(parse({"model": "timm/test_vit"}))
     with pytest.raises(ConfigError, match=r"^model: timm models take square images, got 8×9; "):
         build(parse({"model": "timm/resnet18"}), 1, 8, 9, 10)

@@ -41,9 +41,9 @@ def in_fleet(value: Tensor, runs: int, place: int, seed: int = 0) -> Tensor:
     return stack
 
 
-def side_by_side(images: Sequence[Tensor]) -> Tensor:
-    """R batches (batch, C, H, W) in the channel axis."""
-    return torch.cat(list(images), dim=1)
+def side_by_side(images: Tensor) -> Tensor:
+    """R batches (R, batch, C, …) in the channel axis."""
+    return torch.cat(images.unbind(), dim=1)
 
 
 def pick(activations: Tensor, runs: int, place: int) -> Tensor:
@@ -226,7 +226,9 @@ def test_unstrided_convolution_is_the_same_in_both_semantics() -> None:
     generator = torch.Generator().manual_seed(3)
     state = State(stacked([random_(nn.Conv2d(2, 3, 3), generator)], "kernel", "bias"), {}, 1, True)
     images = torch.randn(4, 2, 6, 5, generator=generator, dtype=torch.float64)
-    outputs = [Convolution("layer", 2, 3, 3, 1, rules)(state, images) for rules in SEMANTICS.values()]
+    outputs = [
+        Convolution("layer", 2, 3, 3, 1, rules)(state, images) for rules in SEMANTICS.values()
+    ]
     assert torch.equal(*outputs)
 
 

@@ -1,0 +1,71 @@
+"""Figures from frames; nothing here estimates or reads a store."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from analysis.style import OPTIMIZER_COLOURS, OPTIMIZER_MARKERS, OPTIMIZER_NAMES
+
+MOST_COLUMNS = 5
+PANEL_WIDTH, PANEL_HEIGHT = 5.4, 3.9  # inches
+
+
+def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
+    """Test accuracy at τ_best against σw: a panel per batch size, a line per recipe.
+
+    Parameters
+    ----------
+    table
+        One row per recipe and σw: label, optimizer, batch_size, sigma_w, n, mean, p10, p90
+        (fractions), memory (of the recipe, a fraction).
+    title
+        Above all panels.
+    """
+    sizes = sorted(table["batch_size"].unique())
+    columns = min(len(sizes), MOST_COLUMNS)
+    rows = -(-len(sizes) // columns)
+    figure = Figure(figsize=(PANEL_WIDTH * columns + 0.4, PANEL_HEIGHT * rows + 0.5))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for panel in panels.flat[len(sizes) :]:
+        panel.set_visible(False)
+    for panel, size in zip(panels.flat, sizes, strict=False):
+        _scale_panel(panel, table[table["batch_size"] == size], int(size))
+    for row in panels:
+        row[0].set_ylabel("test accuracy at τ_best")
+    seeds = (
+        f"{table['n'].min()}"
+        if table["n"].nunique() == 1
+        else (f"{table['n'].min()}–{table['n'].max()}")
+    )
+    figure.suptitle(f"{title}\nmean and 10th to 90th percentile over {seeds} seeds", fontsize=12)
+    return figure
+
+
+def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
+    styles = iter(("-", "--", ":", "-.") * 8)
+    seen: dict[str, int] = {}
+    for label, rows in table.groupby("label", sort=False):
+        rows = rows.sort_values("sigma_w")
+        optimizer = rows["optimizer"].iloc[0]
+        seen[optimizer] = seen.get(optimizer, 0) + 1
+        colour = OPTIMIZER_COLOURS[optimizer]
+        name = OPTIMIZER_NAMES[optimizer] if seen[optimizer] == 1 else str(label)
+        panel.plot(
+            rows["sigma_w"],
+            rows["mean"],
+            color=colour,
+            marker=OPTIMIZER_MARKERS[optimizer],
+            markersize=5,
+            linestyle="-" if seen[optimizer] == 1 else next(styles),
+            label=f"{name}  (spread {100 * rows['memory'].iloc[0]:.1f} pp)",
+        )
+        panel.fill_between(
+            rows["sigma_w"], rows["p10"], rows["p90"], color=colour, alpha=0.18, linewidth=0
+        )
+    panel.set_title(f"batch size {batch_size}")
+    panel.set_xlabel("initialization scale σw")
+    panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+    panel.legend(loc="lower left", fontsize=9.5)

@@ -1,0 +1,117 @@
+"""A single run against a hand-written PyTorch loop: ``python -m benchmarks.plain_loop``.
+
+Both train a ResNet-9 on the same tensors in memory, with the same batch order, the same rule and a
+validation pass each epoch; the plain loop has no DataLoader, no tracking and no checkpoints. Epochs
+of the two alternate, so that a machine whose speed drifts does not favour either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.config import RunConfig, parse
+from suite.data import ImageData, load
+from suite.fleet import Fleet
+from suite.randomness import batch_order
+from suite.resources import set_threads
+
+
+class Plain(nn.Module):
+    """ResNet-9 as one would write it."""
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        w = width
+        plan = [(channels, w), (w, 2 * w), (2 * w, 2 * w), (2 * w, 2 * w)]
+        plan += [(2 * w, 4 * w), (4 * w, 8 * w), (8 * w, 8 * w), (8 * w, 8 * w)]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU())
+            for i, o in plan
+        )
+        self.head = nn.Linear(8 * w, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores."""
+        b = self.blocks
+        x = F.max_pool2d(b[1](b[0](x)), 2)
+        x = x + b[3](b[2](x))
+        x = F.max_pool2d(b[4](x), 2)
+        x = F.max_pool2d(b[5](x), 2)
+        x = x + b[7](b[6](x))
+        return self.head(x.amax((2, 3)))
+
+
+def plain_epochs(config: RunConfig, data: ImageData) -> Iterator[float]:
+    """Train one epoch for each value drawn."""
+    model = Plain(data.channels, config.width, data.num_classes)
+    rules: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+    }
+    optimizer = rules[config.optimizer](model.parameters(), lr=config.learning_rate)
+    train = data.train.images.float() / 255
+    validation = data.validation.images.float() / 255
+    for epoch in range(1, config.epochs + 1):
+        model.train()
+        order = batch_order(config.seed, epoch, len(train))
+        for index in order.split(config.batch_size):
+            loss = F.cross_entropy(model(train[index]), data.train.labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            scores = model(validation)
+        yield (scores.argmax(1) == data.validation.labels).float().mean().item()
+
+
+def main() -> None:
+    """Print a table of ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=15, help="counted epochs of each (15)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is all cores")
+    arguments = parser.parse_args()
+    set_threads(arguments.threads)
+    data = load("digits", None)
+    print(f"digits, ResNet-9 width 8, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{'rule':<6}{'batch':>6}{'plain images/s':>17}{'suite images/s':>17}{'ratio':>8}")
+    for optimizer in ("sgd", "adam"):
+        for batch_size in (16, 64):
+            config = parse(
+                {
+                    "optimizer": optimizer,
+                    "batch_size": batch_size,
+                    "epochs": arguments.epochs + 2,
+                    "semantics": "torch",
+                }
+            )
+            plain, ours = _pairs(config, data)
+            ratio = statistics.median(p / o for p, o in zip(plain, ours, strict=True))
+            images = len(data.train)
+            speeds = [images / statistics.median(seconds) for seconds in (plain, ours)]
+            print(
+                f"{optimizer:<6}{batch_size:>6}{speeds[0]:>17,.0f}{speeds[1]:>17,.0f}{ratio:>8.2f}"
+            )
+
+
+def _pairs(config: RunConfig, data: ImageData) -> tuple[list[float], list[float]]:
+    """Seconds of each epoch, the plain loop's and ours in turn; two epochs of warm-up."""
+    runs = plain_epochs(config, data), Fleet([config], data, torch.device("cpu")).epochs()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(config.epochs):
+        for run, taken in zip(runs, seconds, strict=True):
+            start = time.perf_counter()
+            next(run)
+            taken.append(time.perf_counter() - start)
+    return seconds[0][2:], seconds[1][2:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The right to train a run, and what can take it away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from filelock import FileLock
+
+from suite.checkpoint import CheckpointError, RunState
+from suite.config import RunConfig
+
+
+@dataclass
+class Claim:
+    """The right to train one run, and where it goes on from."""
+
+    config: RunConfig
+    lock: FileLock
+    state: RunState | None
+    run_id: str | None  # None until MLflow has the run
+    parent: str = ""  # MLflow id of the run under which it is listed
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+        return self.state.epoch if self.state else 0
+
+
+class FleetError(RuntimeError):
+    """A fleet broke; `claims` are its runs that had not ended."""
+
+    def __init__(self, error: Exception, claims: list[Claim]) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error, self.claims = error, claims
+
+
+class UnreadableError(CheckpointError):
+    """One run's checkpoint is there but cannot be read; other runs are not concerned."""

@@ -1,0 +1,209 @@
+"""What a sweep costs, and what theory predicts of it, before anything is spent."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from suite.calibration import Calibrator
+from suite.config import RunConfig
+from suite.data import ImageData, Split, split_sizes
+from suite.display import duration
+from suite.fleet import Fleet
+from suite.forecast import forecast
+from suite.metrics import EPOCH_METRIC_NAMES
+from suite.resources import load_data, set_threads, torch_device
+
+if TYPE_CHECKING:
+    from suite.sweep import Sweep
+
+# channels, height, width, classes
+SHAPES = {"digits": (1, 8, 8, 10), "cifar10": (3, 32, 32, 10)}
+BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
+PROBE_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a recipe takes.
+
+    Attributes
+    ----------
+    flops
+        Of training and validation, all epochs.
+    checkpoint_bytes, best_bytes
+        Of the resumable state while it trains, and of the checkpoint that MLflow keeps.
+    """
+
+    flops: float
+    checkpoint_bytes: int
+    best_bytes: int
+
+
+def report(sweep: Sweep) -> str:
+    """The dry run of a sweep as text: points, cost, clocks and forecasts by recipe."""
+    set_threads(sweep.machine.threads)
+    data = _stand_in(sweep)
+    recipes: dict[str, RunConfig] = {}
+    for _, config in sweep.points:
+        recipes.setdefault(config.recipe_name, config)
+    everything = Counter(config.recipe_name for _, config in sweep.points)
+    left = Counter(config.recipe_name for config in sweep.left)
+    costs = _costs(recipes, data)
+    flops_left = sum(costs[name].flops * left[name] for name in recipes)
+    rate, how = _flop_rate(sweep, recipes, costs, data)
+    lines = [
+        f"{sweep.experiment.name}: {len(sweep.points):,} runs, "
+        f"{len(sweep.points) - len(sweep.left):,} done, {len(sweep.left):,} to do",
+        f"training FLOPs to do   {flops_left:.3g}",
+        f"time                   about {duration(flops_left / rate)} {how}",
+        f"disk, checkpoints      {_bytes(_resumable(sweep, costs, left))} while training",
+        f"disk, MLflow           {_bytes(_kept(sweep, costs))} in the end "
+        "(best checkpoints and metrics)",
+        "",
+        _table(recipes, everything, left, costs, data),
+        "Clocks at the end of all epochs; expected by theory: memory goes once the clock of an "
+        "acting mechanism reaches about 1 (suite/forecast.py).",
+    ]
+    return "\n".join(lines)
+
+
+def _stand_in(sweep: Sweep) -> ImageData:
+    """The data set's shape and sizes without its images, where they are known without reading."""
+    config = sweep.points[0][1]
+    if config.dataset not in SHAPES or config.training_part is None:
+        return load_data(config, sweep.machine)[0]
+    channels, height, width, classes = SHAPES[config.dataset]
+    train, validation = split_sizes(
+        config.training_part, config.validation_fraction, config.train_fraction
+    )
+
+    def split(images: int) -> Split:
+        stream = torch.Generator().manual_seed(0)
+        # One random image seen many times: no memory for a data set that is only counted.
+        image = torch.randint(
+            256, (1, channels, height, width), generator=stream, dtype=torch.uint8
+        )
+        labels = torch.arange(images) % classes
+        return Split(image.expand(images, -1, -1, -1), labels)
+
+    names = tuple(str(number) for number in range(classes))
+    parts = split(train), split(validation), split(1)
+    return ImageData(config.dataset, names, *parts, digest="")
+
+
+def cost(config: RunConfig, data: ImageData) -> Cost:
+    """FLOPs and bytes of one run, counted on the network itself."""
+    plain = config.with_(batch_size=2, augmentation="none", precision="fp32")
+    fleet = Fleet([plain], _slice(data, 2), torch.device("cpu"))
+    inputs = fleet.train_images[:2].unsqueeze(1)
+    views = fleet.layout.views(fleet.theta.detach())
+    with FlopCounterMode(display=False) as forward:
+        fleet.network.logits(views, fleet.buffers, inputs, training=False)
+    per_image = forward.get_total_flops() / 2
+    # The backward pass takes two products where the forward pass takes one.
+    images_seen = 3 * len(data.train) + len(data.validation)
+    size = fleet.theta.numel() * fleet.theta.element_size()
+    moments = sum(m.numel() * m.element_size() for m in fleet.optimizer.moments.values())
+    return Cost(config.epochs * images_seen * per_image, 2 * size + moments, size)
+
+
+def _costs(recipes: dict[str, RunConfig], data: ImageData) -> dict[str, Cost]:
+    """The cost of each recipe, counted once for those that differ in rates or batch size only."""
+    counted: dict[object, Cost] = {}
+    found = {}
+    for name, config in recipes.items():
+        same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "sigma_w": 1.0, "seed": 0}
+        key = config.with_(**same, augmentation="none").fingerprint
+        if key not in counted:
+            counted[key] = cost(config, data)
+        found[name] = counted[key]
+    return found
+
+
+def _slice(data: ImageData, images: int) -> ImageData:
+    part = Split(data.train.images[:images], data.train.labels[:images])
+    return ImageData(data.name, data.classes, part, part, part, digest=data.digest)
+
+
+def _flop_rate(
+    sweep: Sweep, recipes: dict[str, RunConfig], costs: dict[str, Cost], data: ImageData
+) -> tuple[float, str]:
+    """FLOPs per second of all workers together, and how they are known."""
+    device = torch_device(sweep.machine.device)
+    calibrator = Calibrator(data, device, sweep.workers, lambda _line: None)
+    known = {name: calibrator.known(config) for name, config in recipes.items()}
+    rates = [
+        found.best.images_per_second * costs[name].flops / _images(recipes[name], data)
+        for name, found in known.items()
+        if found
+    ]
+    if rates:
+        rate = sweep.workers * sum(rates) / len(rates)
+        return rate, f"(from {len(rates)} of {len(recipes)} recipes measured on this machine)"
+    name = min(recipes, key=lambda key: recipes[key].batch_size)
+    config = recipes[name]
+    fleet = Fleet([config], _slice(data, config.batch_size), device)
+    seconds = statistics.median(fleet.measure(1 + PROBE_STEPS)[1:])  # the first one warms up
+    speed = config.batch_size / seconds * costs[name].flops / _images(config, data)
+    return speed, f"(from {PROBE_STEPS} steps of {name} alone; fleets are often faster)"
+
+
+def _images(config: RunConfig, data: ImageData) -> float:
+    return float(config.epochs * len(data.train))
+
+
+def _resumable(sweep: Sweep, costs: dict[str, Cost], left: Counter[str]) -> int:
+    at_once = sweep.workers * (sweep.fleet or 50)
+    largest = max((costs[name].checkpoint_bytes for name in left), default=0)
+    return largest * min(at_once, sum(left.values()))
+
+
+def _kept(sweep: Sweep, costs: dict[str, Cost]) -> int:
+    total = 0
+    for _, config in sweep.points:
+        rows = config.epochs * len(EPOCH_METRIC_NAMES)
+        total += rows * BYTES_PER_METRIC_ROW + costs[config.recipe_name].best_bytes
+    return total
+
+
+def _table(
+    recipes: dict[str, RunConfig],
+    everything: Counter[str],
+    left: Counter[str],
+    costs: dict[str, Cost],
+    data: ImageData,
+) -> str:
+    table = Table(box=None, pad_edge=False)
+    for title in ("recipe", "runs", "left", "FLOPs/run", "T_SGD", "T_L2", "T_adapt", "expected"):
+        table.add_column(title, justify="left" if title in ("recipe", "expected") else "right")
+    for name, config in recipes.items():
+        seen = forecast(config, len(data.train))
+        numbers = [seen.clock_sgd, seen.clock_l2, seen.clock_adapt]
+        table.add_row(
+            name,
+            f"{everything[name]:,}",
+            f"{left[name]:,}",
+            f"{costs[name].flops:.2g}",
+            *(f"{number:.3g}" for number in numbers),
+            seen.word,
+        )
+    text = io.StringIO()
+    Console(file=text, width=110).print(table)
+    return text.getvalue()
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,71 @@
+"""MLflow's runs for recipes: under each, the runs of all its scales and seeds are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow.entities import Run, ViewType
+
+from suite.tracking import Tracker, machine_tags
+
+RECIPE_TAG = "recipe"
+PAGE = 1000
+
+
+class Recipes:
+    """The recipes of one MLflow experiment.
+
+    Parameters
+    ----------
+    tracker
+        The experiment.
+    folder
+        Where a lock file may be, so that processes of this machine create each recipe once.
+    """
+
+    def __init__(self, tracker: Tracker, folder: Path) -> None:
+        self._tracker, self._folder = tracker, folder
+
+    def open(self, names: Iterable[str]) -> dict[str, str]:
+        """MLflow's run of each recipe, created if need be, and running."""
+        client = self._tracker.client
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder / "recipes.lock"):
+            there = self._there()
+            ids = {}
+            for name in dict.fromkeys(names):
+                if name not in there:
+                    tags = {RECIPE_TAG: name, **machine_tags()}
+                    run = client.create_run(self._tracker.experiment_id, tags=tags, run_name=name)
+                    there[name] = run
+                elif there[name].info.status != "RUNNING":
+                    client.update_run(there[name].info.run_id, status="RUNNING")
+                ids[name] = str(there[name].info.run_id)
+        return ids
+
+    def end(self, names: Collection[str], status: str) -> None:
+        """End those of the recipes that are running."""
+        for name, run in self._there().items():
+            if name in names and run.info.status == "RUNNING":
+                self._tracker.client.set_terminated(run.info.run_id, status)
+
+    def _there(self) -> dict[str, Run]:
+        """The oldest run of each recipe, so that all machines take the same."""
+        found: dict[str, Run] = {}
+        token = None
+        while True:
+            page = self._tracker.client.search_runs(
+                [self._tracker.experiment_id],
+                f"tags.{RECIPE_TAG} != ''",
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            for run in page:
+                found.setdefault(run.data.tags[RECIPE_TAG], run)
+            token = page.token
+            if not token:
+                return found

@@ -1,0 +1,97 @@
+"""Small stores with known truth, each a copy of one that MLflow made."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import store
+from benchmarks.synthetic_store import Written, reduced, write
+from suite.config import RunConfig
+from suite.experiments import EXPERIMENTS, Experiment
+from suite.metrics import EPOCH_METRIC_NAMES
+
+SMALL = reduced(EXPERIMENTS["demo"], epochs=6, seeds=2)
+CONFIGS: Sequence[RunConfig] = tuple(SMALL.configs())  # 30 runs of 6 epochs
+
+
+@cache
+def _empty_store() -> Path:
+    """An SQLite file in which MLflow has made its tables, which takes it seconds."""
+    from mlflow import MlflowClient
+
+    path = Path(mkdtemp()) / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+def empty_store(folder: Path) -> str:
+    """The URI of a new store without runs."""
+    path = folder / "mlflow.db"
+    shutil.copyfile(_empty_store(), path)
+    return f"sqlite:///{path}"
+
+
+def execute(uri: str, query: str, values: Sequence[Any] = ()) -> None:
+    """Change a store behind MLflow's back."""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(query, values)
+
+
+def rows(uri: str, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def expected_history(
+    written: Written,
+    loaded: store.Store,
+    *,
+    without: Callable[[RunConfig, int], bool] | None = None,
+) -> pd.DataFrame:
+    """What was written, in the order of the loaded runs, straight from the generator."""
+    from benchmarks.synthetic_truth import SyntheticRun
+
+    configs = {config.fingerprint: config for config in written.configs}
+    diverged = {config.fingerprint for config in written.by_fault["diverged"]}
+    parts = []
+    for run in loaded.runs.itertuples():
+        config = configs[run.fingerprint]
+        made = SyntheticRun(config, written.truth, 0, diverges=config.fingerprint in diverged)
+        parts += [
+            {"run_id": run.run_id, "epoch": record.epoch, **record.metrics()}
+            for record in made.history
+            if without is None or not without(config, record.epoch)
+        ]
+    return pd.DataFrame(parts)
+
+
+def assert_same_history(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Equal row by row and bit by bit, NaN and ±inf included."""
+    assert list(found.columns) == ["run_id", "epoch", *EPOCH_METRIC_NAMES]
+    assert found["run_id"].astype(str).tolist() == expected["run_id"].tolist()
+    assert found["epoch"].tolist() == expected["epoch"].tolist()
+    for name in EPOCH_METRIC_NAMES:
+        np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy(), name)
+
+
+__all__ = [
+    "CONFIGS",
+    "SMALL",
+    "Experiment",
+    "assert_same_history",
+    "empty_store",
+    "execute",
+    "expected_history",
+    "rows",
+    "write",
+]

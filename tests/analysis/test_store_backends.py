@@ -1,0 +1,228 @@
+"""Stores that are not a file: MLflow's client, a real MLflow server and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from store_helpers import CONFIGS, empty_store
+
+from analysis import store
+from analysis.store import Store, StoreError, load
+from analysis.store_history import Slots
+from benchmarks.synthetic_store import Faults, write
+from benchmarks.synthetic_truth import Truth
+
+FAULTS = Faults(missing=2, unfinished=3, duplicates=2, gaps=2, diverged=2, repeated=2, deleted=2)
+
+
+@pytest.fixture
+def file_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
+    uri = empty_store(tmp_path)
+    write(uri, CONFIGS, faults=FAULTS)
+    return uri
+
+
+def assert_same(found: Store, expected: Store) -> None:
+    """The same runs, histories and problems; run ids too, as both are made from one seed."""
+    pd.testing.assert_frame_equal(found.runs, expected.runs)
+    pd.testing.assert_frame_equal(found.history, expected.history)
+    for part in ("missing", "unfinished", "duplicates", "incomplete", "unreadable"):
+        frames = [getattr(s.problems, part) for s in (found, expected)]
+        ordered = [f.sort_values(list(f.columns[:1]), ignore_index=True) for f in frames]
+        pd.testing.assert_frame_equal(*ordered)
+
+
+def test_the_client_s_way_gives_the_same_as_sql(
+    file_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's client also reads files, so its way is tested without a server's slow start."""
+    from analysis.store_rest import ClientStore
+
+    expected = load("synthetic", file_uri, cache=False)
+    monkeypatch.setattr(store, "open_store", ClientStore)
+    assert_same(load("synthetic", file_uri, cache=False), expected)
+    assert_same(load("", file_uri), expected)
+    monkeypatch.setattr(ClientStore, "read", forbidden)
+    assert_same(load("", file_uri), expected)
+
+
+def forbidden(_: object, slots: Slots) -> None:
+    raise AssertionError(f"read {slots.run_ids} although the cache has them")
+
+
+def test_the_client_s_way_reads_all_pages(file_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analysis import store_rest
+
+    expected = load("synthetic", file_uri, cache=False)
+    monkeypatch.setattr(store_rest, "RUNS_PER_REQUEST", 7)
+    monkeypatch.setattr(store, "open_store", store_rest.ClientStore)
+    assert_same(load("synthetic", file_uri, cache=False), expected)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_that_does_not_answer_is_told_without_mlflow_s_minutes_of_retries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from analysis import store_rest
+
+    monkeypatch.setattr(store_rest, "MlflowClient", forbidden)
+    with pytest.raises(StoreError, match=r"no server answers, got http://127\.0\.0\.1:") as caught:
+        load("synthetic", f"http://me:secret@127.0.0.1:{free_port()}")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password() -> None:
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
+    with pytest.raises(StoreError, match="must be an MLflow store, got postgresql://me") as caught:
+        load("synthetic", f"postgresql://me:secret@127.0.0.1:{free_port()}/mlflow")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_postgresql_driver_the_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"pip install 'psycopg\[binary\]'"):
+        load("synthetic", "postgresql://me@127.0.0.1/mlflow")
+
+
+@contextmanager
+def running(
+    command: list[str], ready: Callable[[], bool], end: signal.Signals, **options: object
+) -> Iterator[None]:
+    """A server in a process group of its own, while it is needed."""
+    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
+    try:
+        deadline = time.monotonic() + 120
+        while not ready():
+            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"{command[0]} does not answer"
+            time.sleep(0.2)
+        yield
+    finally:
+        os.killpg(process.pid, end)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_real_mlflow_server_gives_the_same_as_its_file(file_uri: str, tmp_path: Path) -> None:
+    expected = load("synthetic", file_uri, cache=False)
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", file_uri]
+    command += ["--port", url.rpartition(":")[2], "--workers", "1"]
+    log = (tmp_path / "server.log").open("w")
+    ready = partial(answers, f"{url}/health")
+    with log, running(command, ready, signal.SIGTERM, stdout=log, stderr=log):
+        assert_same(load("synthetic", url), expected)
+        assert_same(load("", url), expected)
+        write(file_uri, CONFIGS[:2], truth=Truth(seed=5))
+        now = load("synthetic", url)
+        assert_same(now, load("synthetic", file_uri, cache=False))
+        assert len(now.problems.duplicates) > len(expected.problems.duplicates)
+        with pytest.raises(StoreError, match="did you mean synthetic"):
+            load("syntetic", url)
+
+
+def _postgresql_user() -> str | None:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of an empty database in a server of its own."""
+    initdb, server = shutil.which("initdb"), shutil.which("postgres")
+    if not initdb or not server:
+        pytest.skip("the PostgreSQL server (initdb, postgres) is not installed")
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
+    import psycopg
+
+    user = _postgresql_user()
+    folder = Path(
+        subprocess.run(
+            ["mktemp", "-d"], capture_output=True, text=True, check=True, user=user
+        ).stdout.strip()
+    )
+    data, port = folder / "data", free_port()
+    command = [initdb, "--pgdata", str(data), "--username", "suite", "--auth", "trust", "--no-sync"]
+    subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder)
+    command = [server, "-D", str(data), "-p", str(port), "-k", str(folder)]
+    command += ["-h", "127.0.0.1", "-c", "fsync=off"]
+    address = f"host=127.0.0.1 port={port} user=suite dbname=postgres"
+
+    def ready() -> bool:
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    log = (tmp_path_factory.mktemp("postgresql") / "log").open("w")
+    try:
+        end = signal.SIGINT  # at SIGTERM it would wait until the last client is gone
+        with log, running(command, ready, end, user=user, cwd=folder, stdout=log, stderr=log):
+            yield f"postgresql://suite:secret@127.0.0.1:{port}/postgres"
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_a_real_postgresql_gives_the_same_as_a_file(
+    postgresql: str, file_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analysis.store_postgresql import PostgresqlStore
+
+    expected = load("synthetic", file_uri, cache=False)
+    uri = postgresql.replace("postgresql:", "postgresql+psycopg:")
+    write(uri, CONFIGS, faults=FAULTS)
+    assert_same(load("synthetic", postgresql), expected)
+    assert_same(load("", postgresql, cache=False), expected)
+    for address in (uri, file_uri):
+        write(address, CONFIGS[:2], experiment="second", truth=Truth(seed=5))
+    assert load("", postgresql).experiment == "second"
+    assert_same(load("second", postgresql), load("second", file_uri))
+    monkeypatch.setattr(PostgresqlStore, "read", forbidden)
+    assert_same(load("synthetic", postgresql), expected)
+    with pytest.raises(StoreError, match="did you mean synthetic"):
+        load("syntetic", postgresql)

@@ -1,0 +1,38 @@
+"""What all tests share: MLflow stores of their own, and no trace of the person's settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow_stores import Store, new_store
+
+# Read when MLflow is imported; tests call nobody.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+PERSONAL = ("MLFLOW_", "SUITE_", "_MLFLOW_")
+for _name in [n for n in os.environ if n.startswith(PERSONAL)]:
+    if _name != "MLFLOW_DISABLE_TELEMETRY":
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store as it is made, once for all tests: that takes seconds."""
+    from suite.tracking import Tracker
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    Tracker("Default", f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An empty MLflow store in the working directory, which is the test's own folder."""
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    yield new_store(empty_store, tmp_path)
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)

@@ -1,0 +1,292 @@
+"""Sweeps that are killed, interrupted, crowded, and cut off from their disk or their server.
+
+The real command, in real processes, on a real store. Afterwards the ledger has exactly the
+points, each with a complete history and the numbers of a sweep which nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from sweep_commands import (
+    EPOCHS,
+    RUNS,
+    SMALL,
+    Command,
+    Place,
+    assert_undisturbed,
+    histories,
+)
+
+LONGEST_STOP = 10.0  # seconds
+OUTAGE = 20.0
+Reference = dict[str, np.ndarray]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.clean()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """The numbers of a sweep which nobody disturbs."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"))
+    place.finish()
+    found = histories(place)
+    assert len(found) == RUNS
+    return found
+
+
+def assert_scoreboard_complete(place: Place) -> None:
+    """One trial a run, with all its epochs, whoever was killed."""
+    url = f"sqlite:///{place.folder / 'optuna.db'}"
+    (name,) = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == len(trials) == RUNS
+    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
+    assert all(len(trial.intermediate_values) == EPOCHS for trial in trials)
+
+
+def assert_quiet(command: Command) -> None:
+    """Nothing of a library's has come through to the person."""
+    for word in ("Traceback", "Warning", "WARNING", "INFO", "database is locked"):
+        assert word not in command.text, command.text
+
+
+def test_a_killed_worker_is_replaced_and_its_runs_go_on_from_their_checkpoints(
+    place: Place,
+) -> None:
+    few = (*SMALL, "--set", "optimizer=sgd", "--workers", "1", "--fleet", "4")
+    command = place.start(few)
+    command.wait_until(lambda: place.epochs_logged() > 0, "an epoch in MLflow")
+    before = place.epochs_logged()
+    os.kill(command.workers[0], signal.SIGKILL)
+    assert command.wait() == 0, command.text
+    assert "another one goes on from its checkpoints" in command.text
+    assert before < 4 * EPOCHS, "the worker was killed too late to matter"
+    assert len(histories(place)) == 4
+    assert_quiet(command)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("victims", ["one worker", "all processes", "the command alone"])
+def test_ten_rounds_of_kill_9_lose_and_repeat_nothing(
+    place: Place, reference: Reference, victims: str
+) -> None:
+    chance = random.Random(victims)
+    for _ in range(10):
+        command = place.start()
+        command.wait_until(lambda command=command: command.workers, "workers")
+        time.sleep(chance.uniform(0.0, 14.0))
+        workers = command.workers
+        if victims == "one worker":
+            if workers:
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            time.sleep(chance.uniform(0.0, 6.0))
+        if victims == "the command alone":
+            os.kill(command.process.pid, signal.SIGKILL)
+        elif command.process.poll() is None:
+            command.signal(signal.SIGKILL)
+        command.wait()
+        assert_quiet(command)
+    place.finish()
+    assert_undisturbed(place, reference)
+    assert_scoreboard_complete(place)
+    assert "nothing to do" in place.finish().text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_sweeps_started_together_share_the_points(
+    place: Place, reference: Reference, count: int
+) -> None:
+    commands = [place.start() for _ in range(count)]
+    for command in commands:
+        assert command.wait(2 * 240) == 0, command.text
+        assert_quiet(command)
+        assert f"{RUNS} of {RUNS} runs done" in command.text or "nothing to do" in command.text
+    assert_undisturbed(place, reference)
+    assert_scoreboard_complete(place)
+
+
+@pytest.mark.slow
+def test_workers_whose_sweep_is_killed_stop_by_themselves(place: Place) -> None:
+    command = place.start((*SMALL, "--set", "epochs=2000"))
+    command.wait_until(lambda: place.epochs_logged() > 0, "an epoch in MLflow")
+    workers = command.workers
+    os.kill(command.process.pid, signal.SIGKILL)
+    until = time.monotonic() + LONGEST_STOP
+    while any(_alive(pid) for pid in workers):
+        assert time.monotonic() < until, "orphans"
+        time.sleep(0.1)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs (one that has ended may wait for init to collect it)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_in_ten_seconds_and_the_next_start_goes_on(
+    place: Place, reference: Reference
+) -> None:
+    command = place.start()
+    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    start = time.monotonic()
+    command.signal(signal.SIGINT)
+    assert command.wait() == 130, command.text
+    assert time.monotonic() - start < LONGEST_STOP
+    assert "interrupted; the same command goes on" in command.text
+    assert_quiet(command)
+    states = {status for (status,) in place.rows("SELECT status FROM runs")}
+    assert "RUNNING" not in states, "MLflow shows an interrupted sweep as running"
+    place.finish()
+    assert_undisturbed(place, reference)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 3.0, 5.0])
+def test_ctrl_c_while_the_command_is_still_starting_leaves_no_traceback(
+    place: Place, seconds: float
+) -> None:
+    command = place.start()
+    time.sleep(seconds)
+    command.signal(signal.SIGINT)
+    assert command.wait() in (130, -signal.SIGINT), command.text
+    if seconds > 1:  # before that it is Python itself that starts
+        assert_quiet(command)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system with hardly any room."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_line_and_space_lets_the_sweep_go_on(
+    place: Place, small_disk: Path, reference: Reference
+) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(b"0" * 320_000)
+    command = place.start((*SMALL, "--state-dir", str(small_disk)))
+    assert command.wait() == 1, command.text
+    (line,) = [line for line in command.text.splitlines() if line.startswith("error: ")]
+    assert "cannot be written" in line
+    assert "free some space or choose another --state-dir" in line
+    assert_quiet(command)
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    place.finish((*SMALL, "--state-dir", str(small_disk)))
+    assert_undisturbed(place, reference)
+
+
+class Server:
+    """The real tracking server on loopback, which can go away and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+            *("--port", str(self.port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"),
+            *("--artifacts-destination", str(self._folder / "artifacts")),
+        ]
+        with (self._folder / "server.txt").open("a") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + 120
+        while not self._answers():
+            assert time.monotonic() < until, (self._folder / "server.txt").read_text()
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def server(place: Place) -> Iterator[Server]:
+    made = Server(place.folder)
+    place.uri = made.uri
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_server_that_is_away_for_a_while_loses_nothing(
+    place: Place, server: Server, reference: Reference
+) -> None:
+    command = place.start()
+    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    server.stop()
+    time.sleep(OUTAGE)
+    server.start()
+    assert command.wait() == 0, command.text
+    assert_quiet(command)
+    assert_undisturbed(place, reference)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_a_lost_server_lacks_is_kept_and_uploaded_by_the_next_start_without_training(
+    place: Place, server: Server, reference: Reference
+) -> None:
+    command = place.start()
+    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    server.stop()
+    assert command.wait(600) == 1, command.text
+    assert "the next start uploads it" in command.text
+    assert_quiet(command)
+    kept = list(place.folder.glob("state/*/*/result/result.json"))
+    assert len(kept) + len(histories(place)) == RUNS, "training did not go on"
+    server.start()
+    log = place.finish()
+    assert "epochs/s" not in log.text, "it trained again"
+    assert_undisturbed(place, reference)

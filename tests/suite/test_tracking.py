@@ -1,0 +1,320 @@
+"""MLflow's side of a run, on a real SQLite store; SQL looks at what is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow_stores import Store
+
+from suite import tracking
+from suite.config import RunConfig, parse
+from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.tracking import DataDescription, Tracker, default_state_dir, download_best
+
+CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})
+DATA = DataDescription(
+    name="digits",
+    digest="0123456789abcdef",
+    source="sklearn.datasets.load_digits",
+    sizes={"train": 1150, "validation": 288, "test": 359},
+    image_shape=(1, 8, 8),
+    classes=("0", "1"),
+)
+
+
+@pytest.fixture
+def tracker(store: Store) -> Tracker:
+    return Tracker("", store.uri)
+
+
+def records(epochs: Sequence[int]) -> list[EpochRecord]:
+    return [
+        EpochRecord(e, 1_700_000_000_000 + e, 1 / e, 0.5, 2 / e, 0.25, 3.0 * e, 1e-3)
+        for e in epochs
+    ]
+
+
+def begin(tracker: Tracker, config: RunConfig = CONFIG) -> str:
+    return tracker.create(config, DATA, "cpu")
+
+
+def test_a_new_run_is_found_by_its_fingerprint_and_says_all_about_itself(
+    tracker: Tracker, store: Store
+) -> None:
+    run_id = begin(tracker)
+    assert store.statuses() == {run_id: "RUNNING"}
+    assert tracker.unfinished(CONFIG.fingerprint) == run_id
+    assert tracker.finished(CONFIG.fingerprint) is None
+    sizes = {"train_images": "1150", "validation_images": "288", "test_images": "359"}
+    assert store.params(run_id) == CONFIG.parameters() | sizes
+    assert set(RunConfig.names()) <= set(store.params(run_id))
+    tags = store.tags(run_id)
+    assert tags["fingerprint"] == CONFIG.fingerprint
+    assert parse(json.loads(tags["config"])) == CONFIG
+    assert (tags["state"], tags["device"]) == ("running", "cpu")
+    assert tags["mlflow.runName"] == CONFIG.run_name
+    described = {"code_version", "host", "python_version", "mlflow.user", "mlflow.source.name"}
+    described |= {f"{library}_version" for library in ("torch", "timm", "mlflow", "numpy")}
+    assert described <= set(tags)
+    assert all(tags[name] for name in described)
+
+
+def test_the_data_set_is_an_input_of_the_run(tracker: Tracker) -> None:
+    (given,) = MlflowClient(tracker.uri).get_run(begin(tracker)).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("digits", "0123456789abcdef")
+    assert json.loads(given.dataset.source) == {"uri": "sklearn.datasets.load_digits"}
+    profile = {"splits": dict(DATA.sizes), "classes": ["0", "1"]}
+    assert json.loads(given.dataset.profile) == profile
+    assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
+
+
+def test_epochs_become_one_row_a_metric_with_the_epoch_as_step(
+    tracker: Tracker, store: Store
+) -> None:
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records(range(1, 4)))
+    expected = [
+        (name, record.epoch, record.metrics()[name])
+        for record in records(range(1, 4))
+        for name in EPOCH_METRIC_NAMES
+    ]
+    assert store.history(run_id) == sorted(expected)
+
+
+def test_more_rows_than_mlflow_takes_at_once_are_all_written(
+    tracker: Tracker, store: Store
+) -> None:
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records(range(1, 401)))
+    assert len(store.history(run_id)) == 400 * len(EPOCH_METRIC_NAMES)
+
+
+def test_what_is_logged_again_adds_no_row(tracker: Tracker, store: Store) -> None:
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records([1, 2, 3]))
+    before = store.history(run_id)
+    tracker.log_epochs(run_id, records([2, 3]))
+    assert store.history(run_id) == before
+    tracker.log_missing_epochs(run_id, records([1, 2, 3, 4]))
+    added = [(name, 4, value) for name, value in records([4])[0].metrics().items()]
+    assert store.history(run_id) == sorted(before + added)
+
+
+def test_an_epoch_measured_again_at_another_time_does_not_double_the_one_there(
+    tracker: Tracker, store: Store
+) -> None:
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records([1, 2]))
+    before = store.history(run_id)
+    later = [EpochRecord(e, 1_800_000_000_000, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0) for e in (1, 2)]
+    tracker.log_missing_epochs(run_id, later)
+    assert store.history(run_id) == before
+
+
+def test_not_a_number_is_kept_as_such(tracker: Tracker, store: Store) -> None:
+    run_id = begin(tracker)
+    nan, infinity = float("nan"), float("inf")
+    tracker.log_epochs(run_id, [EpochRecord(1, 1, nan, 0.1, infinity, 0.1, nan, 0.1)])
+    tracker.log_missing_epochs(run_id, [EpochRecord(1, 2, nan, 0.1, infinity, 0.1, nan, 0.1)])
+    rows = store.rows("SELECT key, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key", run_id)
+    assert [key for key, is_nan in rows if is_nan] == ["kernel_norm", "train_loss"]
+    assert len(rows) == len(EPOCH_METRIC_NAMES)
+
+
+def test_a_run_ends_with_its_summary_once_however_often_that_is_repeated(
+    tracker: Tracker, store: Store, tmp_path: Path
+) -> None:
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records([1, 2]))
+    summary = {"test_accuracy": 1 / 3, "best_epoch": 2.0}
+    rows = []
+    for _ in range(2):
+        tracker.finish(run_id, summary, 1_700_000_000_002, diverged=False)
+        rows.append(store.rows("SELECT COUNT(*) FROM metrics"))
+    assert rows == [[(2 * len(EPOCH_METRIC_NAMES) + 2,)]] * 2
+    assert store.statuses() == {run_id: "FINISHED"}
+    assert store.tags(run_id)["state"] == "finished"
+    assert store.tags(run_id)["diverged"] == "false"
+    assert {name: store.latest(run_id)[name] for name in summary} == summary
+    assert tracker.finished(CONFIG.fingerprint) == run_id
+    assert tracker.unfinished(CONFIG.fingerprint) is None
+
+
+def test_a_diverged_run_is_a_finished_one(tracker: Tracker, store: Store) -> None:
+    run_id = begin(tracker)
+    tracker.finish(run_id, {"epochs_trained": 1.0}, 1, diverged=True)
+    assert store.statuses() == {run_id: "FINISHED"}
+    assert store.tags(run_id)["diverged"] == "true"
+
+
+def test_an_interrupted_run_is_taken_up_as_the_same_run(tracker: Tracker, store: Store) -> None:
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records([1]))
+    tracker.interrupt(run_id)
+    assert store.statuses() == {run_id: "KILLED"}
+    assert store.tags(run_id)["state"] == "interrupted"
+    assert tracker.unfinished(CONFIG.fingerprint) == run_id
+    params, history = store.params(run_id), store.history(run_id)
+    tracker.take_up(run_id, CONFIG, DATA, "cuda:1")
+    assert store.statuses() == {run_id: "RUNNING"}
+    assert (store.params(run_id), store.history(run_id)) == (params, history)
+    assert store.tags(run_id)["state"] == "running"
+    assert store.tags(run_id)["device"] == "cuda:1"
+    assert len(MlflowClient(tracker.uri).get_run(run_id).inputs.dataset_inputs) == 1
+
+
+def test_a_run_that_broke_says_why_and_can_go_on(tracker: Tracker, store: Store) -> None:
+    run_id = begin(tracker)
+    tracker.fail(run_id, "RuntimeError: out of memory")
+    assert store.statuses() == {run_id: "FAILED"}
+    assert store.tags(run_id)["failure"] == "RuntimeError: out of memory"
+    assert tracker.unfinished(CONFIG.fingerprint) == run_id
+
+
+def test_a_run_begun_by_mlflow_run_keeps_the_spelling_of_its_parameters(
+    tracker: Tracker, store: Store
+) -> None:
+    """``mlflow run -P learning_rate=1e-3`` logs '1e-3', and MLflow lets nobody change it."""
+    client = MlflowClient(store.uri)
+    run_id = client.create_run("0", run_name="rebellious-newt-7").info.run_id
+    client.log_param(run_id, "learning_rate", "1e-3")
+    client.log_param(run_id, "threads", "1")
+    tracker.take_up(run_id, CONFIG, DATA, "cpu")
+    params = store.params(run_id)
+    assert (params["learning_rate"], params["threads"]) == ("1e-3", "1")
+    assert set(RunConfig.names()) <= set(params)
+    assert params["train_images"] == "1150"
+    assert store.tags(run_id)["fingerprint"] == CONFIG.fingerprint
+    assert store.tags(run_id)["mlflow.runName"] == CONFIG.run_name
+    assert client.get_run(run_id).info.run_name == CONFIG.run_name
+    assert len(client.get_run(run_id).inputs.dataset_inputs) == 1
+    assert tracker.unfinished(CONFIG.fingerprint) == run_id
+
+
+def test_a_new_finished_run_replaces_the_old_one_and_nothing_else(
+    tracker: Tracker, store: Store
+) -> None:
+    old, new, other = begin(tracker), begin(tracker), begin(tracker, CONFIG.with_(seed=1))
+    unfinished = begin(tracker)
+    for run_id in (old, new, other):
+        tracker.finish(run_id, {}, 1, diverged=False)
+    tracker.supersede(new, CONFIG.fingerprint)
+    assert store.statuses() == {new: "FINISHED", other: "FINISHED", unfinished: "RUNNING"}
+    assert MlflowClient(store.uri).get_run(old).info.lifecycle_stage == "deleted"
+    assert tracker.finished(CONFIG.fingerprint) == new
+
+
+def test_the_newest_unfinished_run_goes_on(tracker: Tracker, store: Store) -> None:
+    runs = [begin(tracker), begin(tracker)]
+    for start, run_id in enumerate(runs):
+        store.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", start, run_id)
+    assert tracker.unfinished(CONFIG.fingerprint) == runs[1]
+    tracker.finish(runs[1], {}, 1, diverged=False)
+    assert tracker.unfinished(CONFIG.fingerprint) == runs[0]
+
+
+def test_runs_of_another_experiment_are_not_ours(tracker: Tracker, store: Store) -> None:
+    other = Tracker("other", store.uri)
+    run_id = other.create(CONFIG, DATA, "cpu")
+    other.finish(run_id, {}, 1, diverged=False)
+    assert other.experiment_name == "other"
+    assert tracker.experiment_name == "Default"
+    assert tracker.finished(CONFIG.fingerprint) is None
+    assert Tracker("other", store.uri).finished(CONFIG.fingerprint) == run_id
+
+
+def test_a_child_names_its_parent(tracker: Tracker, store: Store) -> None:
+    parent = begin(tracker)
+    child = tracker.create(CONFIG.with_(seed=3), DATA, "cpu", parent)
+    assert store.tags(child)["mlflow.parentRunId"] == parent
+
+
+def test_the_files_of_the_best_checkpoint_come_back(tracker: Tracker, tmp_path: Path) -> None:
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)))
+    run_id = begin(tracker)
+    tracker.log_best(run_id, folder)
+    again = download_best(run_id, tracker.uri)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+
+
+def test_the_environment_names_store_and_experiment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "from the environment")
+    tracker = Tracker()
+    assert tracker.uri == store.uri
+    assert tracker.experiment_name == "from the environment"
+    assert Tracker("by hand").experiment_name == "by hand"
+
+
+def test_without_a_word_the_store_lies_in_the_working_directory(store: Store) -> None:
+    assert mlflow.get_tracking_uri() in ("sqlite:///mlflow.db", store.uri)
+    tracker = Tracker()
+    run_id = begin(tracker)
+    assert list(store.statuses()) == [run_id]
+
+
+def test_checkpoints_lie_beside_a_sqlite_store_and_else_in_the_working_directory(
+    store: Store, tmp_path: Path
+) -> None:
+    assert default_state_dir(store.uri) == tmp_path / "state"
+    assert default_state_dir("sqlite:///mlflow.db") == tmp_path / "state"
+    assert default_state_dir("http://localhost:5000") == tmp_path / "state"
+    assert default_state_dir("sqlite:////elsewhere/mlflow.db") == Path("/elsewhere/state")
+
+
+def test_a_reader_and_a_writer_work_at_once(store: Store, tracker: Tracker) -> None:
+    assert store.rows("PRAGMA journal_mode") == [("wal",)]
+
+
+CREATE = """
+import sys
+from suite.tracking import DataDescription, Tracker
+from suite.config import parse
+tracker = Tracker("shared", sys.argv[1])
+data = DataDescription("digits", "0" * 16, "x", {"train": 1}, (1, 8, 8), ("0",))
+run_id = tracker.create(parse({"seed": sys.argv[2]}), data, "cpu")
+tracker.finish(run_id, {"test_accuracy": 0.5}, 1, diverged=False)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
+    """Without the lock around it, that breaks a SQLite store for good."""
+    store = Store(tmp_path / "new" / "mlflow.db")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CREATE, store.uri, str(seed)],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for seed in range(4)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    assert sorted(store.statuses().values()) == ["FINISHED"] * 4
+    assert store.rows("SELECT name FROM experiments ORDER BY name") == [("Default",), ("shared",)]
+    assert len(store.rows("SELECT version_num FROM alembic_version")) == 1
+
+
+def test_the_code_version_is_the_packages_where_there_is_no_git(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert tracking._code_version()
+    monkeypatch.setenv("PATH", "")
+    assert tracking._code_version() == version("initialization-memory")

@@ -1,0 +1,205 @@
+"""The files of runs under way: leases between processes, results put aside, nothing left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from suite.checkpoint import CheckpointError, RunState
+from suite.config import RunConfig, parse
+from suite.fleet import FinishedRun
+from suite.metrics import EpochRecord
+from suite.workspace import Workspace
+
+CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
+KEY = CONFIG.fingerprint
+STORE = ("sqlite:///mlflow.db", "0")
+HOLDER = """
+import sys
+from pathlib import Path
+from suite.workspace import Workspace
+workspace = Workspace(Path(sys.argv[1]), ("sqlite:///mlflow.db", "0"), "Default")
+for line in sys.stdin:
+    word, fingerprint = line.split()
+    if word == "lease":
+        held = workspace.lease(fingerprint)
+        print("held" if held else "busy", flush=True)
+    else:
+        held.release()
+        print("released", flush=True)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path, STORE, "Default")
+
+
+class Holder:
+    """Another process which takes leases."""
+
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-c", HOLDER, str(root)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, line: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Holder]:
+    made = Holder(tmp_path)
+    yield made
+    made.end()
+
+
+def test_a_lease_is_for_one_process_and_ends_with_it_however_it_dies(
+    workspace: Workspace, holder: Holder
+) -> None:
+    assert holder.ask(f"lease {KEY}") == "held"
+    assert workspace.lease(KEY) is None
+    assert workspace.lease("0" * 16) is not None  # other runs are free
+    assert holder.ask(f"release {KEY}") == "released"
+    ours = workspace.lease(KEY)
+    assert ours is not None
+    assert holder.ask(f"lease {KEY}") == "busy"
+    ours.release()
+    assert holder.ask(f"lease {KEY}") == "held"
+    assert workspace.lease(KEY) is None
+    os.kill(holder.process.pid, signal.SIGKILL)
+    holder.process.wait()
+    assert workspace.lease(KEY) is not None
+
+
+def test_a_process_does_not_take_a_run_twice(workspace: Workspace, tmp_path: Path) -> None:
+    first = workspace.lease(KEY)
+    assert first is not None
+    assert workspace.lease(KEY) is None
+    assert Workspace(tmp_path, STORE, "Default").lease(KEY) is None
+    first.release()
+    assert workspace.lease(KEY) is not None
+
+
+def test_equal_runs_of_other_stores_and_experiments_are_other_runs(tmp_path: Path) -> None:
+    stores = [("sqlite:///a.db", "0"), ("sqlite:///b.db", "0"), ("sqlite:///a.db", "1")]
+    workspaces = [Workspace(tmp_path, store, "Default") for store in stores]
+    leases = [workspace.lease(KEY) for workspace in workspaces]
+    assert None not in leases
+    assert len({workspace.folder for workspace in workspaces}) == 3
+
+
+@pytest.mark.parametrize("name", ["main", "my σw / sweep: 1", "../../etc", "", "a" * 200])
+def test_any_experiments_name_makes_one_folder_inside_the_state_directory(
+    tmp_path: Path, name: str
+) -> None:
+    workspace = Workspace(tmp_path, STORE, name)
+    assert workspace.lease(KEY) is not None
+    assert workspace.folder.parent == tmp_path
+    assert workspace.folder.resolve().parent == tmp_path.resolve()
+
+
+def finished_run(**changes: Any) -> FinishedRun:
+    history = [
+        EpochRecord(1, 1700000000001, 2.5, 0.1, float("nan"), 0.2, 3.0, 1e-3),
+        EpochRecord(2, 1700000000002, 0.1 + 0.2, 1 / 3, 1.5, 0.3, 3.5, 1e-5),
+    ]
+    fields: dict[str, Any] = {
+        "config": CONFIG,
+        "history": history,
+        "summary": {"test_accuracy": 1 / 3, "best_epoch": 2, "clock_sgd": 1e-300},
+        "diverged": False,
+        "parameters": {"stem/kernel": torch.randn(2, 3, generator=torch.Generator())},
+        "buffers": {"stem/mean": torch.ones(2)},
+    }
+    return FinishedRun(**(fields | changes))
+
+
+def test_a_result_comes_back_to_the_last_digit(workspace: Workspace) -> None:
+    run = finished_run()
+    assert not workspace.has_result(KEY)
+    workspace.keep_result(run, ("zero", "one"), (1, 8, 8))
+    assert workspace.kept_results() == [KEY]
+    assert workspace.has_result(KEY)
+    kept = workspace.result(KEY)
+    assert kept.config == CONFIG
+    assert repr(kept.history) == repr(run.history)  # NaN included
+    assert (kept.summary, kept.diverged) == (run.summary, False)
+    assert kept.best is not None
+    tensors = load_file(kept.best / "model.safetensors")
+    assert set(tensors) == {"parameters/stem/kernel", "buffers/stem/mean"}
+    assert run.parameters is not None
+    assert torch.equal(tensors["parameters/stem/kernel"], run.parameters["stem/kernel"])
+
+
+def test_a_run_without_best_checkpoint_is_kept_without_one(workspace: Workspace) -> None:
+    run = finished_run(parameters=None, buffers=None, diverged=True)
+    workspace.keep_result(run, ("zero",), (1, 8, 8))
+    kept = workspace.result(KEY)
+    assert kept.best is None
+    assert kept.diverged
+
+
+def test_a_result_counts_only_when_it_is_complete(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(CheckpointError, match="No space left on device") as caught:
+            workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
+    assert len(str(caught.value).splitlines()) == 1
+    assert "--state-dir" in str(caught.value)
+    assert workspace.kept_results() == []
+
+
+def test_a_runs_files_are_removed_and_no_others(workspace: Workspace) -> None:
+    other = CONFIG.with_(seed=8)
+    tensors = {"parameters": {"w": torch.ones(1)}}
+    for config in (CONFIG, other):
+        workspace.save(RunState(config, tensors, finished_run().history, 1.0))
+    workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
+    workspace.forget(KEY)
+    assert workspace.load(KEY) is None
+    assert workspace.kept_results() == []
+    assert not (workspace.folder / KEY).exists()
+    left = workspace.load(other.fingerprint)
+    assert left is not None
+    assert (left.config, left.epoch) == (other, 2)
+    workspace.forget(KEY)  # a second time is no error
+
+
+def test_a_state_directory_that_cannot_be_is_answered_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError) as caught:
+        Workspace(tmp_path / "file", STORE, "Default").lease(KEY)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith("state_dir: ")
+    assert str(caught.value).endswith("choose another --state-dir")
+
+
+def test_a_config_of_any_run_is_kept(workspace: Workspace) -> None:
+    folder = {"dataset": "folder", "dataset_digest": "0123456789abcdef", "sigma_w": 1e-7}
+    config = RunConfig.parse(folder)
+    workspace.keep_result(finished_run(config=config), ("a", "b"), (3, 32, 32))
+    assert workspace.result(config.fingerprint).config == config
