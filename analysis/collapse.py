@@ -37,10 +37,10 @@ from scipy import stats
 
 from analysis.cell_labels import labels
 from analysis.cells import Cell, find_cells
-from analysis.clock_axis import AXES, Axis, cell_axes
-from analysis.forgetting_time import complete_epochs
+from analysis.clock_axis import AXES, Axis
+from analysis.collapse_points import Points, points_of
 from analysis.master_curve import MasterCurve, master_curve, quality, unexplained
-from analysis.sensitivity import FLOOR_FACTOR, SensitivityCurve, curves
+from analysis.sensitivity import SensitivityCurve, curves
 
 Floats = NDArray[np.float64]
 NULL: Axis = "epoch"
@@ -67,38 +67,6 @@ class Limits:
     contrast: float = 2.0
     unexplained: float = 0.1
     significance: float = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class _Points:
-    """The points of all curves, one after another.
-
-    Attributes
-    ----------
-    axes
-        Axis to x, shape (N,).
-    curve
-        Which curve, shape (N,).
-    by_seed
-        Shape (G, N), over the seeds that all curves have.
-    resolved
-        Part of the points that were kept.
-    """
-
-    axes: dict[Axis, Floats]
-    curve: NDArray[np.intp]
-    by_seed: Floats
-    resolved: float
-
-    @property
-    def standard_error(self) -> Floats:
-        return _standard_error(self.by_seed)
-
-    def log(self, weights: Floats) -> Floats:
-        """Values log abs(β) for weights (samples, G) of the seeds, shape (N, samples)."""
-        beta = np.abs(weights @ self.by_seed)
-        # A sample's β may come near 0; below the floor it is noise of unknown size.
-        return np.asarray(np.log(np.maximum(beta, FLOOR_FACTOR * self.standard_error)).T)
 
 
 def collapse_by_recipe(
@@ -152,6 +120,7 @@ def collapse(
     points: int = 40,
     level: float = 0.95,
     constant_rate: bool = False,
+    corrected: bool = False,
 ) -> pd.DataFrame:
     """How well curves fall together on each axis.
 
@@ -171,6 +140,8 @@ def collapse(
         Confidence level.
     constant_rate
         Clocks by the paper's own arithmetic.
+    corrected
+        Take the root of β² − SE², which noise does not raise, instead of abs(β).
 
     Returns
     -------
@@ -184,7 +155,9 @@ def collapse(
         above the noise); curves, points, seeds.
     """
     limits = Limits() if limits is None else limits
-    found = _points(group, points, limits, constant_rate=constant_rate)
+    found = points_of(
+        group, points, limits.significance, constant_rate=constant_rate, corrected=corrected
+    )
     weights = _weights(found.by_seed.shape[0], resamples, np.random.default_rng(seed))
     rows = [_axis_row(found, axis, weights, level, limits) for axis in AXES]
     shared = {
@@ -195,33 +168,8 @@ def collapse(
     return pd.DataFrame([row | shared for row in rows])
 
 
-def _points(
-    group: Sequence[SensitivityCurve], count: int, limits: Limits, *, constant_rate: bool
-) -> _Points:
-    seeds = group[0].cell.seeds
-    for one in group[1:]:
-        seeds = np.intersect1d(seeds, one.cell.seeds)
-    x: dict[Axis, list[Floats]] = {axis: [] for axis in AXES}
-    parts, total = [], 0
-    for one in group:
-        chosen = _spread_out(np.flatnonzero(complete_epochs(one)), count)
-        total += chosen.size
-        by_seed = one.slopes.by_seed[np.isin(one.cell.seeds, seeds)][:, chosen]
-        clear = np.abs(by_seed.mean(0)) >= limits.significance * _standard_error(by_seed)
-        parts.append(by_seed[:, clear])
-        for axis, values in cell_axes(one.cell, constant_rate=constant_rate).items():
-            x[axis].append(values[chosen[clear]])
-    sizes = [part.shape[1] for part in parts]
-    return _Points(
-        axes={axis: np.concatenate(values) for axis, values in x.items()},
-        curve=np.repeat(np.arange(len(group)), sizes),
-        by_seed=np.concatenate(parts, axis=1),
-        resolved=sum(sizes) / total if total else math.nan,
-    )
-
-
 def _axis_row(
-    points: _Points, axis: Axis, weights: Floats, level: float, limits: Limits
+    points: Points, axis: Axis, weights: Floats, level: float, limits: Limits
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"axis": axis, "verdict": "undetermined", "reason": ""}
     x = points.axes[axis]
@@ -231,7 +179,7 @@ def _axis_row(
         return row | {"reason": "fewer than two curves rise above their noise"}
     if (x <= 0).any():
         return row | {"reason": "the clock stands still"}
-    error = points.standard_error / np.abs(points.by_seed.mean(0))
+    error = points.error
     master = master_curve(np.log(x), error, points.curve)
     row |= _overlap(points, master)
     if row["overlap"] < limits.overlap:
@@ -245,7 +193,7 @@ def _axis_row(
     return row | {"verdict": _verdict(row, limits)}
 
 
-def _overlap(points: _Points, master: MasterCurve) -> dict[str, float]:
+def _overlap(points: Points, master: MasterCurve) -> dict[str, float]:
     by_curve = [master.inside[points.curve == c].mean() for c in np.unique(points.curve)]
     return {
         "overlap": float(master.inside.mean()),
@@ -255,7 +203,7 @@ def _overlap(points: _Points, master: MasterCurve) -> dict[str, float]:
 
 
 def _measure(
-    points: _Points,
+    points: Points,
     error: Floats,
     master: MasterCurve,
     null: MasterCurve,
@@ -305,21 +253,6 @@ def _weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:
     if seeds == 0:
         return np.zeros((resamples, 0))
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
-
-
-def _spread_out(epochs: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """Some of the epochs' positions, evenly along log epoch."""
-    if epochs.size <= count:
-        return epochs
-    places = np.geomspace(1, epochs.size, count).round().astype(np.intp) - 1
-    return epochs[np.unique(places)]
-
-
-def _standard_error(by_seed: Floats) -> Floats:
-    count = by_seed.shape[0]
-    if count < 2:
-        return np.full(by_seed.shape[1], np.nan)
-    return np.asarray(by_seed.std(0, ddof=1) / math.sqrt(count), dtype=np.float64)
 
 
 def _shared(cell: Cell) -> dict[str, Any]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from analysis.store import Store, StoreError, load
+from suite.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.settings import ConfigError
 
-BAD_INPUT = 2
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.phase_estimates import Estimates
+
+FLAGS = ("experiment", "tracking_uri", "out", "format")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m analysis.phase_diagram", description=__doc__)
+    made = Parser(prog="python -m analysis.phase_diagram", description=__doc__, allow_abbrev=False)
     made.add_argument("--experiment", default="", help="MLflow experiment (default the newest)")
     made.add_argument(
         "--tracking-uri", default="", help="MLflow store (default $MLFLOW_TRACKING_URI, mlflow.db)"
@@ -27,62 +33,103 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
-    from analysis.style import FORMATS
-
-    arguments = parser().parse_args(argv)
-    formats = arguments.format.split(",")
-    for given in formats:
-        if given not in FORMATS:
-            return _refuse(f"format: must be one of {', '.join(FORMATS)}, got {given!r}; e.g. png")
+    """Run the command; its exit code: 2 where there is nothing to draw from."""
     try:
+        arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
+        formats = formats_of(arguments.format)
         store = load(arguments.experiment, arguments.tracking_uri)
-    except StoreError as error:
-        return _refuse(str(error))
-    print(f"experiment {store.experiment}: {len(store.runs)} finished runs")
-    if text := str(store.problems).strip():
-        print(text)
-    for path in draw(store, Path(arguments.out), formats):
-        print(f"wrote {path}")
+        _run(store, Path(arguments.out), formats)
+    except (ConfigError, StoreError) as error:
+        complain(error)
+        return BAD_INPUT
     return 0
 
 
-def draw(store: Store, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw the figures of a store into a folder; the files."""
+def formats_of(text: str) -> list[str]:
+    """The file formats that a text such as 'png,svg' names, each once.
+
+    Raises
+    ------
+    ConfigError
+        If one is unknown.
+    """
+    from analysis.style import FORMATS
+
+    given = [word.strip().lower() for word in text.split(",")]
+    for word in given:
+        if word not in FORMATS:
+            raise ConfigError(
+                f"format: must be of {', '.join(FORMATS)}, got {word!r}; e.g. png,svg"
+            )
+    return list(dict.fromkeys(given))
+
+
+def _run(store: Store, folder: Path, formats: Sequence[str]) -> None:
+    from analysis.phase_estimates import estimate
+    from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
+
+    print(f"experiment {store.experiment}: {len(store.runs)} finished runs")
+    print(store.problems)
+    found = estimate(store)
+    print(f"\n{recipe_table(found)}")
+    for lines in (boundary_lines(found), collapse_lines(found), cannot(found)):
+        if lines:
+            print("\n" + "\n".join(lines))
+    print()
+    for path in draw(found, store.experiment, folder, formats):
+        print(f"wrote {path}")
+
+
+def draw(found: Estimates, experiment: str, folder: Path, formats: Sequence[str]) -> Iterator[Path]:
+    """Draw all figures that the estimates allow into a folder; the files.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be written.
+    """
     from analysis import style
-    from analysis.figures import accuracy_by_scale
 
     style.apply()
-    figure = accuracy_by_scale(
-        accuracy_table(store), f"{store.experiment}: how much of σw survives training"
+    stem = re.sub(r"[^\w.-]+", "-", experiment).strip("-")
+    for name, figure in figures(found, experiment):
+        try:
+            yield from style.save(figure, folder, f"{stem}-{name}", formats)
+        except OSError as error:
+            raise ConfigError(
+                f"out: must be a folder that can be written, got {folder} ({error.strerror}); "
+                "name another"
+            ) from None
+
+
+def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
+    """Name and figure, one after another, of all that the estimates allow."""
+    from analysis.figures import accuracy_by_scale
+    from analysis.figures_clocks import memory_by_clock
+    from analysis.figures_collapse import collapse_pages
+    from analysis.figures_heat import accuracy_map
+    from analysis.figures_memory import memory_plane
+    from analysis.phase_boundary import boundary_rates
+
+    by_scale = found.scales.rename(columns={"cell": "label"})
+    title = f"{experiment}: how much of σw survives training"
+    yield "accuracy-by-sigma-w", accuracy_by_scale(by_scale, title)
+    yield (
+        "accuracy-map",
+        accuracy_map(found.scales, f"{experiment}: test accuracy by recipe and σw"),
     )
-    return style.save(figure, folder, f"{store.experiment}-accuracy-by-sigma-w", formats)
-
-
-def accuracy_table(store: Store) -> pd.DataFrame:
-    """Test accuracy by recipe and σw, with the recipe's memory; see `accuracy_by_scale`."""
-    from analysis.cells import find_cells
-    from analysis.memory import memory
-    from analysis.scale_table import by_scale
-
-    cells = find_cells(store.runs)
-    about = pd.DataFrame(
-        {
-            "cell": [cell.label for cell in cells],
-            "optimizer": [cell.config.optimizer for cell in cells],
-            "batch_size": [cell.config.batch_size for cell in cells],
-        }
+    if not found.memory_known:
+        return
+    if found.plane_varies:
+        rates = boundary_rates(found.recipes, found.boundaries)
+        yield "memory-plane", memory_plane(found.recipes, rates, f"{experiment}: memory by recipe")
+    title = f"{experiment}: memory against the forgetting clocks"
+    yield "phase-diagram", memory_by_clock(found.recipes, found.boundaries, title)
+    pages = collapse_pages(
+        found.betas, found.collapses, f"{experiment}: sensitivity to σw during training"
     )
-    spreads = memory(store.runs, cells=cells)[["cell", "memory"]]
-    table = by_scale(store.runs, store.history, cells=cells)
-    table = table[table["quantity"] == "test_accuracy"]
-    merged = table.merge(about, on="cell").merge(spreads, on="cell")
-    return merged.rename(columns={"cell": "label"})
-
-
-def _refuse(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr)
-    return BAD_INPUT
+    for number, page in enumerate(pages, start=1):
+        yield "collapse" if len(pages) == 1 else f"collapse-{number}", page
 
 
 if __name__ == "__main__":

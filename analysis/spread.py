@@ -27,10 +27,10 @@ of 0, 1, 3, 8 and 30 standard errors (SE) of one mean, normal errors:
 25    10     0.3 to 3.4; 4.0 at 0    −1.3 to 0.0; 0 at 0           95.8 to 99.7, mean 98.6 %
 ====  =====  ======================  ============================  =========================
 
-With many seeds and σw the interval is thus too wide for memories near the noise. Where seeds differ
-in their slope over σw (by 1.4 times the other noise at the extreme σw) coverage can fall to 89 %.
-The usual percentile bootstrap of M over seeds covers 0 % without memory and 0 to 92 % with it: it does not
-know the bias.
+With many seeds and σw the interval is thus too wide for memories near the noise. Where seeds
+differ in their slope over σw, by 1.4 times the other noise at the extreme σw, coverage can fall to
+89 %. The usual percentile bootstrap of M over seeds covers 0 % without memory and 0 to 92 % with
+it: it does not know the bias.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def _never_logged(run: RawRun, of: Mapping[str, Any]) -> range:
 
 def _history_frame(table: HistoryTable) -> pd.DataFrame:
     run = np.repeat(np.arange(len(table.run_ids)), table.counts)
-    run_id = pd.Categorical.from_codes(run, categories=list(table.run_ids))
+    run_id = pd.Categorical.from_codes(run, categories=pd.Index(table.run_ids))
     return pd.DataFrame(
         {"run_id": run_id, **{name: table.columns[name] for name in COLUMNS}}, copy=False
     )

@@ -56,58 +56,38 @@ class Problems:
         return any(len(frame) for frame, _, _ in self._parts())
 
     def __str__(self) -> str:
-        """A line or two for each kind of problem there is."""
+        """How many there are of each kind, with some examples."""
         lines = [line for part in self._parts() for line in _told(*part)]
         if self.other_runs:
-            lines.append(
-                f"{self.other_runs} finished runs are no point of the experiment as declared"
-            )
+            lines.append(f"runs that are no point of the experiment as declared: {self.other_runs}")
         return "\n".join(lines) or "no problems: one finished, complete run of each configuration"
 
     def _parts(self) -> Iterator[tuple[pd.DataFrame, str, str]]:
         """Frame, what its rows are, and the pattern by which an example is told."""
         of = f" of {self.points}" if self.points else ""
-        yield self.missing, f"{{n}}{of} points have no finished run", "{run_name}"
-        yield (
-            self.unfinished,
-            "{n} runs did not finish",
-            "{run_name} ({status} at epoch {last_epoch})",
-        )
+        yield self.missing, f"points without a finished run: {{}}{of}", "{run_name}"
+        yield self.unfinished, "unfinished runs: {}", "{run_name} ({status} at epoch {last_epoch})"
         yield (
             self.duplicates,
-            "{n} finished runs are set aside for a newer run of the same configuration",
+            "finished runs set aside for a newer one of the same configuration: {}",
             "{run_name} ({run_id})",
         )
         yield (
             self.incomplete,
-            "{n} finished runs have holes in their history",
+            "finished runs with holes in their history: {}",
             "{run_name} (epochs {epochs})",
         )
-        yield self.unreadable, "{n} runs are left out", "{run_name} ({reason})"
+        yield self.unreadable, "runs left out: {}", "{run_name} ({reason})"
 
 
 def _told(frame: pd.DataFrame, heading: str, pattern: str) -> Iterator[str]:
     if frame.empty:
         return
-    told = heading.format(n=len(frame))
-    if len(frame) == 1:
-        for plural, singular in SINGULAR:
-            told = told.replace(plural, singular)
-    rows = frame.head(EXAMPLES).to_dict("records")
-    examples = [pattern.format_map({str(k): v for k, v in row.items()}) for row in rows]
+    yield heading.format(len(frame))
+    for row in frame.head(EXAMPLES).to_dict("records"):
+        yield "  " + pattern.format_map({str(name): value for name, value in row.items()})
     if len(frame) > EXAMPLES:
-        examples.append(f"and {len(frame) - EXAMPLES} more")
-    yield f"{told}:"
-    yield from (f"  {example}" for example in examples)
-
-
-SINGULAR = (
-    ("1 runs", "1 run"),
-    ("1 finished runs are", "1 finished run is"),
-    ("1 finished runs have", "1 finished run has"),
-    ("in their history", "in its history"),
-    ("1 run are", "1 run is"),
-)
+        yield f"  and {len(frame) - EXAMPLES} more"
 
 
 def unfinished(runs: Iterable[RawRun], finished: Iterable[str]) -> pd.DataFrame:

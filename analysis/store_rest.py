@@ -1,8 +1,4 @@
-"""Any store that is neither SQLite nor PostgreSQL, above all an MLflow server, through its client.
-
-One request for each run and metric, all epochs of it: of the two bulk requests which a server
-offers to its web page, one thins out what it sends and the other stops at 25,000 rows in silence.
-"""
+"""Any store that is neither SQLite nor PostgreSQL, above all an MLflow server, by its client."""
 
 from __future__ import annotations
 
@@ -27,6 +23,7 @@ from analysis.store_backend import (
     StoreError,
     no_store,
 )
+from analysis.store_bulk import batches, bulk_history
 from analysis.store_history import Slots, restored
 from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 
@@ -42,8 +39,8 @@ class ClientStore:
     errors: tuple[type[Exception], ...] = (MlflowException,)
 
     def __init__(self, uri: str) -> None:
-        self.address = _without_password(uri)
-        if uri.startswith(("http://", "https://")):
+        self.uri, self.address = uri, _without_password(uri)
+        if _is_server(uri):
             _reach(uri, self.address)
         try:
             self.client = MlflowClient(uri)
@@ -83,17 +80,27 @@ class ClientStore:
     def read(self, slots: Slots) -> None:
         """See :class:`analysis.store_backend.Backend`."""
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            wanted = product(range(len(slots.run_ids)), EPOCH_METRIC_NAMES)
+            wanted = product(batches(slots.lengths.tolist()), EPOCH_METRIC_NAMES)
             for _ in pool.map(lambda pair: self._read(slots, *pair), wanted):
                 pass
 
-    def _read(self, slots: Slots, run: int, name: str) -> None:
-        points = self.client.get_metric_history(slots.run_ids[run], name)
-        points.sort(key=lambda point: (point.timestamp, point.value))
-        within = [point for point in points if 1 <= point.step <= slots.lengths[run]]
-        epochs = np.array([point.step for point in within], dtype=np.int64)
-        values = np.array([point.value for point in within], dtype=np.float64)
-        slots.put(name, slots.first[run] + epochs - 1, values)
+    def _read(self, slots: Slots, runs: Sequence[int], name: str) -> None:
+        run_ids = [slots.run_ids[run] for run in runs]
+        points = bulk_history(self.uri, run_ids, name) if _is_server(self.uri) else None
+        if points is None:
+            points = [
+                (run_id, point.timestamp, point.step, point.value)
+                for run_id in run_ids
+                for point in self.client.get_metric_history(run_id, name)
+            ]
+        place = dict(zip(run_ids, runs, strict=True))
+        points = [point for point in points if 1 <= point[2] <= slots.lengths[place[point[0]]]]
+        points.sort(key=lambda point: (point[1], point[3]))
+        slots.put(
+            name,
+            np.array([slots.first[place[p[0]]] + p[2] - 1 for p in points], dtype=np.int64),
+            np.array([value for *_, value in points], dtype=np.float64),
+        )
 
     @staticmethod
     def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
@@ -104,6 +111,10 @@ class ClientStore:
             token = page.token
             if not token:
                 return
+
+
+def _is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
 
 
 def _raw(run: Run) -> RawRun:

@@ -11,6 +11,7 @@ every row, so large reads run this file in several processes.
 
 from __future__ import annotations
 
+import os
 import pickle
 import sqlite3
 import sys
@@ -60,15 +61,27 @@ def connect(path: str) -> sqlite3.Connection:
     SQLite's write-ahead log needs; nobody writes to such a store, which SQLite calls immutable.
     """
     uri = f"file:{quote(path)}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=20)
     try:
-        connection.execute("SELECT 1 FROM sqlite_master")
-    except sqlite3.OperationalError:
-        connection.close()
-        if Path(f"{path}-wal").exists():
+        return _opened(uri)
+    except sqlite3.OperationalError as error:
+        no_room = error.sqlite_errorcode & 0xFF in (
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        )
+        if not no_room or os.access(Path(path).parent, os.W_OK) or Path(f"{path}-wal").exists():
             raise
-        connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
-        connection.execute("SELECT 1 FROM sqlite_master")
+        return _opened(f"{uri}&immutable=1")
+
+
+def _opened(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=20, check_same_thread=False
+    )
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 
 from matplotlib.figure import Figure  # the backend is chosen first
 
+RGBA = tuple[float, float, float, float]
 # Okabe and Ito 2008; dark enough on white, told apart with any colour vision.
 OPTIMIZER_COLOURS = {
     "sgd": "#D55E00",
@@ -36,6 +38,12 @@ OPTIMIZER_NAMES = {
     "muon": "Muon",
     "muon_keras": "Muon (Keras)",
 }
+# One hue order from small to large batch, dark to light, told apart in grey as well.
+BATCH_MAP = "viridis"
+ACCURACY_MAP = "viridis"
+MEMORY_MAP = "YlOrBr"
+REMEMBER_COLOUR = "#F6D9C4"
+FORGET_COLOUR = "#D3E3F0"
 FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 160
 
@@ -55,6 +63,24 @@ def apply() -> None:
             "svg.fonttype": "none",
         }
     )
+
+
+def recipe_name(label: str) -> str:
+    """A recipe's label with its optimizer as it is written in prose."""
+    first, _, rest = label.partition(" ")
+    return " ".join(filter(None, (OPTIMIZER_NAMES.get(first, first), rest)))
+
+
+def batch_colours(sizes: Sequence[int]) -> dict[int, RGBA]:
+    """A colour for each batch size, the smallest darkest."""
+    places = np.linspace(0.0, 0.82, len(sizes)) if len(sizes) > 1 else [0.0]
+    shades = mpl.colormaps[BATCH_MAP]
+    return {size: shades(place) for size, place in zip(sorted(sizes), places, strict=True)}
+
+
+def ink_on(colour: Sequence[float]) -> str:
+    """Black or white, whichever reads better on a colour."""
+    return "black" if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.55 else "white"
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

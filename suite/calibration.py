@@ -118,7 +118,8 @@ class Calibrator:
                 speeds.append(Speed(runs, self._speed(config, runs)))
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                break
+                # One run alone has to be tried all the same: training says then what is wrong.
+                return Calibration(tuple(speeds) or (Speed(1, 0.0),))
             best = max(speed.images_per_second for speed in speeds)
             if speeds[-1].images_per_second < WORTH_A_TRY * best:
                 break

@@ -19,6 +19,7 @@ class Claim:
     state: RunState | None
     run_id: str | None  # None until MLflow has the run
     parent: str = ""  # MLflow id of the run under which it is listed
+    logged: int = 0  # the last epoch which MLflow had when the run was taken up
 
     @property
     def epoch(self) -> int:

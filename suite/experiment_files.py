@@ -31,7 +31,7 @@ from suite.experiments import EXPERIMENTS, Experiment
 from suite.settings import ConfigError, unknown
 
 SUFFIXES = (".toml", ".yaml", ".yml")
-PARTS = {"name": str, "description": str, "base": str, "fixed": dict, "axes": dict, "recipes": dict}
+TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "recipes")
 
 
 def find(name: str) -> Experiment:
@@ -42,10 +42,12 @@ def find(name: str) -> Experiment:
     ConfigError
         If there is none, or the file is not a possible experiment.
     """
+    return _from_file(Path(name)) if Path(name).suffix in SUFFIXES else _named(name)
+
+
+def _named(name: str) -> Experiment:
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
-    if Path(name).suffix in SUFFIXES:
-        return _from_file(Path(name))
     close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
     hint = f"did you mean {close[0]}?" if close else "--list shows all"
     raise ConfigError(
@@ -67,16 +69,30 @@ def _from_file(path: Path) -> Experiment:
         raise ConfigError(f"experiment: {path} must be valid {path.suffix[1:]}; {reason}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"experiment: {path} must hold axes and fixed settings, got {content!r}")
-    for part, value in content.items():
-        if part not in PARTS:
-            raise ConfigError(f"{path}: {unknown(str(part), value, tuple(PARTS))}")
-        if not isinstance(value, PARTS[part]):
-            raise ConfigError(f"{path}: {part} must be a {PARTS[part].__name__}, got {value!r}")
+    _check_parts(content, path)
     return _assemble(content, path)
 
 
+def _check_parts(content: Mapping[Any, Any], path: Path) -> None:
+    def must(part: str, value: Any, kind: type, name: str) -> None:
+        if not isinstance(value, kind):
+            raise ConfigError(f"{path}: {part} must be {name}, got {value!r}")
+
+    for part, value in content.items():
+        if part in TEXTS:
+            must(part, value, str, "text")
+        elif part in TABLES:
+            must(part, value, dict, "a table")
+        else:
+            raise ConfigError(f"{path}: {unknown(str(part), value, (*TEXTS, *TABLES))}")
+    for axis, labels in content.get("recipes", {}).items():
+        must(f"recipes.{axis}", labels, dict, "a table")
+        for label, settings in labels.items():
+            must(f"recipes.{axis}.{label}", settings, dict, "a table")
+
+
 def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
-    base = find(content["base"]) if "base" in content else None
+    base = _named(content["base"]) if "base" in content else None
     recipes = dict(base.recipes if base else {}) | {
         axis: {
             label: {key: RunConfig.value(key, value) for key, value in settings.items()}
@@ -98,22 +114,28 @@ def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
     for name, value in content.get("fixed", {}).items():
         experiment = changed(experiment, name, [value])
     for name, values in content.get("axes", {}).items():
-        experiment = changed(experiment, name, values if isinstance(values, list) else [values])
+        given = values if isinstance(values, list) else [values]
+        experiment = changed(experiment, name, given, axis=True)
     if not experiment.axes:
         raise ConfigError(f"{path}: axes must name one setting or more, got none; add [axes]")
     return experiment
 
 
-def changed(experiment: Experiment, name: str, given: Sequence[Any]) -> Experiment:
+def changed(
+    experiment: Experiment, name: str, given: Sequence[Any], *, axis: bool = False
+) -> Experiment:
     """The experiment with one setting's values replaced.
 
-    One value fixes the setting, unless it is an axis already; several make it an axis.
+    One value fixes the setting, unless it is an axis already, or is to be one; several make it
+    an axis.
 
     Raises
     ------
     ConfigError
         If there is no such setting or recipe, or a value is impossible or there twice.
     """
+    if not given and name in (*RunConfig.names(), *experiment.recipes):
+        raise ConfigError(f"{name}: must have a value, got none; write {name}=VALUE,VALUE")
     if name in experiment.recipes:
         labels = tuple(experiment.recipes[name])
         for value in given:
@@ -121,23 +143,26 @@ def changed(experiment: Experiment, name: str, given: Sequence[Any]) -> Experime
                 raise ConfigError(
                     f"{name}: must be one of {', '.join(labels)}, got {value!r}; --list shows all"
                 )
+        _check_once(name, given)
         return _with_axis(experiment, name, given)
-    values = [RunConfig.value(name, value) for value in given]
-    if len(set(values)) != len(values):
-        raise ConfigError(f"{name}: must have each value once, got {', '.join(map(str, values))}")
+    values = [RunConfig.value(name, value) for value in given or [None]]
+    _check_once(name, values)
     in_recipe = any(
         name in settings for labels in experiment.recipes.values() for settings in labels.values()
     )
     # An axis comes after the recipes and so overrules them; a fixed setting would not.
-    if name in experiment.axes or len(values) > 1 or in_recipe:
+    if axis or name in experiment.axes or len(values) > 1 or in_recipe:
         fixed = {key: value for key, value in experiment.fixed.items() if key != name}
         return _with_axis(replace(experiment, fixed=fixed), name, values)
     return replace(experiment, fixed=dict(experiment.fixed) | {name: values[0]})
 
 
+def _check_once(name: str, values: Sequence[Any]) -> None:
+    if len(set(values)) != len(values):
+        raise ConfigError(f"{name}: must have each value once, got {', '.join(map(str, values))}")
+
+
 def _with_axis(experiment: Experiment, name: str, values: Sequence[Any]) -> Experiment:
-    if not values:
-        raise ConfigError(f"{name}: must have a value, got none; write {name}=VALUE,VALUE")
     return replace(experiment, axes=dict(experiment.axes) | {name: tuple(values)})
 
 
@@ -151,7 +176,7 @@ def apply(experiment: Experiment, changes: Sequence[str]) -> Experiment:
     """
     for change in changes:
         name, sign, values = change.partition("=")
-        if not sign:
+        if not sign or not name.strip():
             raise ConfigError(
                 f"set: must be NAME=VALUE,VALUE, got {change!r}; e.g. sigma_w=0.1,2.5"
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -106,11 +108,10 @@ def load(run_id: str, *, tracking_uri: str = "") -> TrainedModel:
     mlflow.exceptions.MlflowException
         If there is no such run, or it kept no checkpoint.
     """
-    folder = download_best(run_id, tracking_uri)
-    about = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(prefix="best-") as target:
+        folder = download_best(run_id, Path(target), tracking_uri)
+        about = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / MODEL_FILE)
     return TrainedModel(
-        parse(about["config"]),
-        tuple(about["classes"]),
-        tuple(about["image_shape"]),
-        load_file(folder / MODEL_FILE),
+        parse(about["config"]), tuple(about["classes"]), tuple(about["image_shape"]), tensors
     )

@@ -1,15 +1,14 @@
 """Trains fleets and keeps what they measure: on disk first, then in MLflow.
 
-Every epoch is safe in two steps. At a pace that costs a few percent of the time, each run's state
-is written to its checkpoint, and then the epochs up to that state are logged. MLflow never holds an
-epoch which a crash could make the run repeat with another clock time, so none is there twice.
+At a pace that costs a few percent of the time, each run's state is written to its checkpoint, and
+then the epochs up to that state are logged. MLflow never holds an epoch which a crash could make
+the run repeat with another clock time, so none is there twice.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -47,7 +46,7 @@ class Session:
     uploaded
         Called with MLflow's id and the result, when MLflow has all of a finished run.
     writer
-        The thread that writes, where sessions share one.
+        Where sessions share one.
     """
 
     def __init__(
@@ -78,10 +77,8 @@ class Session:
 
         Parameters
         ----------
-        config
-            The run.
         run_id
-            Its unfinished MLflow run, which then goes on, if there is one.
+            The run's unfinished MLflow run, which then goes on, if there is one.
         parent
             MLflow id of the run under which it is listed.
 
@@ -120,10 +117,8 @@ class Session:
         ----------
         claims
             Runs that may train together and stand at the same epoch.
-        on_epoch
-            Called after every epoch.
-        interrupted
-            Asked before every step.
+        on_epoch, interrupted
+            Called after every epoch; asked before every step.
 
         Raises
         ------
@@ -184,6 +179,7 @@ class Session:
             claim.run_id = tracker.create(claim.config, *about, claim.parent)
         else:
             tracker.take_up(claim.run_id, claim.config, *about)
+            claim.logged = tracker.last_epoch(claim.run_id)
         if claim.state is not None:
             tracker.log_missing_epochs(claim.run_id, claim.state.history)
 
@@ -208,10 +204,11 @@ class Session:
     def _log(self, claim: Claim, records: list[EpochRecord]) -> None:
         def write() -> None:
             assert claim.run_id is not None
-            if self.checkpoints:
-                self.tracker.log_epochs(claim.run_id, records)
-            else:  # started anew: epochs of the first attempt may be there
-                self.tracker.log_missing_epochs(claim.run_id, records)
+            # MLflow is ahead of a run that starts anew, or from another machine's checkpoint.
+            again = [record for record in records if record.epoch <= claim.logged]
+            if again:
+                self.tracker.log_missing_epochs(claim.run_id, again)
+            self.tracker.log_epochs(claim.run_id, records[len(again) :])
 
         self.writer.submit(write)
 
@@ -287,7 +284,9 @@ class Session:
 
     def again(self, claim: Claim) -> Claim:
         """A claim on the same run from its last checkpoint, after its fleet broke."""
-        return replace(claim, state=self._state(claim.config))
+        # The same object: writes that still wait give it its place in MLflow.
+        claim.state = self._state(claim.config)
+        return claim
 
     def close(self, *, interrupted: bool = False) -> None:
         """Wait for MLflow; what it could not take stays on disk, and a line says so."""

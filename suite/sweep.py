@@ -107,8 +107,9 @@ class Sweep:
     def settle(self) -> None:
         """Bring the scoreboard up to date with what MLflow has finished, and end the recipes."""
         finished = self.ledger.finished
+        known = self.scoreboard.known
         for fingerprint, run_id in finished.items():
-            if fingerprint in self._by_fingerprint and fingerprint not in self.scoreboard.known:
+            if fingerprint in self._by_fingerprint and fingerprint not in known:
                 self._score(fingerprint, run_id)
         open_ones = {c.recipe_name for _, c in self.points if c.fingerprint not in finished}
         self.recipes.end({c.recipe_name for _, c in self.points} - open_ones, "FINISHED")

@@ -10,7 +10,6 @@ import json
 import platform
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -150,6 +149,11 @@ class Tracker:
             ],
         )
 
+    def last_epoch(self, run_id: str) -> int:
+        """The last epoch of which MLflow has any metric; 0 if there is none."""
+        histories = (self.client.get_metric_history(run_id, name) for name in EPOCH_METRIC_NAMES)
+        return max((point.step for points in histories for point in points), default=0)
+
     def log_missing_epochs(self, run_id: str, records: Sequence[EpochRecord]) -> None:
         """Log those per-epoch metrics which MLflow does not have yet."""
         there = {
@@ -286,13 +290,12 @@ def _code_version() -> str:
     return found.stdout.strip() or version("initialization-memory")
 
 
-def download_best(run_id: str, tracking_uri: str = "") -> Path:
-    """A local folder with the files of a run's best checkpoint."""
-    target = tempfile.mkdtemp(prefix="best-")
+def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:
+    """The folder below `target` with the files of a run's best checkpoint."""
     path = mlflow.artifacts.download_artifacts(
         run_id=run_id,
         artifact_path=BEST_ARTIFACT,
-        dst_path=target,
+        dst_path=str(target),
         tracking_uri=tracking_uri or None,
     )
     return Path(path)

@@ -136,6 +136,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
 def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, progress: Any) -> int:
     """Find the run's place in MLflow, train it, and say how it went."""
+    from suite.checkpoint import CheckpointError
     from suite.claims import FleetError
     from suite.fleet import Interrupted
 
@@ -169,6 +170,9 @@ def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, pr
         session.close(interrupted=True)
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return INTERRUPTED
+    except CheckpointError:
+        session.close(interrupted=True)
+        raise
     except FleetError as error:
         session.fail(claim, error.error)
         session.close()

@@ -120,7 +120,11 @@ class Workspace:
 
     def forget(self, fingerprint: str) -> None:
         """Remove a run's files, once MLflow has all of it."""
-        shutil.rmtree(self.folder / fingerprint, ignore_errors=True)
+        folder = self.folder / fingerprint
+        # The result file goes last: as long as it is there, the next start comes here again.
+        shutil.rmtree(folder / "result" / "best", ignore_errors=True)
+        self._checkpoint(fingerprint).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class KeptResult:

@@ -100,6 +100,7 @@ class ProcessExecutor:
                 worker.process.join(LAST_BREATH)
                 if worker.process.is_alive():  # a request to a server that does not answer
                     worker.process.kill()
+                    worker.process.join()
             yield index, event
 
     def _died(self, worker: _Worker, *, replacing: bool) -> Iterator[tuple[int, Event]]:

@@ -9,6 +9,7 @@ from synthetic_frames import Truth, frames
 
 from analysis.clock_axis import axes
 from analysis.collapse import Limits, collapse, collapse_by_recipe
+from analysis.collapse_points import Points
 from analysis.sensitivity import curves
 from suite.config import RunConfig
 
@@ -133,3 +134,28 @@ def test_resampling_follows_its_seed_and_moves_the_uncertainty_alone() -> None:
     pd.testing.assert_frame_equal(one, two)
     pd.testing.assert_series_equal(one["quality"], other["quality"])
     assert (one["low"] != other["low"])[1:3].any()
+
+
+def test_bias_corrected_values_can_be_taken_instead() -> None:
+    plain, corrected = (table(falls_on("T_SGD"), corrected=c) for c in (False, True))
+    assert corrected.loc["T_SGD", "verdict"] == "collapses"
+    assert (corrected["points"] == plain["points"])[["epoch", "T_SGD"]].all()
+    assert corrected.loc["T_SGD", "quality"] != plain.loc["T_SGD", "quality"]
+    # Of points above two standard errors at most a quarter of β² is taken off.
+    ratio = corrected.loc["T_SGD", "quality"] / plain.loc["T_SGD", "quality"]
+    assert 0.5 < ratio < 1.5
+
+
+def test_errors_of_corrected_values_follow_from_those_of_beta() -> None:
+    by_seed = np.array([[4.0], [5.0], [6.0]])
+    error, points = by_seed.std(ddof=1) / np.sqrt(3), {}
+    for corrected in (False, True):
+        points[corrected] = Points({}, np.zeros(1, dtype=np.intp), by_seed, 1.0, corrected)
+    same = np.full((1, 3), 1 / 3)
+    assert points[False].log(same)[0, 0] == pytest.approx(np.log(5))
+    assert points[True].log(same)[0, 0] == pytest.approx(np.log(np.sqrt(25 - error**2)))
+    step = 1e-6  # the error is the slope of the logarithm times the error of β
+    for corrected, made in points.items():
+        noise = error**2 * corrected
+        slope = (np.log((5 + step) ** 2 - noise) - np.log(25 - noise)) / 2 / step
+        assert made.error[0] == pytest.approx(slope * error, rel=1e-5)

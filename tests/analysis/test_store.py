@@ -220,6 +220,18 @@ def test_a_store_is_read_while_a_run_is_being_written(tmp_path: Path) -> None:
     assert (loaded.history["val_accuracy"] < 1).all()
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_store_in_a_folder_that_cannot_be_written_to_is_read(tmp_path: Path) -> None:
+    uri = empty_store(tmp_path)
+    write(uri, CONFIGS)
+    execute(uri, "PRAGMA journal_mode=WAL")
+    tmp_path.chmod(0o500)
+    try:
+        assert len(load("synthetic", uri, cache=False).runs) == 30
+    finally:
+        tmp_path.chmod(0o700)
+
+
 def test_early_stopped_runs_have_as_many_rows_as_epochs(tmp_path: Path) -> None:
     uri = empty_store(tmp_path)
     depth = reduced(EXPERIMENTS["depth"], epochs=80, seeds=1)
@@ -394,7 +406,7 @@ def test_missing_points_are_those_of_the_declared_experiment(tmp_path: Path) -> 
     assert problems.other_runs == 0
     axes = list(EXPERIMENTS["norm-aug"].axes)
     assert list(problems.missing.columns) == ["fingerprint", "run_name", *axes]
-    assert "194 of 200 points have no finished run:" in str(problems)
+    assert "points without a finished run: 194 of 200\n" in str(problems)
 
 
 def test_runs_with_changed_settings_are_no_points_of_the_experiment(tmp_path: Path) -> None:
@@ -403,7 +415,7 @@ def test_runs_with_changed_settings_are_no_points_of_the_experiment(tmp_path: Pa
     problems = load("demo", uri, cache=False).problems
     assert len(problems.missing) == EXPERIMENTS["demo"].size
     assert problems.other_runs == 30
-    assert "30 finished runs are no point of the experiment as declared" in str(problems)
+    assert "runs that are no point of the experiment as declared: 30" in str(problems)
 
 
 @pytest.mark.parametrize(
@@ -433,11 +445,11 @@ def test_runs_whose_settings_cannot_be_read_are_left_out_with_the_reason(
 def test_problems_read_well_in_a_terminal(faulty: tuple[str, Written, Store]) -> None:
     text = str(faulty[2].problems)
     assert bool(faulty[2].problems)
-    assert "3 runs did not finish:\n" in text
+    assert "unfinished runs: 3\n" in text
     assert " (RUNNING at epoch 4)" in text
-    assert "2 finished runs have holes in their history:\n" in text
+    assert "finished runs with holes in their history: 2\n" in text
     assert " (epochs 2, 4)" in text
-    assert "2 finished runs are set aside for a newer run of the same configuration:\n" in text
+    assert "set aside for a newer one of the same configuration: 2\n" in text
     assert max(map(len, text.splitlines())) <= 100
 
 

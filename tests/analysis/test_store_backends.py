@@ -19,10 +19,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from store_helpers import CONFIGS, empty_store
 
-from analysis import store
+from analysis import store, store_bulk
 from analysis.store import Store, StoreError, load
+from analysis.store_bulk import batches
 from analysis.store_history import Slots
 from benchmarks.synthetic_store import Faults, write
 from benchmarks.synthetic_truth import Truth
@@ -73,6 +76,17 @@ def test_the_client_s_way_reads_all_pages(file_uri: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(store_rest, "RUNS_PER_REQUEST", 7)
     monkeypatch.setattr(store, "open_store", store_rest.ClientStore)
     assert_same(load("synthetic", file_uri, cache=False), expected)
+
+
+@given(st.lists(st.integers(0, 30_000), max_size=300))
+def test_bulk_requests_ask_for_every_run_once_and_for_no_more_than_a_server_gives(
+    lengths: list[int],
+) -> None:
+    found = list(batches(lengths))
+    assert [run for batch in found for run in batch] == list(range(len(lengths)))
+    for batch in found:
+        assert len(batch) <= 100
+        assert len(batch) == 1 or sum(lengths[run] for run in batch) <= 20_000
 
 
 def free_port() -> int:
@@ -141,7 +155,9 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.slow
-def test_a_real_mlflow_server_gives_the_same_as_its_file(file_uri: str, tmp_path: Path) -> None:
+def test_a_real_mlflow_server_gives_the_same_as_its_file(
+    file_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = load("synthetic", file_uri, cache=False)
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", file_uri]
@@ -151,6 +167,14 @@ def test_a_real_mlflow_server_gives_the_same_as_its_file(file_uri: str, tmp_path
     with log, running(command, ready, signal.SIGTERM, stdout=log, stderr=log):
         assert_same(load("synthetic", url), expected)
         assert_same(load("", url), expected)
+        for at_most in (1, 10**9):  # no answer counts as complete; all do
+            monkeypatch.setattr(store_bulk, "ROWS_AT_MOST", at_most)
+            assert_same(load("synthetic", url, cache=False), expected)
+        monkeypatch.undo()
+        monkeypatch.setattr(store_bulk, "ENDPOINT", "/ajax-api/2.0/mlflow/not-offered")
+        assert_same(load("synthetic", url, cache=False), expected)
+        monkeypatch.undo()
+        monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
         write(file_uri, CONFIGS[:2], truth=Truth(seed=5))
         now = load("synthetic", url)
         assert_same(now, load("synthetic", file_uri, cache=False))

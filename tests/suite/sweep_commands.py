@@ -19,7 +19,7 @@ from suite.metrics import EPOCH_METRIC_NAMES
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 30
-PATIENCE = 240.0  # seconds for a sweep of these runs on a busy machine
+PATIENCE = 600.0  # seconds for a sweep of these runs on a busy machine
 # fp64, so that a run's numbers agree to 1e-9 whatever its company.
 SMALL = (
     *("--experiment", "demo", "--set", "optimizer=sgd,adam", "--set", "sigma_w=0.5,2.5"),

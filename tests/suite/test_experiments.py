@@ -175,7 +175,8 @@ def test_the_long_experiment_has_one_seed(runs: dict[str, list[RunConfig]]) -> N
 def test_the_demo_is_small_and_needs_no_download(runs: dict[str, list[RunConfig]]) -> None:
     configs = runs["demo"]
     assert len(configs) == 3 * 5 * 3
-    assert {(c.dataset, c.width, c.epochs) for c in configs} == {("digits", 8, 60)}
+    assert {(c.dataset, c.width) for c in configs} == {("digits", 8)}
+    assert {c.epochs for c in configs} <= set(range(30, 61))
     assert {c.optimizer for c in configs} == {"sgd", "momentum", "adam"}
 
 

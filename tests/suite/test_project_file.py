@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -13,7 +14,8 @@ import yaml
 from suite.config import RunConfig
 from suite.experiments import PRESETS
 from suite.machine import Machine
-from suite.project_file import PATH, text
+from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.project_file import PATH, SETTINGS_PATH, settings_page, text
 from suite.train import parser
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,16 @@ def test_the_project_file_is_the_generated_one() -> None:
     remedy = "run `python -m suite.project_file`"
     assert PATH == ROOT / "MLproject"
     assert PATH.read_text(encoding="utf-8") == text(), remedy
+
+
+def test_the_settings_page_is_the_generated_one_and_its_tables_are_whole() -> None:
+    assert SETTINGS_PATH.read_text(encoding="utf-8") == settings_page()
+    tables = re.findall(r"(?:^\|.*\n)+", settings_page(), re.MULTILINE)
+    assert len(tables) == 4
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+    names = [*RunConfig.names(), *Machine.names(), *EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES]
+    assert re.findall(r"^\| `(\w+)` \|", settings_page(), re.MULTILINE) == names
 
 
 def test_the_environment_holds_the_packages_dependencies() -> None:

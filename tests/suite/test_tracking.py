@@ -108,6 +108,15 @@ def test_what_is_logged_again_adds_no_row(tracker: Tracker, store: Store) -> Non
     assert store.history(run_id) == sorted(before + added)
 
 
+def test_the_last_epoch_is_the_last_of_which_anything_is_there(tracker: Tracker) -> None:
+    run_id = begin(tracker)
+    assert tracker.last_epoch(run_id) == 0
+    tracker.log_epochs(run_id, records([1, 2]))
+    tracker.client.log_metric(run_id, "val_loss", 1.0, step=3)
+    tracker.client.log_metric(run_id, "test_accuracy", 1.0, step=0)
+    assert tracker.last_epoch(run_id) == 3
+
+
 def test_an_epoch_measured_again_at_another_time_does_not_double_the_one_there(
     tracker: Tracker, store: Store
 ) -> None:
@@ -240,11 +249,12 @@ def test_a_child_names_its_parent(tracker: Tracker, store: Store) -> None:
 def test_the_files_of_the_best_checkpoint_come_back(tracker: Tracker, tmp_path: Path) -> None:
     folder = tmp_path / "result"
     folder.mkdir()
+    (tmp_path / "again").mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(bytes(range(256)))
     run_id = begin(tracker)
     tracker.log_best(run_id, folder)
-    again = download_best(run_id, tracker.uri)
+    again = download_best(run_id, tmp_path / "again", tracker.uri)
     assert {path.name: path.read_bytes() for path in again.iterdir()} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }

@@ -19,6 +19,7 @@ from mlflow_stores import Store, new_store
 from training_commands import ROOT, Crash, Ended, Nursery
 
 import suite
+from suite import train
 from suite.config import parse
 from suite.data import load as load_data
 from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
@@ -217,15 +218,14 @@ def test_an_impossible_value_does_not_even_make_a_store(nursery: Nursery, tmp_pa
 
 
 def test_a_model_unknown_to_timm_is_answered_in_one_line(
-    nursery: Nursery, empty_store: Path, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = new_store(empty_store, tmp_path)
-    ended = nursery.run(["--model", "timm/no_such_model", "--threads", "1"], tmp_path)
-    assert ended.code == 2
-    (line,) = ended.err.splitlines()
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--model", "timm/no_such_model", "--threads", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: model: ")
     assert "'timm/no_such_model'" in line
-    assert store.statuses() == {}
+    assert list(tmp_path.iterdir()) == []
 
 
 # Killed (SIGKILL) where something was just done that the next start must not do twice, or was just
@@ -334,7 +334,7 @@ def wait_for_epochs(store: Store, count: int, alive: subprocess.Popen[str] | Non
 def test_an_interrupted_run_ends_at_once_and_the_same_command_goes_on(
     nursery: Nursery, empty_store: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    arguments = words(SETTINGS | {"epochs": "40"})
+    arguments = words(SETTINGS | {"epochs": "25"})
     reference = finish(nursery, empty_store, tmp_path / "reference", arguments)
     store = new_store(empty_store, tmp_path / "interrupted")
     command = nursery.start(arguments, tmp_path / "interrupted")
@@ -352,7 +352,7 @@ def test_an_interrupted_run_ends_at_once_and_the_same_command_goes_on(
     epochs = {epoch for _, epoch, _ in store.history(run_id)}
     again = nursery.run(arguments, tmp_path / "interrupted")
     assert again.code == 0, again.err
-    assert again.out.startswith(f"going on with run {run_id} after epoch {max(epochs)} of 40\n")
+    assert again.out.startswith(f"going on with run {run_id} after epoch {max(epochs)} of 25\n")
     assert assert_ended_as_if_undisturbed(store, reference) == run_id
 
 
@@ -447,10 +447,12 @@ def test_a_diverging_run_is_finished_and_says_so(
 def test_a_run_that_stops_early_is_finished(
     nursery: Nursery, empty_store: Path, tmp_path: Path
 ) -> None:
-    changes = {"early_stopping_patience": "1", "epochs": "200", "learning_rate": "3"}
+    """With steps too small for float32 and no running statistics, val_loss never gets lower."""
+    still = {"optimizer": "sgd", "learning_rate": "1e-30", "norm": "layer"}
+    changes = {"early_stopping_patience": "2", "epochs": "200", **still}
     run = finish(nursery, empty_store, tmp_path, words(SETTINGS | changes))
     latest = run.store.latest(run.run_id)
-    assert latest["epochs_trained"] == latest["best_epoch"] + 1 < 200
+    assert (latest["best_epoch"], latest["epochs_trained"]) == (1, 3)
 
 
 def test_a_result_that_mlflow_could_not_take_is_uploaded_by_the_next_start(
@@ -468,6 +470,61 @@ def test_a_result_that_mlflow_could_not_take_is_uploaded_by_the_next_start(
     ((run_id,),) = store.rows(fingerprint, KEY)
     assert store.history(run_id) == uninterrupted.store.history(uninterrupted.run_id)
     assert files_left(tmp_path) == []
+
+
+def wait_until_only(store: Store, run_ids: list[str]) -> None:
+    end = time.monotonic() + 120
+    while list(store.statuses()) != run_ids:
+        assert time.monotonic() < end, store.statuses()
+        time.sleep(0.05)
+
+
+def begun_by_mlflow_run(store: Store) -> tuple[mlflow.MlflowClient, str, dict[str, str]]:
+    """A run as the runner of ``mlflow run`` begins it, and the environment it gives."""
+    client = mlflow.MlflowClient(store.uri)
+    run_id = client.create_run("0").info.run_id
+    environment = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_EXPERIMENT_ID": "0"}
+    return client, run_id, environment | {"MLFLOW_RUN_ID": run_id}
+
+
+def test_a_run_that_mlflow_run_began_for_nothing_is_removed_once_its_runner_has_let_go(
+    nursery: Nursery, empty_store: Path, tmp_path: Path
+) -> None:
+    store = new_store(empty_store, tmp_path)
+    client, run_id, environment = begun_by_mlflow_run(store)
+    ended = nursery.run(words({"sigma_w": "0"}), tmp_path, environment=environment)
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert list(store.statuses()) == [run_id]  # its runner will want to set its status
+    client.set_terminated(run_id, "FAILED")
+    wait_until_only(store, [])
+
+
+def test_a_run_that_mlflow_run_began_gives_way_to_the_interrupted_one(
+    nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished
+) -> None:
+    store = new_store(empty_store, tmp_path)
+    crash = Crash("suite.workspace:Workspace.save", 3)
+    assert nursery.run(ARGUMENTS, tmp_path, crash=crash).code == -signal.SIGKILL
+    (interrupted,) = store.statuses()
+    client, begun, environment = begun_by_mlflow_run(store)
+    assert nursery.run(ARGUMENTS, tmp_path, environment=environment).code == 0
+    client.set_terminated(begun, "FINISHED")
+    wait_until_only(store, [interrupted])
+    assert_ended_as_if_undisturbed(store, uninterrupted)
+
+
+def test_a_run_that_mlflow_run_began_is_the_run(
+    nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished
+) -> None:
+    store = new_store(empty_store, tmp_path)
+    client, begun, environment = begun_by_mlflow_run(store)
+    client.log_param(begun, "learning_rate", "1e-2")
+    ended = nursery.run(ARGUMENTS, tmp_path, environment=environment)
+    assert ended.code == 0, ended.err
+    assert store.statuses() == {begun: "FINISHED"}
+    assert store.params(begun)["learning_rate"] == "1e-2"
+    history = uninterrupted.store.history(uninterrupted.run_id)
+    assert store.history(begun) == history
 
 
 @pytest.mark.slow

@@ -114,9 +114,7 @@ class Nursery:
         return self.start(arguments, folder, **options).wait()
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def _plant(function: str, call: int, after: bool) -> None:

@@ -1,0 +1,153 @@
+"""abs(β(t)) against epochs and against the recipe's own clock, as in Fig. 6 of Das et al. 2026."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from analysis.figures_clocks import CLOCK_LABELS
+from analysis.style import batch_colours, recipe_name
+
+MOST_WIDE = 3  # recipes on one page
+DASHES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+
+def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> list[Figure]:
+    """abs(β) of curves of several batch sizes, above against epochs, below on the own clock.
+
+    Parameters
+    ----------
+    betas
+        One row per recipe, batch size and epoch: recipe, batch_size, own_clock, epoch, T_SGD,
+        T_L2, T_adapt, absolute (abs(β), accuracy per unit of σw), floor (its mean where there is
+        no sensitivity; NaN where unknown).
+    collapses
+        One row per recipe and axis: recipe, axis, verdict, reason, quality, quality_low,
+        quality_high (see `analysis.collapse`). A recipe may be absent.
+    title
+        Above all panels.
+
+    Returns
+    -------
+    list of Figure
+        One per three recipes.
+    """
+    recipes = list(dict.fromkeys(betas["recipe"]))
+    pages = [recipes[i : i + MOST_WIDE] for i in range(0, len(recipes), MOST_WIDE)]
+    colours = batch_colours([int(size) for size in betas["batch_size"].unique()])
+    return [_page(betas, collapses, names, colours, title) for names in pages]
+
+
+def _page(
+    betas: pd.DataFrame,
+    collapses: pd.DataFrame,
+    recipes: list[str],
+    colours: dict[int, tuple[float, float, float, float]],
+    title: str,
+) -> Figure:
+    figure = Figure(figsize=(4.9 * len(recipes) + 0.4, 7.6))
+    panels = figure.subplots(2, len(recipes), sharey=True, squeeze=False)
+    for column, recipe in zip(panels.T, recipes, strict=True):
+        curves = betas[betas["recipe"] == recipe]
+        for panel, axis in zip(column, ("epoch", str(curves["own_clock"].iloc[0])), strict=True):
+            _curves(panel, curves, axis, colours)
+            measured = collapses[(collapses["recipe"] == recipe) & (collapses["axis"] == axis)]
+            number = collapse_number(measured, curves["batch_size"].nunique())
+            head = f"{recipe_name(recipe)}\n" if axis == "epoch" else ""
+            panel.set_title(head + number, fontsize=11)
+            panel.set_xlabel("epoch" if axis == "epoch" else CLOCK_LABELS[axis])
+    shown = betas[betas["recipe"].isin(recipes)]
+    panels[0, 0].set_ylim(*_limits(shown))
+    for row in panels:
+        row[0].set_ylabel("|β(t)|   (accuracy per unit of σw)")
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=colour,
+            linestyle=DASHES[i % len(DASHES)],
+            linewidth=2,
+            label=f"batch size {size}",
+        )
+        for i, (size, colour) in enumerate(colours.items())
+    ]
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color="#555555",
+            linestyle=":",
+            linewidth=1.4,
+            label="|β| that noise alone would show",
+        )
+    )
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=10
+    )
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _curves(
+    panel: Axes,
+    table: pd.DataFrame,
+    axis: str,
+    colours: dict[int, tuple[float, float, float, float]],
+) -> None:
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    for i, (size, colour) in enumerate(colours.items()):
+        rows = table[(table["batch_size"] == size) & (table[axis] > 0)].sort_values("epoch")
+        panel.plot(
+            rows[axis],
+            rows["floor"],
+            color=colour,
+            linestyle=":",
+            linewidth=1.1,
+            alpha=0.8,
+            label=f"noise floor, batch size {size}",
+        )
+        panel.plot(
+            rows[axis],
+            rows["absolute"],
+            color=colour,
+            linewidth=1.8,
+            linestyle=DASHES[i % len(DASHES)],
+            label=f"batch size {size}",
+        )
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def collapse_number(measured: pd.DataFrame, curves: int) -> str:
+    """The quality of a collapse with its interval and verdict, in one line."""
+    if measured.empty:
+        return "" if curves > 1 else "one batch size: no collapse to measure"
+    row = measured.iloc[0]
+    if not math.isfinite(row["quality"]):
+        return f"{row['verdict']}: {row['reason']}"
+    number = f"S = {_short(row['quality'])} [{_short(row['quality_low'])}, "
+    number += f"{_short(row['quality_high'])}]"
+    words = f"{row['verdict']} than epochs" if row["verdict"] == "better" else row["verdict"]
+    return f"{number}, {words}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _limits(betas: pd.DataFrame) -> tuple[float, float]:
+    """From somewhat below the lowest noise floor to above the largest abs(β)."""
+    absolute = betas["absolute"].to_numpy(dtype=np.float64)
+    absolute = absolute[np.isfinite(absolute) & (absolute > 0)]
+    floor = betas["floor"].to_numpy(dtype=np.float64)
+    floor = floor[np.isfinite(floor) & (floor > 0)]
+    if not absolute.size:
+        return 1e-3, 1.0
+    lowest = np.quantile(floor, 0.02) / 2 if floor.size else absolute.min()
+    return float(min(lowest, absolute.max() / 10)), float(1.5 * absolute.max())

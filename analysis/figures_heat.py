@@ -1,0 +1,93 @@
+"""Heat maps of test accuracy over recipe and σw, as in Fig. 2 of Das et al. 2026."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from analysis.style import ACCURACY_MAP, ink_on, recipe_name
+
+MOST_TICKS = 9  # σw along one panel
+MOST_TALL = 3  # panels on top of one another
+CELL_HEIGHT = 0.36  # inches
+PANEL_WIDTH = 5.6
+
+
+def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
+    """Test accuracy at τ_best over recipe and σw: a panel per batch size, one colour scale.
+
+    A × says that the mean training accuracy at τ_best is below 99.5 %: the selected model has not
+    fitted its labels, so that its accuracy tells of the optimization too. A hatched place has no
+    finished run with a finite loss.
+
+    Parameters
+    ----------
+    table
+        One row per recipe, batch size and σw: recipe, batch_size, sigma_w, mean (a fraction; NaN
+        where all runs diverged), fitted_at_best, n.
+    title
+        Above all panels.
+    """
+    sizes = sorted(table["batch_size"].unique())
+    recipes = list(dict.fromkeys(table["recipe"]))
+    columns = -(-len(sizes) // MOST_TALL)
+    rows = -(-len(sizes) // columns)
+    height = rows * (CELL_HEIGHT * max(len(recipes), 2) + 0.75) + 0.9
+    figure = Figure(figsize=(PANEL_WIDTH * columns + 1.9, height))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    scale = _colour_scale(table["mean"].to_numpy(dtype=np.float64))
+    for panel, size in zip(panels.flat, sizes, strict=False):
+        _draw(panel, table[table["batch_size"] == size], recipes, scale)
+        panel.set_title(f"batch size {size}")
+    for panel in panels.flat[len(sizes) :]:
+        panel.set_visible(False)
+    for panel in panels.flat[max(0, len(sizes) - columns) : len(sizes)]:
+        panel.set_xlabel("initialization scale σw")
+    figure.colorbar(
+        ScalarMappable(scale, ACCURACY_MAP),
+        ax=panels,
+        label="test accuracy at τ_best",
+        format=PercentFormatter(1.0, decimals=0),
+        aspect=30,
+    )
+    figure.suptitle(
+        f"{title}\n× mean train accuracy at τ_best below 99.5 %; hatched: no run", fontsize=12
+    )
+    return figure
+
+
+def _draw(panel: Axes, table: pd.DataFrame, recipes: list[str], scale: Normalize) -> None:
+    grid = table.pivot(index="recipe", columns="sigma_w", values="mean").reindex(recipes)
+    fitted = table.pivot(index="recipe", columns="sigma_w", values="fitted_at_best")
+    fitted = fitted.reindex(index=recipes, columns=grid.columns)
+    values = grid.to_numpy(dtype=np.float64)
+    panel.set_facecolor("#EEEEEE")
+    panel.patch.set_hatch("////")
+    panel.patch.set_edgecolor("#AAAAAA")
+    image = panel.imshow(values, cmap=ACCURACY_MAP, norm=scale, aspect="auto")
+    unfitted = np.isfinite(values) & (fitted.to_numpy() == False)  # noqa: E712  (NaN is neither)
+    for row, column in zip(*np.nonzero(unfitted), strict=True):
+        ink = ink_on(image.to_rgba(values[row, column]))
+        panel.plot(column, row, "x", color=ink, markersize=5.5, markeredgewidth=1.3)
+    every = -(-grid.columns.size // MOST_TICKS)
+    panel.set_xticks(
+        np.arange(0, grid.columns.size, every), [f"{s:g}" for s in grid.columns[::every]]
+    )
+    panel.set_yticks(range(len(recipes)), [recipe_name(recipe) for recipe in recipes])
+    panel.grid(visible=False)
+    panel.tick_params(length=2)
+    panel.spines[["left", "bottom"]].set_visible(False)
+
+
+def _colour_scale(values: np.ndarray) -> Normalize:
+    there = values[np.isfinite(values)]
+    if not there.size:
+        return Normalize(0.0, 1.0)
+    low, high = float(there.min()), float(there.max())
+    # A single value would leave the colour bar without a length.
+    return Normalize(low, high) if high - low > 1e-6 else Normalize(low - 0.01, high + 0.01)

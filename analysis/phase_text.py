@@ -1,0 +1,113 @@
+"""What the phase diagram's command prints: recipes, boundaries, collapses, and what is unknown."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures_collapse import collapse_number
+from analysis.phase_estimates import Estimates
+from analysis.style import recipe_name
+
+HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
+
+
+def recipe_table(found: Estimates) -> str:
+    """One line per recipe, under headings, and what the verdict means."""
+    rows = [HEADINGS, *(_line(row) for row in found.recipes.to_dict("records"))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    lines = [
+        row[0].ljust(widths[0])
+        + "  "
+        + "  ".join(word.rjust(width) for word, width in zip(row[1:-1], widths[1:-1], strict=True))
+        + f"  {row[-1]}"
+        for row in rows
+    ]
+    if math.isfinite(found.level):
+        level = 100 * found.level
+        lines.append(
+            f"remembers, forgets: the interval is above, below {level:.1f} pp (half of the largest "
+            "memory)"
+        )
+    return "\n".join(lines)
+
+
+def boundary_lines(found: Estimates) -> list[str]:
+    """One line per clock: its boundary, or why there is none."""
+    lines = []
+    for row in found.boundaries.to_dict("records"):
+        if math.isfinite(row["value"]):
+            lines.append(
+                f"boundary on {row['clock']}: {row['value']:.3g} "
+                f"[{row['low']:.3g}, {row['high']:.3g}], where memory falls through "
+                f"{100 * row['level']:.1f} pp; {row['recipes']} recipes, {row['misplaced']} on the "
+                "wrong side"
+            )
+        else:
+            lines.append(f"boundary on {row['clock']}: {row['reason']}")
+    return lines
+
+
+def collapse_lines(found: Estimates) -> list[str]:
+    """One line per recipe of several batch sizes: S on its own clock and on the epochs."""
+    lines = []
+    for recipe, rows in found.collapses.groupby("recipe", sort=False):
+        axes = [
+            f"{'epochs' if axis == 'epoch' else axis} {collapse_number(part, 2)}"
+            for axis, part in rows.groupby("axis", sort=False)
+        ]
+        lines.append(f"collapse of {recipe_name(str(recipe))}: {'; '.join(axes)}")
+    return lines
+
+
+def cannot(found: Estimates) -> list[str]:
+    """One line for each thing that these runs cannot tell."""
+    recipes = found.recipes
+    one_scale = int((recipes["scales"] < 2).sum())
+    one_seed = int(((recipes["seeds"] < 2) & (recipes["scales"] > 1)).sum())
+    of = f"of {len(recipes)} recipes"
+    lines = []
+    if one_scale:
+        lines.append(
+            f"sigma_w: {one_scale} {of} have fewer than two values, so that accuracy can be drawn, "
+            "and no memory, β(t), boundary or collapse estimated; train another σw"
+        )
+    if one_seed:
+        lines.append(
+            f"seed: {one_seed} {of} have one seed, so that memory and |β(t)| can be drawn, and no "
+            "interval, correction, boundary or collapse estimated; train another seed"
+        )
+    if not found.memory_known:
+        return lines
+    if not found.plane_varies:
+        lines.append(
+            "memory over learning rate × batch size: not drawn, as neither varies "
+            f"(η={recipes['learning_rate'].iloc[0]:g}, b={recipes['batch_size'].iloc[0]})"
+        )
+    if found.collapses.empty:
+        lines.append("collapse: not measured, as no two recipes differ in their batch size alone")
+    return lines
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["cell"],
+        _points(row["memory"]),
+        _interval(row),
+        str(row["seeds"]),
+        str(row["scales"]),
+        f"{row['reached']} of {row['reached'] + row['censored']}",
+        row["verdict"] + (f" ({row['diverged']} runs diverged)" if row["diverged"] else ""),
+    )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}" if pd.notna(value) else "–"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if pd.isna(row["low"]):
+        return _points(row["corrected"])
+    return f"{_points(row['corrected'])} [{_points(row['low'])}, {_points(row['high'])}]"

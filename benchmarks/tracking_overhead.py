@@ -1,0 +1,121 @@
+"""What MLflow and checkpoints cost a sweep: the demo's fleets with and without them.
+
+Run it with ``python -m benchmarks.tracking_overhead``. Both train the same fleets in this process
+on one thread, alternating, so that a machine's other work disturbs them alike: `Fleet` alone, and a
+`Session` which writes checkpoints and logs to a SQLite store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+import torch
+
+from suite.config import RunConfig
+from suite.data import ImageData, load
+from suite.experiment_files import apply
+from suite.experiments import EXPERIMENTS
+from suite.fleet import Fleet, fusion_key
+from suite.session import Session
+from suite.tracking import Tracker
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Costs:
+    """Seconds of one way to train."""
+
+    wall: float  # of training, until the last run has ended
+    waited: float = 0.0  # of these, for checkpoints, results, and the writer's queue
+    wall_written: float = 0.0  # until MLflow has everything
+
+
+class MeasuredSession(Session):
+    """A session that notes for how long training waits for it."""
+
+    waited = 0.0
+
+    def _secure(self, *arguments: object) -> None:
+        start = time.perf_counter()
+        super()._secure(*arguments)  # type: ignore[arg-type]
+        self.waited += time.perf_counter() - start
+
+    def _finish(self, *arguments: object) -> None:
+        start = time.perf_counter()
+        super()._finish(*arguments)  # type: ignore[arg-type]
+        self.waited += time.perf_counter() - start
+
+
+def fleets(epochs: int, size: int) -> list[list[RunConfig]]:
+    """The demo's runs in fleets of at most `size`."""
+    groups: dict[object, list[RunConfig]] = {}
+    for config in apply(EXPERIMENTS["demo"], [f"epochs={epochs}"]).configs():
+        groups.setdefault(fusion_key(config), []).append(config)
+    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+
+
+def alone(configs: Sequence[RunConfig], data: ImageData) -> Costs:
+    """Train a fleet and keep nothing."""
+    start = time.perf_counter()
+    for _ in Fleet(configs, data, CPU).epochs():
+        pass
+    return Costs(time.perf_counter() - start)
+
+
+def tracked(configs: Sequence[RunConfig], session: MeasuredSession) -> Costs:
+    """Train a fleet with checkpoints and MLflow."""
+    session.waited = 0.0
+    start = time.perf_counter()
+    claims = [claim for claim in map(session.claim, configs) if claim]
+    session.train(claims, on_epoch=lambda _fleet, _outcome: None)
+    wall = time.perf_counter() - start
+    session.writer.drain(600)
+    return Costs(wall, session.waited, time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print shares and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--epochs", type=int, default=40, help="of each run (the demo's 40)")
+    parser.add_argument("--fleets", type=int, default=3, help="how many of the demo's fleets")
+    parser.add_argument("--fleet", type=int, default=15, help="runs at once")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = load("digits", None)
+    ratios, pairs = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tracker = Tracker("demo", f"sqlite:///{folder / 'mlflow.db'}")
+        session = MeasuredSession(
+            tracker, folder / "state", data, CPU, source="digits", notify=print
+        )
+        alone(fleets(2, options.fleet)[0], data)  # warm up
+        for configs in fleets(options.epochs, options.fleet)[: options.fleets]:
+            plain, kept = alone(configs, data), tracked(configs, session)
+            pairs.append((plain, kept))
+            ratios.append(kept.wall / plain.wall)
+            print(
+                f"{configs[0].recipe_name:<14} {len(configs):>2} runs: alone {plain.wall:6.1f} s, "
+                f"tracked {kept.wall:6.1f} s (ratio {ratios[-1]:.3f}), "
+                f"waited {kept.waited / kept.wall:.1%}, "
+                f"MLflow complete after another {kept.wall_written - kept.wall:.1f} s",
+                flush=True,
+            )
+        session.close()
+    waited = sum(kept.waited for _, kept in pairs) / sum(kept.wall for _, kept in pairs)
+    print(f"training waits {waited:.1%} of its time; median ratio {statistics.median(ratios):.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Experiments from files and changes on the command line: what they become, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite.experiment_files import apply, changed, configurations, find
+from suite.experiments import EXPERIMENTS, PAPER_SEEDS
+from suite.settings import ConfigError
+
+MINE = """
+name = "mine"
+[fixed]
+epochs = 5
+[axes]
+optimizer = ["sgd", "adamw"]
+sigma_w = [0.1, 1, 2.5]
+seed = [0, 1]
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.toml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_named_experiment_is_found_and_each_point_is_another_run(name: str) -> None:
+    experiment = find(name)
+    if experiment.size > 500:  # thousands of validations say no more than hundreds
+        experiment = changed(experiment, "seed", experiment.axes["seed"][:1])
+    points = configurations(experiment)
+    assert len({config.fingerprint for _, config in points}) == experiment.size == len(points)
+
+
+def test_a_toml_file_is_an_experiment(tmp_path: Path) -> None:
+    experiment = find(write(tmp_path, MINE))
+    assert (experiment.name, experiment.size) == ("mine", 12)
+    assert experiment.axes["sigma_w"] == (0.1, 1.0, 2.5)
+    assert {config.epochs for config in experiment.configs()} == {5}
+
+
+def test_yaml_says_the_same_as_toml(tmp_path: Path) -> None:
+    text = """
+name: mine
+fixed: {epochs: 5}
+axes:
+  optimizer: [sgd, adamw]
+  sigma_w: [0.1, 1, 2.5]
+  seed: [0, 1]
+"""
+    toml, yaml = find(write(tmp_path, MINE)), find(write(tmp_path, text, "mine.yaml"))
+    assert [c.fingerprint for c in toml.configs()] == [c.fingerprint for c in yaml.configs()]
+
+
+def test_a_file_may_start_from_a_named_experiment(tmp_path: Path) -> None:
+    experiment = find(write(tmp_path, 'base = "main"\n[fixed]\nepochs = 7\nseed = 1\n'))
+    assert experiment.name == "mine"
+    assert experiment.size == EXPERIMENTS["main"].size // len(PAPER_SEEDS)
+    config = next(experiment.configs())
+    assert (config.dataset, config.epochs, config.seed) == ("cifar10", 7, 1)
+
+
+def test_a_recipe_in_a_file_is_an_axis_whose_values_are_bundles(tmp_path: Path) -> None:
+    text = """
+[recipes.procedure.plain]
+optimizer = "sgd"
+[recipes.procedure.tuned]
+optimizer = "momentum"
+learning_rate = 0.1
+[axes]
+seed = [0, 1]
+"""
+    experiment = find(write(tmp_path, text))
+    found = {(c.optimizer, c.learning_rate, c.seed) for c in experiment.configs()}
+    assert found == {(*how, s) for how in [("sgd", 1e-3), ("momentum", 0.1)] for s in (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[axes]\nsigma = [1]", "did you mean sigma_w?"),
+        ("[axes]\nsigma_w = [-1]", "sigma_w: must be greater than 0, got -1"),
+        ("[axes]\nsigma_w = [1, 1.0]", "sigma_w: must have each value once, got 1.0, 1.0"),
+        ("[axes]\nsigma_w = []", "sigma_w: must have a value, got none"),
+        ("[fixed]\nepochs = 0\n[axes]\nseed = [1]", "epochs: must be greater than or equal to 1"),
+        ("[axis]\nseed = [1]", "axis: "),
+        ("axes = 3", "axes must be a table, got 3"),
+        ("name = 3\n[axes]\nseed = [1]", "name must be text, got 3"),
+        ("[fixed]\nepochs = 3", "axes must name one setting or more, got none; add [axes]"),
+        ('base = "mian"', "did you mean main?"),
+        ('base = "mine.toml"', "experiment: must be one of"),
+        ("[axes\n", "must be valid toml"),
+        ("[recipes.p]\na = 3\n[axes]\nseed=[1]", "recipes.p.a must be a table, got 3"),
+        ("recipes = {p = 3}\n[axes]\nseed=[1]", "recipes.p must be a table, got 3"),
+        ("[recipes.p.a]\nsigma = 3", "sigma: "),
+        ('[axes]\noptimizer=["sgd"]\nseed=[1]\nmomentum=[0.8]', "momentum: acts only with"),
+    ],
+)
+def test_an_impossible_file_is_refused_in_one_line(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        configurations(find(write(tmp_path, text)))
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("dmeo", "did you mean demo?"), ("nowhere.toml", "must be readable"), ("x.json", "--list")],
+)
+def test_an_unknown_experiment_is_refused_in_one_line(name: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        find(name)
+
+
+@pytest.mark.parametrize("name", ["mine.toml", "mine.yaml"])
+def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="must be valid"):
+        find(str(tmp_path / name))
+
+
+def test_set_narrows_an_axis_replaces_a_fixed_setting_and_adds_an_axis() -> None:
+    demo = EXPERIMENTS["demo"]
+    narrowed = apply(demo, ["sigma_w=0.1,2.5", "epochs=3", "learning-rate=0.1, 0.2"])
+    assert narrowed.size == demo.size * 2 // 5 * 2
+    assert narrowed.axes["sigma_w"] == (0.1, 2.5)
+    assert narrowed.axes["learning_rate"] == (0.1, 0.2)
+    assert {config.epochs for config in narrowed.configs()} == {3}
+
+
+def test_set_overrules_what_a_recipe_says() -> None:
+    best = apply(EXPERIMENTS["best"], ["learning_rate=0.5"])
+    assert {config.learning_rate for config in best.configs()} == {0.5}
+    assert {config.optimizer for config in best.configs()} == {"momentum", "adam"}
+
+
+def test_set_chooses_among_the_values_of_a_recipe() -> None:
+    best = apply(EXPERIMENTS["best"], ["procedure=adam"])
+    assert {config.optimizer for config in best.configs()} == {"adam"}
+    with pytest.raises(ConfigError, match="procedure: must be one of sgd, adam, got 'lion'"):
+        apply(EXPERIMENTS["best"], ["procedure=lion"])
+    with pytest.raises(ConfigError, match="procedure: must have each value once"):
+        apply(EXPERIMENTS["best"], ["procedure=adam,adam"])
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("sigma_w", "set: must be NAME=VALUE,VALUE, got 'sigma_w'"),
+        ("sigma_w=", "sigma_w: must have a value, got none"),
+        ("sigma_w=a", "sigma_w: must be"),
+        ("seed=1,1", "seed: must have each value once"),
+        ("sed=1", "did you mean seed?"),
+        ("=1", "set: must be NAME=VALUE,VALUE, got '=1'"),
+    ],
+)
+def test_an_impossible_change_is_refused_in_one_line(change: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        apply(EXPERIMENTS["demo"], [change])
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_axis_without_effect_is_refused() -> None:
+    with pytest.raises(ConfigError, match="drop the axis that has no effect"):
+        configurations(apply(EXPERIMENTS["demo"], ["width=0,64"]))
+
+
+@given(values=st.lists(st.integers(0, 2**62), min_size=1, max_size=6, unique=True))
+def test_a_change_is_the_same_as_text_or_as_numbers(values: list[int]) -> None:
+    demo = EXPERIMENTS["demo"]
+    text = apply(demo, [f"seed={','.join(map(str, values))}"])
+    assert text.axes["seed"] == changed(demo, "seed", values).axes["seed"] == tuple(values)

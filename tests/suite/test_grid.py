@@ -1,0 +1,146 @@
+"""The sweep's command line: what it shows, what it refuses, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from mlflow_stores import Store
+
+from suite import grid
+from suite.experiments import EXPERIMENTS
+from suite.grid import main
+from suite.outcome import Outcome
+
+TINY = [
+    *("--set", "optimizer=sgd", "--set", "sigma_w=0.5,2.5", "--set", "seed=0"),
+    *("--set", "width=2", "--set", "epochs=3", "--set", "train_fraction=0.1"),
+    *("--fleet", "2", "--workers", "1", "--threads", "1", "--device", "cpu"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in grid.QUIET.items():  # set here, so that they are undone
+        monkeypatch.setenv(name, value)
+
+
+def test_list_shows_every_experiment_with_its_count(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    text = capsys.readouterr().out
+    for name, experiment in EXPERIMENTS.items():
+        (line,) = [line for line in text.splitlines() if line.split()[0] == name]
+        assert f"{experiment.size:,} runs" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--experiment", "mian"], "did you mean main?"),
+        (["--experiment", "missing.toml"], "must be readable"),
+        (["--set", "sigma_w=-1"], "sigma_w: must be greater than 0, got '-1'"),
+        (["--set", "sigma=1"], "did you mean sigma_w?"),
+        (["--set", "epochs"], "set: must be NAME=VALUE,VALUE, got 'epochs'"),
+        (["--set", "epochs="], "epochs: must have a value, got none"),
+        (["--set", "width=0,64"], "drop the axis that has no effect"),
+        (["--set", "batch_size=2000"], "batch_size: must not exceed the 1150 training images"),
+        (["--set", "dataset=folder", "--data-dir", "nowhere"], "nowhere"),
+        (["--fleet", "0"], "fleet: must be auto or a whole number ≥ 1, got '0'"),
+        (["--workers", "-1"], "workers: must be a whole number ≥ 0, got '-1'"),
+        (["--retries", "many"], "retries: must be a whole number ≥ 0, got 'many'"),
+        (["--device", "tpu"], "device: "),
+        (["--device", "cuda:99"], "device: must exist on this machine, got cuda:99"),
+        (["--worker", "3"], "did you mean workers?"),
+        (["--storage", "nonsense"], "storage: must be a database URL, got 'nonsense'"),
+        (["--set"], "--set: expected one argument"),
+    ],
+)
+def test_impossible_input_is_one_line_and_exit_code_2(
+    arguments: list[str], line: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = ["--tracking-uri", store.uri]
+    assert main([*arguments, *uri]) == 2
+    captured = capsys.readouterr()
+    assert line in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:1", "nonsense://x", "sqlite:////proc/nowhere/mlflow.db"]
+)
+def test_a_store_that_cannot_be_reached_is_one_line_and_exit_code_1(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert main(["--tracking-uri", uri]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_a_sweep_runs_to_its_end_and_then_there_is_nothing_to_do(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*TINY, "--tracking-uri", store.uri]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "demo: 2 of 2 runs done; 0 left" in captured.out
+    assert f"to look: mlflow ui --backend-store-uri {store.uri}" in captured.out
+    first = captured.err.splitlines()[0]
+    assert first == f"demo: 2 of 2 runs to do, 1 worker; MLflow at {store.uri}", "wrapped"
+    assert (store.path.parent / "optuna.db").exists()
+    names = store.rows("SELECT name, status FROM runs ORDER BY name")
+    assert names == [
+        ("sgd b64", "FINISHED"),
+        ("sgd b64 σw=0.5 seed 0", "FINISHED"),
+        ("sgd b64 σw=2.5 seed 0", "FINISHED"),
+    ]
+    (recipe,) = store.rows("SELECT run_uuid FROM runs WHERE name = 'sgd b64'")
+    parents = store.rows("SELECT value FROM tags WHERE key = 'mlflow.parentRunId'")
+    assert parents == [recipe, recipe]
+    store.execute("UPDATE runs SET status = 'RUNNING' WHERE name = 'sgd b64'")  # killed just then
+    (store.path.parent / "optuna.db").unlink()
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == "demo: all 2 runs are finished; nothing to do\n"
+    assert store.rows("SELECT status FROM runs WHERE name = 'sgd b64'") == [("FINISHED",)]
+    assert (store.path.parent / "optuna.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "stopped", "code"),
+    [
+        (Outcome("done"), False, 0),
+        (Outcome("one failed", failed={"f": ("run", "why")}, left=1), False, 1),
+        (Outcome("a worker stopped", broken=["why"]), False, 1),
+        (Outcome("not uploaded", left=3), False, 1),
+        (Outcome("stopped", left=3), True, 130),
+    ],
+)
+def test_exit_codes(
+    outcome: Outcome, stopped: bool, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Sweep:
+        left = (1,)
+
+        def run(self, _stop: object) -> Outcome:
+            if stopped:
+                os.kill(os.getpid(), 2)
+            return outcome
+
+    assert grid._run(Sweep()) == code  # type: ignore[arg-type]
+    assert capsys.readouterr().out == f"{outcome.text}\n"
+
+
+def test_ctrl_c_before_training_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grid, "_sweep", stop)
+    assert main([]) == 130
+    assert "interrupted" in capsys.readouterr().err

@@ -1,0 +1,212 @@
+"""The scoreboard: what Optuna, its stock GridSampler and a dashboard find in the study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.samplers import GridSampler
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from suite.experiment_files import apply, configurations
+from suite.experiments import EXPERIMENTS, Experiment
+from suite.metrics import EpochRecord
+from suite.settings import ConfigError
+from suite.study import Scoreboard, default_storage, study_name
+
+SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "" if request.param == "memory" else f"sqlite:///{tmp_path / 'optuna.db'}"
+
+
+@pytest.fixture
+def boards() -> Iterator[list[Scoreboard]]:
+    """Scoreboards whose database connections are closed in the end."""
+    made: list[Scoreboard] = []
+    yield made
+    for board in made:
+        engine = getattr(board._storage, "engine", None)
+        if engine is not None:
+            engine.dispose()
+
+
+def record(epoch: int, accuracy: float) -> EpochRecord:
+    return EpochRecord(epoch, 1000 * epoch, 1.0, 0.5, 1.0, accuracy, 3.0, 1e-3)
+
+
+def add(board: Scoreboard, experiment: Experiment, index: int, **changes: object) -> str:
+    """Write the trial of one point; its fingerprint."""
+    point, config = configurations(experiment)[index]
+    history = [record(epoch, 0.1 * epoch) for epoch in (1, 2, 3)]
+    summary = {"test_accuracy": 0.5 + 0.01 * index, "best_epoch": 3.0}
+    given = {"history": history, "summary": summary, "diverged": False} | changes
+    board.add(point, config.fingerprint, f"run-{index}", **given)  # type: ignore[arg-type]
+    return config.fingerprint
+
+
+def test_a_trial_has_parameters_run_value_and_all_epochs(
+    storage: str, boards: list[Scoreboard]
+) -> None:
+    board = Scoreboard(SMALL, storage)
+    boards.append(board)
+    fingerprint = add(board, SMALL, 5)
+    (trial,) = board.study.trials
+    assert trial.state == TrialState.COMPLETE
+    assert trial.params == configurations(SMALL)[5][0]
+    assert trial.value == 0.55
+    assert trial.intermediate_values == pytest.approx({1: 0.1, 2: 0.2, 3: 0.3})
+    assert trial.user_attrs == {
+        "mlflow_run_id": "run-5",
+        "fingerprint": fingerprint,
+        "diverged": False,
+        "test_accuracy": 0.55,
+        "best_epoch": 3.0,
+    }
+    assert board.study.best_trial.number == trial.number
+
+
+def stock_study(board: Scoreboard, proposed: list[dict[str, object]]) -> optuna.Study:
+    """The study with Optuna's own sampler, after it has optimized what it thinks is left."""
+    space = {name: list(values) for name, values in SMALL.axes.items()}
+    study = optuna.load_study(
+        study_name=study_name(SMALL), storage=board._storage, sampler=GridSampler(space)
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        proposed.append({n: trial.suggest_categorical(n, v) for n, v in space.items()})
+        return 0.0
+
+    study.optimize(objective, n_trials=3 * SMALL.size)  # ends sooner once the grid is exhausted
+    return study
+
+
+@pytest.mark.parametrize("missing", [0, 3, 7])
+def test_a_stock_grid_sampler_goes_on_until_the_missing_point_and_stops_there(
+    storage: str, boards: list[Scoreboard], missing: int
+) -> None:
+    """Its trial number n < size takes grid point n unseen; from then on it looks for unvisited."""
+    board = Scoreboard(SMALL, storage)
+    boards.append(board)
+    points = [point for point, _ in configurations(SMALL)]
+    for index in range(len(points)):
+        if index != missing:
+            add(board, SMALL, index)
+    place = board._sampler.attributes(points[missing])["grid_id"]
+    sampler = GridSampler({name: list(values) for name, values in SMALL.axes.items()})
+    assert sampler._get_unvisited_grid_ids(board.study) == [place]
+    proposed: list[dict[str, object]] = []
+    stock_study(board, proposed)
+    assert proposed[-1] == points[missing]
+    assert len(proposed) <= 2
+
+
+def test_a_stock_grid_sampler_proposes_exactly_the_one_missing_point(
+    storage: str, boards: list[Scoreboard]
+) -> None:
+    board = Scoreboard(SMALL, storage)
+    boards.append(board)
+    points = [point for point, _ in configurations(SMALL)]
+    places = [board._sampler.attributes(point)["grid_id"] for point in points]
+    missing = places.index(len(points) - 1)
+    for index in range(len(points)):
+        if index != missing:
+            add(board, SMALL, index)
+    proposed: list[dict[str, object]] = []
+    study = stock_study(board, proposed)
+    assert proposed == [points[missing]]
+    assert {tuple(trial.params.items()) for trial in study.trials} == {
+        tuple(point.items()) for point in points
+    }
+
+
+def test_a_run_is_written_once_also_by_two_sweeps(storage: str, boards: list[Scoreboard]) -> None:
+    first = Scoreboard(SMALL, storage)
+    second = Scoreboard(SMALL, storage) if storage else first
+    boards += [first, second]
+    fingerprint = add(first, SMALL, 1)
+    add(second, SMALL, 1)
+    add(first, SMALL, 1)
+    assert len(first.study.trials) == 1
+    assert first.known == second.known == {fingerprint}
+
+
+def test_a_new_start_knows_what_is_written(tmp_path: Path, boards: list[Scoreboard]) -> None:
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    boards.append(Scoreboard(SMALL, storage))
+    written = {add(boards[0], SMALL, index) for index in range(3)}
+    boards.append(Scoreboard(SMALL, storage))
+    assert boards[1].known == written
+
+
+def test_a_trial_whose_writer_was_killed_before_its_curve_is_completed(
+    tmp_path: Path, boards: list[Scoreboard]
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    boards.append(Scoreboard(SMALL, storage))
+    fingerprint = add(boards[0], SMALL, 0)
+    add(boards[0], SMALL, 1)
+    with boards[0]._storage.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(text("DELETE FROM trial_intermediate_values WHERE trial_id = 1"))
+    boards.append(Scoreboard(SMALL, storage))
+    assert fingerprint not in boards[1].known
+    add(boards[1], SMALL, 0)
+    assert [len(trial.intermediate_values) for trial in boards[1].study.trials] == [3, 3]
+    assert fingerprint in boards[1].known
+
+
+def test_a_run_that_diverged_at_once_is_pruned_and_none_is_failed(
+    storage: str, boards: list[Scoreboard]
+) -> None:
+    board = Scoreboard(SMALL, storage)
+    boards.append(board)
+    history = [record(1, 0.1), replace(record(2, 0.1), val_accuracy=math.nan)]
+    add(board, SMALL, 0, summary={"epochs_trained": 2.0}, history=history, diverged=True)
+    (trial,) = board.study.trials
+    assert trial.state == TrialState.PRUNED
+    assert trial.user_attrs["diverged"] is True
+    assert math.isnan(trial.intermediate_values[2])
+
+
+@pytest.mark.parametrize(
+    "change", ["sigma_w=0.1,2.5", "seed=0", "epochs=3", "width=4", "learning_rate=0.1,0.2"]
+)
+def test_a_changed_experiment_has_a_study_of_its_own(
+    storage: str, boards: list[Scoreboard], change: str
+) -> None:
+    demo = EXPERIMENTS["demo"]
+    assert study_name(demo) == "demo"
+    other = apply(demo, [change])
+    assert study_name(other) != "demo"
+    assert study_name(other) == study_name(apply(demo, [change]))
+    boards += [Scoreboard(demo, storage), Scoreboard(other, storage)]
+    add(boards[0], demo, 0)
+    add(boards[1], other, 0)
+    assert len(boards[0].study.trials) == len(boards[1].study.trials) == 1
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_point_of_every_experiment_has_a_place_in_the_grid(name: str) -> None:
+    experiment = EXPERIMENTS[name]
+    board = Scoreboard(experiment, "")
+    places = {board._sampler.attributes(p)["grid_id"] for p in experiment.points()}
+    assert places == set(range(experiment.size))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nodialect://x/y", "postgresql+nodriver://h/d"])
+def test_a_storage_that_cannot_be_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(ConfigError, match="storage: must be a database URL") as refusal:
+        Scoreboard(SMALL, url)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_study_is_beside_the_mlflow_store_or_in_the_working_directory() -> None:
+    assert default_storage("sqlite:////a/b/mlflow.db") == "sqlite:////a/b/optuna.db"
+    assert default_storage("http://127.0.0.1:5000") == "sqlite:///optuna.db"
