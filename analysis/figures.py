@@ -9,8 +9,11 @@ from matplotlib.ticker import PercentFormatter
 
 from analysis.style import OPTIMIZER_COLOURS, OPTIMIZER_MARKERS, OPTIMIZER_NAMES
 
-MOST_COLUMNS = 5
+MOST_COLUMNS = 3
+MOST_INSIDE = 4  # lines whose legend leaves room for them in the panel
+STYLES = ("-", "--", ":", "-.")
 PANEL_WIDTH, PANEL_HEIGHT = 5.4, 3.9  # inches
+LEGEND_WIDTH = 2.4
 
 
 def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
@@ -25,9 +28,11 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
         Above all panels.
     """
     sizes = sorted(table["batch_size"].unique())
-    columns = min(len(sizes), MOST_COLUMNS)
+    crowded = bool((table.groupby("batch_size")["label"].nunique() > MOST_INSIDE).any())
+    columns = min(len(sizes), MOST_COLUMNS - crowded)
     rows = -(-len(sizes) // columns)
-    figure = Figure(figsize=(PANEL_WIDTH * columns + 0.4, PANEL_HEIGHT * rows + 0.5))
+    width = PANEL_WIDTH + LEGEND_WIDTH * crowded
+    figure = Figure(figsize=(width * columns + 0.4, PANEL_HEIGHT * rows + 0.5))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for panel in panels.flat[len(sizes) :]:
         panel.set_visible(False)
@@ -45,21 +50,21 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
-    styles = iter(("-", "--", ":", "-.") * 8)
+    same = table.groupby("optimizer")["label"].nunique()
     seen: dict[str, int] = {}
     for label, rows in table.groupby("label", sort=False):
         rows = rows.sort_values("sigma_w")
         optimizer = rows["optimizer"].iloc[0]
         seen[optimizer] = seen.get(optimizer, 0) + 1
         colour = OPTIMIZER_COLOURS[optimizer]
-        name = OPTIMIZER_NAMES[optimizer] if seen[optimizer] == 1 else str(label)
+        name = OPTIMIZER_NAMES[optimizer] if same[optimizer] == 1 else str(label)
         panel.plot(
             rows["sigma_w"],
             rows["mean"],
             color=colour,
             marker=OPTIMIZER_MARKERS[optimizer],
             markersize=5,
-            linestyle="-" if seen[optimizer] == 1 else next(styles),
+            linestyle=STYLES[(seen[optimizer] - 1) % len(STYLES)],
             label=f"{name}  (spread {100 * rows['memory'].iloc[0]:.1f} pp)",
         )
         panel.fill_between(
@@ -68,4 +73,7 @@ def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
     panel.set_title(f"batch size {batch_size}")
     panel.set_xlabel("initialization scale σw")
     panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-    panel.legend(loc="lower left", fontsize=9.5)
+    if table["label"].nunique() > MOST_INSIDE:
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)
+    else:
+        panel.legend(loc="lower left", fontsize=9.5)

@@ -18,6 +18,7 @@ from analysis.style import (
     OPTIMIZER_MARKERS,
     OPTIMIZER_NAMES,
     REMEMBER_COLOUR,
+    log_ticks,
 )
 
 CLOCK_LABELS = {
@@ -26,7 +27,7 @@ CLOCK_LABELS = {
     "T_adapt": "T_adapt = Σ η",
 }
 DODGE = 0.035  # part of the panel's width between optimizers that stand at one clock value
-ROOM = 0.08  # part of the panel's width left free at both sides
+ROOM = 0.14  # part of the panel's width left free at both sides
 
 
 def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str) -> Figure:
@@ -53,11 +54,11 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
     span = max(top - bottom, 1.0) if math.isfinite(top) else 1.0
     bottom = 0.0 if math.isnan(bottom) else bottom
     for panel, clock in zip(panels, CLOCK_LABELS, strict=True):
-        found = boundaries.set_index("clock").loc[clock]
+        found = boundaries[boundaries["clock"] == clock].iloc[0]
         panel.set_ylim(bottom - 0.04 * span, bottom + 1.08 * span)
         _points(panel, recipes[recipes[clock] > 0], clock)
         _regions(panel, found)
-        panel.set_title(_heading(clock, found), fontsize=11)
+        panel.set_title(_heading(found), fontsize=11)
         panel.set_xlabel(f"{CLOCK_LABELS[clock]}   at the end of training")
     panels[0].set_ylabel("memory (pp of test accuracy)")
     _legend(figure, recipes, boundaries)
@@ -69,14 +70,14 @@ def _points(panel: Axes, recipes: pd.DataFrame, clock: str) -> None:
     if recipes.empty:
         panel.text(
             0.5,
-            0.5,
+            0.75,
             "λ = 0 in every recipe:\nthe clock stands still",
             transform=panel.transAxes,
             ha="center",
             va="center",
             color="#555555",
         )
-        panel.set_xticks([])
+        panel.set_xticks([0.5], [" "])  # as high as the others' numbers
         return
     panel.set_xscale("log")
     low, high = float(recipes[clock].min()), float(recipes[clock].max())
@@ -84,6 +85,7 @@ def _points(panel: Axes, recipes: pd.DataFrame, clock: str) -> None:
     middle = math.sqrt(low * high)
     half = math.exp((0.5 + ROOM) * width)
     panel.set_xlim(middle / half, middle * half)
+    log_ticks(panel.xaxis, middle / half, middle * half)
     places = _side_by_side(recipes, clock, DODGE * width)
     for optimizer, rows in recipes.assign(place=places).groupby("optimizer", sort=False):
         for governed, part in rows.groupby(rows["own_clock"] == clock):
@@ -113,7 +115,7 @@ def _series(panel: Axes, rows: pd.DataFrame, optimizer: str, *, filled: bool) ->
 
 
 def _side_by_side(recipes: pd.DataFrame, clock: str, step: float) -> pd.Series[float]:
-    """Where points stand: recipes of several optimizers at one clock value share its neighbourhood."""
+    """Where points stand: optimizers at one clock value beside one another."""
     order = {name: i for i, name in enumerate(dict.fromkeys(recipes["optimizer"]))}
     place = recipes[clock].copy()
     rounded = recipes[clock].map(lambda value: f"{value:.6g}")
@@ -146,14 +148,18 @@ def _regions(panel: Axes, found: pd.Series[Any]) -> None:
     panel.set_xlim(left, right)
 
 
-def _heading(clock: str, found: pd.Series[Any]) -> str:
+def _heading(found: pd.Series[Any]) -> str:
     if math.isfinite(found["value"]):
         return (
-            f"boundary {found['value']:.2g} [{found['low']:.2g}, {found['high']:.2g}]\n"
+            f"boundary {found['value']:.2g} [{found['low']:.2g}, {_end(found['high'])}]\n"
             f"{found['recipes']} recipes decide, {found['misplaced']} on the wrong side"
         )
     head, _, tail = str(found["reason"]).partition(": ")
     return f"{head}:\n{tail}" if tail else f"no boundary:\n{head}"
+
+
+def _end(high: float) -> str:
+    return f"{high:.2g}" if math.isfinite(high) else "∞"
 
 
 def _legend(figure: Figure, recipes: pd.DataFrame, boundaries: pd.DataFrame) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
 
 from analysis.figures_clocks import CLOCK_LABELS
-from analysis.style import batch_colours, recipe_name
+from analysis.style import batch_colours, log_ticks, recipe_name
 
 MOST_WIDE = 3  # recipes on one page
-DASHES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
 def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> list[Figure]:
@@ -25,8 +25,8 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
     ----------
     betas
         One row per recipe, batch size and epoch: recipe, batch_size, own_clock, epoch, T_SGD,
-        T_L2, T_adapt, absolute (abs(β), accuracy per unit of σw), floor (its mean where there is
-        no sensitivity; NaN where unknown).
+        T_L2, T_adapt, absolute (abs(β), accuracy per unit of σw), floor_smooth (its mean where
+        there is no sensitivity; NaN where unknown).
     collapses
         One row per recipe and axis: recipe, axis, verdict, reason, quality, quality_low,
         quality_high (see `analysis.collapse`). A recipe may be absent.
@@ -58,7 +58,11 @@ def _page(
         for panel, axis in zip(column, ("epoch", str(curves["own_clock"].iloc[0])), strict=True):
             _curves(panel, curves, axis, colours)
             measured = collapses[(collapses["recipe"] == recipe) & (collapses["axis"] == axis)]
-            number = collapse_number(measured, curves["batch_size"].nunique())
+            number = (
+                ""
+                if axis != "epoch" and measured.empty
+                else collapse_number(measured, curves["batch_size"].nunique())
+            )
             head = f"{recipe_name(recipe)}\n" if axis == "epoch" else ""
             panel.set_title(head + number, fontsize=11)
             panel.set_xlabel("epoch" if axis == "epoch" else CLOCK_LABELS[axis])
@@ -84,7 +88,7 @@ def _page(
             color="#555555",
             linestyle=":",
             linewidth=1.4,
-            label="|β| that noise alone would show",
+            label="|β| that noise alone would show (faint: below it)",
         )
     )
     figure.legend(
@@ -104,24 +108,23 @@ def _curves(
     panel.set_yscale("log")
     for i, (size, colour) in enumerate(colours.items()):
         rows = table[(table["batch_size"] == size) & (table[axis] > 0)].sort_values("epoch")
+        if rows.empty:
+            continue
+        noise = f"noise floor, batch size {size}"
+        panel.plot(rows[axis], rows["floor_smooth"], ":", color=colour, linewidth=1.5, label=noise)
+        # What lies below the floor is noise, and drawn faintly.
+        clear = rows["absolute"].where(~(rows["absolute"] < rows["floor_smooth"]))
+        style = DASHES[i % len(DASHES)]
+        panel.plot(rows[axis], rows["absolute"], color=colour, linewidth=1, alpha=0.3)
         panel.plot(
             rows[axis],
-            rows["floor"],
+            clear,
             color=colour,
-            linestyle=":",
-            linewidth=1.1,
-            alpha=0.8,
-            label=f"noise floor, batch size {size}",
-        )
-        panel.plot(
-            rows[axis],
-            rows["absolute"],
-            color=colour,
-            linewidth=1.8,
-            linestyle=DASHES[i % len(DASHES)],
+            linewidth=1.9,
+            linestyle=style,
             label=f"batch size {size}",
         )
-    panel.xaxis.set_minor_formatter(NullFormatter())
+    log_ticks(panel.xaxis, float(table[axis].min()), float(table[axis].max()))
 
 
 def collapse_number(measured: pd.DataFrame, curves: int) -> str:
@@ -145,7 +148,7 @@ def _limits(betas: pd.DataFrame) -> tuple[float, float]:
     """From somewhat below the lowest noise floor to above the largest abs(β)."""
     absolute = betas["absolute"].to_numpy(dtype=np.float64)
     absolute = absolute[np.isfinite(absolute) & (absolute > 0)]
-    floor = betas["floor"].to_numpy(dtype=np.float64)
+    floor = betas["floor_smooth"].to_numpy(dtype=np.float64)
     floor = floor[np.isfinite(floor) & (floor > 0)]
     if not absolute.size:
         return 1e-3, 1.0

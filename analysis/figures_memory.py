@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from analysis.style import MEMORY_MAP, ink_on, recipe_name
 
@@ -50,8 +53,10 @@ def memory_plane(
         part = recipes[recipes[settings] == facet] if by_rate else recipes
         _plane(panel, part, "learning_rate" if by_rate else "recipe", levels, sizes, scale)
         if by_rate:
-            panel.set_title(recipe_name(facet))
-            _boundary_line(panel, rates[rates["facet"] == facet], levels, sizes)
+            lines = rates[rates["facet"] == facet]
+            _boundary_line(panel, lines, levels, sizes)
+            clock = f"\nboundary on {lines['clock'].iloc[0]}" if len(lines) else ""
+            panel.set_title(recipe_name(facet) + clock, fontsize=11)
     for panel in panels.flat[len(facets) :]:
         panel.set_visible(False)
     _plane_axes(panels, levels, sizes, by_rate)
@@ -76,7 +81,7 @@ def _plane(
     panel: Axes,
     recipes: pd.DataFrame,
     vertical: str,
-    levels: list[float] | list[str],
+    levels: list[Any],
     sizes: list[int],
     scale: Normalize,
 ) -> None:
@@ -98,22 +103,35 @@ def _plane(
     )
     for (y, x), text in texts:
         ink = ink_on(image.to_rgba(grid[y, x])) if math.isfinite(grid[y, x]) else "black"
-        panel.text(x, y, text, ha="center", va="center", color=ink, fontsize=9.5, linespacing=1.15)
+        outline = "white" if ink == "black" else "black"
+        panel.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center",
+            color=ink,
+            fontsize=9.5,
+            linespacing=1.15,
+            zorder=4,
+            path_effects=[withStroke(linewidth=2.2, foreground=outline, alpha=0.5)],
+        )
 
 
-def _rising(levels: list[float] | list[str]) -> bool:
+def _rising(levels: list[Any]) -> bool:
     return not isinstance(levels[0], str)
 
 
-def _number(row: dict[str, float]) -> str:
+def _number(row: dict[Hashable, Any]) -> str:
     if not math.isfinite(row["shown"]):
         return "–"
+    shown = f"{round(row['shown'], 1) + 0.0:.1f}"  # −0.0 is 0.0
     if not math.isfinite(row["low"]):
-        return f"{row['shown']:.1f}"
-    return f"{row['shown']:.1f}\n[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        return shown
+    return f"{shown}\n[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
-def _boundary_line(panel: Axes, rates: pd.DataFrame, levels: list[float], sizes: list[int]) -> None:
+def _boundary_line(panel: Axes, rates: pd.DataFrame, levels: list[Any], sizes: list[int]) -> None:
     """The rates on the boundary, at heights that are linear in the logarithm between rows."""
     if rates.empty or len(levels) < 2:
         return
@@ -132,7 +150,7 @@ def _boundary_line(panel: Axes, rates: pd.DataFrame, levels: list[float], sizes:
     panel.set(xlim=limits[0], ylim=limits[1])
 
 
-def _height(rates: np.ndarray, levels: list[float]) -> np.ndarray:
+def _height(rates: np.ndarray, levels: list[Any]) -> np.ndarray:
     known = np.log(levels)
     with np.errstate(divide="ignore"):
         log = np.log(rates)
@@ -152,9 +170,7 @@ def _extended(y: np.ndarray) -> np.ndarray:
     return np.concatenate([[1.5 * y[0] - 0.5 * y[1]], y, [1.5 * y[-1] - 0.5 * y[-2]]])
 
 
-def _plane_axes(
-    panels: np.ndarray, levels: list[float] | list[str], sizes: list[int], by_rate: bool
-) -> None:
+def _plane_axes(panels: np.ndarray, levels: list[Any], sizes: list[int], by_rate: bool) -> None:
     for panel in panels.flat:
         panel.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         names = [f"{level:g}" if by_rate else recipe_name(str(level)) for level in levels]

@@ -231,7 +231,10 @@ def _cannot(clock: str, log: Floats, above: Floats, level: float) -> str:
     if math.isnan(level):
         return "no recipe's memory is above its noise"
     if log.size < FEWEST_RECIPES:
-        return f"{log.size} recipes with an interval that {clock} governs; needs {FEWEST_RECIPES}"
+        return (
+            f"too few recipes: {clock} governs {log.size} with an interval, of {FEWEST_RECIPES} "
+            "needed"
+        )
     if (above > 0).all() or (above <= 0).all():
         side = "remember" if above[0] > 0 else "forget"
         return f"not crossed: all {log.size} recipes that {clock} governs {side}"

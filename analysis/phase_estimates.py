@@ -40,8 +40,9 @@ class Estimates:
     boundaries
         As from `phase_boundary.boundaries`.
     betas
-        The columns of `sensitivity.sensitivity` and of `clock_axis.clock_frame`, with recipe,
-        optimizer, batch_size and own_clock.
+        The columns of `sensitivity.sensitivity` and of `clock_axis.clock_frame`, with those naming
+        the recipe, own_clock, and floor_smooth (the floor's root mean square over neighbouring
+        epochs).
     collapses
         Recipe beside the columns of `collapse.collapse`, on the epochs and on the recipe's own
         clock; empty where no two cells differ in their batch size alone.
@@ -174,6 +175,12 @@ def _scales(
 def _betas(store: Store, cells: Sequence[Cell], recipes: pd.DataFrame) -> pd.DataFrame:
     table = sensitivity(store.runs, store.history, cells=cells)
     clocks = clock_frame(store.runs, cells=cells)
+    # An error that is estimated from few seeds at one epoch scatters by itself.
+    table["floor_smooth"] = table.groupby("cell", sort=False)["floor"].transform(
+        lambda floor: np.sqrt(
+            (floor**2).rolling(max(5, len(floor) // 8), center=True, min_periods=1).mean()
+        )
+    )
     about = recipes[[*ABOUT, "own_clock"]]
     return table.merge(clocks, on=["cell", "epoch"]).merge(about, on="cell")
 

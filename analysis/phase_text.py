@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -41,7 +42,7 @@ def boundary_lines(found: Estimates) -> list[str]:
         if math.isfinite(row["value"]):
             lines.append(
                 f"boundary on {row['clock']}: {row['value']:.3g} "
-                f"[{row['low']:.3g}, {row['high']:.3g}], where memory falls through "
+                f"[{row['low']:.3g}, {_end(row['high'])}], where memory falls through "
                 f"{100 * row['level']:.1f} pp; {row['recipes']} recipes, {row['misplaced']} on the "
                 "wrong side"
             )
@@ -55,7 +56,7 @@ def collapse_lines(found: Estimates) -> list[str]:
     lines = []
     for recipe, rows in found.collapses.groupby("recipe", sort=False):
         axes = [
-            f"{'epochs' if axis == 'epoch' else axis} {collapse_number(part, 2)}"
+            f"{'epochs' if axis == 'epoch' else str(axis)} {collapse_number(part, 2)}"
             for axis, part in rows.groupby("axis", sort=False)
         ]
         lines.append(f"collapse of {recipe_name(str(recipe))}: {'; '.join(axes)}")
@@ -91,7 +92,7 @@ def cannot(found: Estimates) -> list[str]:
     return lines
 
 
-def _line(row: dict[str, Any]) -> tuple[str, ...]:
+def _line(row: dict[Hashable, Any]) -> tuple[str, ...]:
     return (
         row["cell"],
         _points(row["memory"]),
@@ -103,11 +104,16 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _end(high: float) -> str:
+    return f"{high:.3g}" if math.isfinite(high) else "∞"
+
+
 def _points(value: float) -> str:
-    return f"{100 * value:.1f}" if pd.notna(value) else "–"
+    # Adding 0 makes −0.0 a plain 0.
+    return f"{round(100 * value, 1) + 0.0:.1f}" if pd.notna(value) else "–"
 
 
-def _interval(row: dict[str, Any]) -> str:
+def _interval(row: dict[Hashable, Any]) -> str:
     if pd.isna(row["low"]):
         return _points(row["corrected"])
     return f"{_points(row['corrected'])} [{_points(row['low'])}, {_points(row['high'])}]"

@@ -50,7 +50,7 @@ def load_cache(path: Path) -> HistoryTable | None:
 def _load(path: Path) -> HistoryTable | None:
     table = pq.read_table(path, page_checksum_verification=True)
     about = json.loads(table.schema.metadata[METADATA])
-    if about["format"] != FORMAT or about["columns"] != list(COLUMNS):
+    if about["format"] != FORMAT or about.get("columns") != list(COLUMNS):
         return None  # of another version of the suite
     counts = np.array(about["counts"], dtype=np.int64)
     lengths = {len(about[name]) for name in ("run_ids", "stamps", "missing", "counts")}

@@ -107,16 +107,17 @@ def _read_ahead(path: Path) -> Iterator[None]:
     An index's pages lie scattered over the file. On a disk, fetching 4 kB here and there took a
     minute where passing over the whole file takes ten seconds.
     """
-    enough, thread = Event(), Thread(target=lambda: _pass_over(path, enough))
-    if path.stat().st_size < _memory() // 2:
-        thread.start()
-        try:
-            yield
-        finally:
-            enough.set()
-            thread.join()
-    else:
+    if path.stat().st_size > _memory() // 2:
         yield
+        return
+    enough = Event()
+    thread = Thread(target=_pass_over, args=(path, enough))
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
 
 
 def _pass_over(path: Path, enough: Event) -> None:

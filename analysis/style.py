@@ -7,10 +7,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from numpy.typing import NDArray
 
 mpl.use("Agg")
 
-from matplotlib.figure import Figure  # the backend is chosen first
+from matplotlib.axis import Axis  # the backend is chosen first
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 RGBA = tuple[float, float, float, float]
 # Okabe and Ito 2008; dark enough on white, told apart with any colour vision.
@@ -78,9 +81,18 @@ def batch_colours(sizes: Sequence[int]) -> dict[int, RGBA]:
     return {size: shades(place) for size, place in zip(sorted(sizes), places, strict=True)}
 
 
-def ink_on(colour: Sequence[float]) -> str:
+def ink_on(colour: Sequence[float] | NDArray[np.float64]) -> str:
     """Black or white, whichever reads better on a colour."""
     return "black" if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.55 else "white"
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Readable ticks of a logarithmic axis, also where it spans less than two decades."""
+    narrow = high < 100 * low
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    if narrow:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

@@ -3,7 +3,7 @@
     python -m benchmarks.read_store --experiment main --seeds 1
 
 writes a synthetic store (6,250 runs of 300 epochs without --seeds: some minutes and 3 GB), and
-loads it without a cache, with a full one, and after 10 new runs, each in a fresh process. The
+loads it with an empty cache, with a full one, and after 10 new runs, each in a fresh process. The
 same through MLflow's `get_metric_history`, run by run, is extrapolated from a few runs.
 """
 
@@ -64,7 +64,7 @@ def measure(uri: str, experiment: Experiment, cache: Path, sample: int) -> None:
     print(
         f"{cold['runs']:,} runs, {cold['epochs']:,} epochs, {len(EPOCH_METRIC_NAMES)} metrics each"
     )
-    report("without a cache", cold)
+    report("with an empty cache", cold)
     report("with a full cache", load_in_fresh_process(uri, experiment.name, cache))
     first = experiment.config(next(iter(experiment.points())))
     new = [first.with_(seed=NEW_SEED + number) for number in range(NEW_RUNS)]

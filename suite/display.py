@@ -18,6 +18,7 @@ from suite.jobs import Event, FleetEpoch, FleetStart
 
 SECONDS_BETWEEN_LINES = 15.0
 REFRESH_PER_SECOND = 4
+BAR_WIDTH = 60
 
 
 @dataclass
@@ -140,10 +141,11 @@ class Display:
 
     def _draw(self) -> Group:
         total = max(sum(self.epochs.values()), 1)
-        lines: list[Table | Text | ProgressBar] = [
-            Text(self.summary(), style="bold"),
-            ProgressBar(total=total, completed=total - self._epochs_left),
-        ]
+        bar = Table.grid()  # a bar by itself does not end its line
+        done = total - self._epochs_left
+        bar.add_row(
+            ProgressBar(total=total, completed=done, width=BAR_WIDTH), f" {done / total:.0%}"
+        )
         table = Table.grid(padding=(0, 2))
         for worker, line in sorted(self.fleets.items()):
             speed = line.images / max(time.monotonic() - line.began, 1e-9)
@@ -155,7 +157,7 @@ class Display:
                 f"val {line.accuracy:.1%}" if line.images else "",
                 f"{speed:,.0f} images/s" if line.images else "starting",
             )
-        return Group(*lines, table)
+        return Group(Text(self.summary(), style="bold"), bar, table)
 
     def _speak_now_and_then(self) -> None:
         now = time.monotonic()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from suite.cli import BAD_INPUT, INTERRUPTED, Parser, add_settings, chosen, complain, parse_known
 from suite.config import RunConfig
@@ -182,5 +183,14 @@ def _run(sweep: Sweep) -> int:
     return FAILED if outcome.left or outcome.broken else 0
 
 
+def _leave(code: int) -> NoReturn:
+    """End the process; without workers at once, for taking torch and MLflow apart takes seconds."""
+    if multiprocessing.active_children():
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

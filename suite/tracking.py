@@ -28,6 +28,7 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from sqlalchemy import create_engine, text
 
@@ -67,8 +68,14 @@ class Tracker:
         if not name:
             mlflow.set_tracking_uri(self.uri)
             return str(mlflow.tracking.fluent._get_experiment_id())
-        found = self.client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self.client.create_experiment(name))
+        if found := self.client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        try:
+            return str(self.client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self._experiment(name)  # another process was faster
 
     def runs_of(self, fingerprint: str) -> list[Run]:
         """All runs of one configuration in the experiment, newest first."""

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from suite.jobs import Event, Job
 
-LONGEST_STOP = 8.0  # seconds that workers get to stop before they are killed
+LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
 TICK = 0.25
 PARENT_TICK = 1.0
-LAST_BREATH = 3.0  # seconds for a worker that has said its last word to be gone
+LAST_BREATH = 1.0  # seconds for a worker that has said its last word to be gone
 
 
 @dataclass

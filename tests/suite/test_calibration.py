@@ -25,7 +25,7 @@ class Bench(Calibrator):
 
     measured: list[int]
 
-    def _speed(self, config: RunConfig, runs: int) -> float:
+    def _speed(self, _config: RunConfig, runs: int) -> float:
         self.measured.append(runs)
         speed = self.speeds[runs]
         if speed == 0:
@@ -129,5 +129,5 @@ def test_real_steps_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     calibrator = Calibrator(small_digits(), torch.device("cpu"), 1, lambda _line: None)
     found = calibrator.calibrate(small_run(), 2)
     assert isinstance(found, Calibration)
-    assert [speed.runs for speed in found.speeds][0] == 1
+    assert found.speeds[0].runs == 1
     assert all(speed.images_per_second > 0 for speed in found.speeds)

@@ -134,14 +134,18 @@ def test_the_default_of_a_setting_without_effect_is_not_part_of_a_run(name: str)
     assert changed_default.parse(active).fingerprint != parse(active).fingerprint
 
 
+class Later(RunConfig):
+    """RunConfig with a field more; at its implicit value it is what old runs had."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped", implicit=0.0)] = 0.0
+
+
+class LaterStill(RunConfig):
+    dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped", implicit=0.0)] = 0.1
+
+
 @given(settings())
 def test_a_setting_added_later_leaves_old_runs_what_they_were(one: dict[str, Any]) -> None:
-    class Later(RunConfig):
-        dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped", implicit=0.0)] = 0.0
-
-    class LaterStill(RunConfig):
-        dropout: Annotated[float, Field(ge=0, lt=1), Setting("dropped", implicit=0.0)] = 0.1
-
     old = parse(one).fingerprint
     assert Later.parse(one).fingerprint == old
     assert Later.parse(one | {"dropout": 0.1}).fingerprint != old

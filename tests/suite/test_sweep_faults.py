@@ -131,8 +131,9 @@ def test_workers_whose_sweep_is_killed_stop_by_themselves(place: Place) -> None:
     command = place.start((*SMALL, "--set", "epochs=2000"))
     command.wait_until(lambda: place.epochs_logged() > 0, "an epoch in MLflow")
     workers = command.workers
+    assert len(workers) == 2
     os.kill(command.process.pid, signal.SIGKILL)
-    until = time.monotonic() + LONGEST_STOP
+    until = time.monotonic() + 6 * LONGEST_STOP
     while any(_alive(pid) for pid in workers):
         assert time.monotonic() < until, "orphans"
         time.sleep(0.1)

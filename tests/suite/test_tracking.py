@@ -12,6 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 
 from suite import tracking
@@ -240,6 +241,23 @@ def test_runs_of_another_experiment_are_not_ours(tracker: Tracker, store: Store)
     assert Tracker("other", store.uri).finished(CONFIG.fingerprint) == run_id
 
 
+def test_an_experiment_that_another_process_makes_at_the_same_moment_is_taken(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Tracker("new", store.uri).experiment_id
+    answers = [None]  # what a look at the store gave just before the other one made it
+    found = MlflowClient.get_experiment_by_name
+    monkeypatch.setattr(
+        MlflowClient,
+        "get_experiment_by_name",
+        lambda client, name: answers.pop() if answers else found(client, name),
+    )
+    assert Tracker("new", store.uri).experiment_id == there
+    assert answers == []
+    with pytest.raises(MlflowException, match="name"):
+        Tracker("x" * 1000, store.uri)
+
+
 def test_a_child_names_its_parent(tracker: Tracker, store: Store) -> None:
     parent = begin(tracker)
     child = tracker.create(CONFIG.with_(seed=3), DATA, "cpu", parent)
@@ -291,32 +309,42 @@ def test_a_reader_and_a_writer_work_at_once(store: Store, tracker: Tracker) -> N
     assert store.rows("PRAGMA journal_mode") == [("wal",)]
 
 
+# Four processes with everything imported, held until all are there.
 CREATE = """
-import sys
-from suite.tracking import DataDescription, Tracker
+import os, sys
+from mlflow.store.tracking import sqlalchemy_store
 from suite.config import parse
-tracker = Tracker("shared", sys.argv[1])
+from suite.tracking import DataDescription, Tracker
 data = DataDescription("digits", "0" * 16, "x", {"train": 1}, (1, 8, 8), ("0",))
-run_id = tracker.create(parse({"seed": sys.argv[2]}), data, "cpu")
-tracker.finish(run_id, {"test_accuracy": 0.5}, 1, diverged=False)
+ready, go = os.pipe()
+children = []
+for seed in range(4):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(go)
+            os.read(ready, 1)  # ends when the parent closes the other side
+            tracker = Tracker("shared", sys.argv[1])
+            run_id = tracker.create(parse({"seed": seed}), data, "cpu")
+            tracker.finish(run_id, {"test_accuracy": 0.5}, 1, diverged=False)
+            code = 0
+        except Exception as error:
+            print(type(error).__name__, str(error)[:300], file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
+    children.append(pid)
+os.close(go)
+sys.exit(sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children))
 """
 
 
-@pytest.mark.slow
 def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     """Without the lock around it, that breaks a SQLite store for good."""
     store = Store(tmp_path / "new" / "mlflow.db")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", CREATE, store.uri, str(seed)],
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
-        for seed in range(4)
-    ]
-    errors = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, errors
+    command = [sys.executable, "-c", CREATE, store.uri]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
     assert sorted(store.statuses().values()) == ["FINISHED"] * 4
     assert store.rows("SELECT name FROM experiments ORDER BY name") == [("Default",), ("shared",)]
     assert len(store.rows("SELECT version_num FROM alembic_version")) == 1

@@ -217,6 +217,7 @@ def test_an_impossible_value_does_not_even_make_a_store(nursery: Nursery, tmp_pa
     assert {path.suffix for path in tmp_path.iterdir()} == {".out", ".err"}
 
 
+@pytest.mark.slow
 def test_a_model_unknown_to_timm_is_answered_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,7 +302,13 @@ def test_a_run_without_checkpoints_starts_anew_and_ends_right(
     assert_ended_as_if_undisturbed(store, uninterrupted)
 
 
-@pytest.mark.parametrize("then", [["--state-dir", "elsewhere"], ["--checkpoint", "on"]])
+@pytest.mark.parametrize(
+    "then",
+    [
+        ["--state-dir", "elsewhere"],
+        pytest.param(["--checkpoint", "on"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_whose_checkpoint_is_lost_has_no_epoch_twice(
     nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished, then: list[str]
 ) -> None:
@@ -334,7 +341,7 @@ def wait_for_epochs(store: Store, count: int, alive: subprocess.Popen[str] | Non
 def test_an_interrupted_run_ends_at_once_and_the_same_command_goes_on(
     nursery: Nursery, empty_store: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    arguments = words(SETTINGS | {"epochs": "25"})
+    arguments = words(SETTINGS | {"epochs": "15"})
     reference = finish(nursery, empty_store, tmp_path / "reference", arguments)
     store = new_store(empty_store, tmp_path / "interrupted")
     command = nursery.start(arguments, tmp_path / "interrupted")
@@ -352,7 +359,7 @@ def test_an_interrupted_run_ends_at_once_and_the_same_command_goes_on(
     epochs = {epoch for _, epoch, _ in store.history(run_id)}
     again = nursery.run(arguments, tmp_path / "interrupted")
     assert again.code == 0, again.err
-    assert again.out.startswith(f"going on with run {run_id} after epoch {max(epochs)} of 25\n")
+    assert again.out.startswith(f"going on with run {run_id} after epoch {max(epochs)} of 15\n")
     assert assert_ended_as_if_undisturbed(store, reference) == run_id
 
 
@@ -419,7 +426,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_once_there_is_space(
     """A limit on the size of files stands for the disk: writing fails half-way in a checkpoint."""
     store = new_store(empty_store, tmp_path)
     size = max(path.stat().st_size for path in tmp_path.iterdir())
-    arguments = words(SETTINGS | {"width": "32", "epochs": "2"})
+    arguments = words(SETTINGS | {"width": "16", "epochs": "2"})
     ended = nursery.run(arguments, tmp_path, largest_file=4 * size)
     assert ended.code == 1
     (line,) = ended.err.splitlines()
@@ -499,6 +506,7 @@ def test_a_run_that_mlflow_run_began_for_nothing_is_removed_once_its_runner_has_
     wait_until_only(store, [])
 
 
+@pytest.mark.slow
 def test_a_run_that_mlflow_run_began_gives_way_to_the_interrupted_one(
     nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished
 ) -> None:
@@ -528,10 +536,11 @@ def test_a_run_that_mlflow_run_began_is_the_run(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_real_command_killed_at_three_random_instants_ends_as_if_undisturbed(
     nursery: Nursery, empty_store: Path, tmp_path: Path
 ) -> None:
-    arguments = words(SETTINGS | {"epochs": "300"})
+    arguments = words(SETTINGS | {"epochs": "200"})
     reference = finish(nursery, empty_store, tmp_path / "reference", arguments)
     folder = tmp_path / "killed"
     store = new_store(empty_store, folder)
@@ -554,6 +563,7 @@ def test_the_real_command_killed_at_three_random_instants_ends_as_if_undisturbed
     assert_ended_as_if_undisturbed(store, reference)
 
 
+@pytest.mark.slow
 def test_the_real_command_trains(store: Store, tmp_path: Path, uninterrupted: Finished) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "suite.train", *ARGUMENTS]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,32 @@ def test_a_runs_files_are_removed_and_no_others(workspace: Workspace) -> None:
     assert left is not None
     assert (left.config, left.epoch) == (other, 2)
     workspace.forget(KEY)  # a second time is no error
+
+
+def test_the_result_is_the_last_file_to_go(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever dies while removing files has the next start upload, and remove, once more."""
+    workspace.save(RunState(CONFIG, {"parameters": {"w": torch.ones(1)}}, [], 1.0))
+    workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
+    removed: list[str] = []
+    unlink, scandir = os.unlink, os.scandir
+
+    @contextmanager
+    def result_first(path: Any) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            yield sorted(entries, key=lambda entry: entry.name != "result.json")
+
+    def noted(path: Any, **options: Any) -> None:
+        removed.append(Path(path).name)
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", noted)
+    monkeypatch.setattr(os, "scandir", result_first)
+    workspace.forget(KEY)
+    files = ["checkpoint.safetensors", "config.json", "model.safetensors", "result.json"]
+    assert sorted(removed) == files
+    assert removed[-1] == "result.json"
 
 
 def test_a_state_directory_that_cannot_be_is_answered_in_one_line(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ class Nursery:
         return self.start(arguments, folder, **options).wait()
 
     def close(self) -> None:
+        self.process.kill()  # its own end would take seconds
         self.process.communicate()
 
 

@@ -1,0 +1,209 @@
+"""The command, from a store with known β(t) to its figures and words."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_helpers import empty_store, write
+
+from analysis.phase_diagram import formats_of, main
+from analysis.phase_estimates import Estimates, estimate, verdict
+from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
+from analysis.store import load
+from benchmarks.synthetic_store import Faults
+from benchmarks.synthetic_truth import Truth
+from suite.config import RunConfig
+from suite.experiments import EXPERIMENTS, Experiment
+from suite.settings import ConfigError
+
+SCALES, SEEDS = (0.1, 1.0, 2.5), (0, 1, 42)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def forgets_by_rate(config: RunConfig) -> np.ndarray:
+    """SGD that loses β on the clock T_SGD, here without its schedule."""
+    epoch = np.arange(1, config.epochs + 1)
+    return -0.1 * np.exp(
+        -epoch * (config.learning_rate / 1e-2) ** 2 * (16 / config.batch_size) ** 2
+    )
+
+
+def sweep(**axes: Sequence[object]) -> Experiment:
+    whole = {"sigma_w": SCALES, "seed": SEEDS, "batch_size": (16, 64), **axes}
+    fixed = {"dataset": "digits", "epochs": 12, "optimizer": "sgd", "schedule": "constant"}
+    fixed = {name: value for name, value in fixed.items() if name not in whole}
+    return dataclasses.replace(EXPERIMENTS["demo"], axes=whole, fixed=fixed)
+
+
+def stored(folder: Path, faults: Faults | None = None, **axes: Sequence[object]) -> str:
+    uri = empty_store(folder)
+    configs = list(sweep(**axes).configs())
+    truth = Truth(0, float(np.mean(SCALES)), chosen_beta=forgets_by_rate)
+    write(uri, configs, experiment="plane", truth=truth, faults=faults)
+    return uri
+
+
+def estimated(uri: str) -> Estimates:
+    return estimate(load("plane", uri), resamples=100)
+
+
+def run(uri: str, out: Path, *more: str) -> int:
+    return main(["--tracking-uri", uri, "--out", str(out), *more])
+
+
+def test_a_sweep_over_rates_and_batch_sizes_is_drawn_in_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = stored(tmp_path, learning_rate=(1e-3, 1e-2, 1e-1))
+    assert run(uri, tmp_path / "figures", "--format", "svg") == 0
+    names = ["accuracy-by-sigma-w", "accuracy-map", "memory-plane", "phase-diagram", "collapse"]
+    written = [f"plane-{name}.svg" for name in names]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(written)
+    lines = capsys.readouterr().out.splitlines()
+    assert [Path(line.removeprefix("wrote ")).name for line in lines if "wrote" in line] == written
+    assert lines[0] == "experiment plane: 54 finished runs"
+
+
+def test_recipes_boundary_and_collapse_of_a_known_sweep(tmp_path: Path) -> None:
+    found = estimated(stored(tmp_path, learning_rate=(1e-3, 1e-2, 1e-1)))
+    verdicts = found.recipes.set_index(["learning_rate", "batch_size"])["verdict"]
+    assert verdicts[1e-3, 16] == verdicts[1e-3, 64] == "remembers"
+    assert (verdicts.loc[1e-1] == "forgets").all()
+    sgd = found.boundaries.set_index("clock").loc["T_SGD"]
+    ends = found.recipes.groupby("verdict")["T_SGD"]
+    assert ends.max()["remembers"] < sgd["value"] < ends.min()["forgets"]
+    assert boundary_lines(found)[0].startswith(f"boundary on T_SGD: {sgd['value']:.3g} [")
+    assert len(collapse_lines(found)) == 3
+    table = recipe_table(found).splitlines()
+    assert len(table) == 1 + 6 + 1
+    assert table[1].split()[:2] == ["η=0.001", "b16"]
+    assert table[1].endswith("remembers")
+    assert not cannot(found)
+
+
+def test_memory_in_the_table_is_the_spread_of_the_means(tmp_path: Path) -> None:
+    found = estimated(stored(tmp_path, learning_rate=(1e-3,)))
+    means = found.scales.groupby("cell")["mean"]
+    spread = (means.max() - means.min()).reindex(found.recipes["cell"])
+    np.testing.assert_allclose(found.recipes["memory"], spread)
+    words = [line.split() for line in recipe_table(found).splitlines()[1:3]]
+    assert [row[1] for row in words] == [f"{100 * value:.1f}" for value in spread]
+
+
+def test_half_a_sweep_is_drawn_and_what_is_missing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = Faults(missing=10, unfinished=4, diverged=2)
+    uri = stored(tmp_path, faults, learning_rate=(1e-3, 1e-1))
+    assert run(uri, tmp_path / "figures") == 0
+    said = capsys.readouterr().out
+    assert "unfinished runs: 4" in said
+    assert "runs diverged)" in said
+    assert (tmp_path / "figures" / "plane-phase-diagram.png").stat().st_size > 10_000
+
+
+def test_one_scale_only_draws_accuracy_and_says_what_cannot_be_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = stored(tmp_path, sigma_w=(1.0,))
+    assert run(uri, tmp_path / "figures") == 0
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["plane-accuracy-by-sigma-w.png", "plane-accuracy-map.png"]
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("sigma_w: 2 of 2 recipes have fewer than two")]
+    assert not [line for line in said if line.startswith(("seed:", "collapse:"))]
+
+
+def test_one_seed_only_draws_memory_without_an_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = stored(tmp_path, seed=(42,))
+    assert run(uri, tmp_path / "figures") == 0
+    assert (tmp_path / "figures" / "plane-phase-diagram.png").exists()
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("seed: 2 of 2 recipes have one seed")]
+    rows = [line for line in said if line.startswith(("b16", "b64"))]
+    assert [row.split()[-1] for row in rows] == ["unknown", "unknown"]
+
+
+def test_one_recipe_has_neither_plane_nor_collapse(tmp_path: Path) -> None:
+    lines = cannot(estimated(stored(tmp_path, batch_size=(64,))))
+    assert [line.partition(":")[0] for line in lines] == [
+        "memory over learning rate × batch size",
+        "collapse",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--format", "gif"], "error: format: must be of png, svg, pdf, got 'gif'; e.g. png,svg"),
+        (["--format", ""], "error: format: must be of png, svg, pdf, got ''; e.g. png,svg"),
+        (["--formt", "svg"], "error: formt: is no setting, got 'svg'; did you mean format?"),
+        (["--out"], "error: --out: expected one argument; --help lists all settings"),
+        (["demo"], "error: demo: is no flag; --help lists all settings"),
+    ],
+)
+def test_a_bad_command_line_is_answered_in_one_line(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_an_empty_store_and_an_unknown_experiment_are_answered_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = empty_store(tmp_path)
+    assert run(uri, tmp_path / "figures") == 2
+    assert run(uri, tmp_path / "figures", "--experiment", "maim") == 2
+    empty, unknown = capsys.readouterr().err.splitlines()
+    assert "holds no run" in empty
+    assert "'maim'" in unknown
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_answered_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = stored(tmp_path, sigma_w=(1.0,))
+    (tmp_path / "file").write_text("")
+    assert run(uri, tmp_path / "file") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out: must be a folder that can be written, got ")
+
+
+def test_formats_are_taken_once_each_and_in_any_case() -> None:
+    assert formats_of("PNG, svg,png") == ["png", "svg"]
+    with pytest.raises(ConfigError, match="got 'jpg'"):
+        formats_of("png,jpg")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "level", "word"),
+    [
+        (0.12, 0.2, 0.1, "remembers"),
+        (0.0, 0.08, 0.1, "forgets"),
+        (0.05, 0.15, 0.1, "between"),
+        (0.0, 0.02, np.nan, "none seen"),
+        (np.nan, np.nan, 0.1, "unknown"),
+    ],
+)
+def test_verdict_follows_the_interval(low: float, high: float, level: float, word: str) -> None:
+    assert verdict(low, high, level) == word
+
+
+def test_the_command_needs_no_torch() -> None:
+    code = "import sys, analysis.phase_diagram, analysis.phase_text; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
