@@ -11,7 +11,8 @@ from analysis.style import OPTIMIZER_COLOURS, OPTIMIZER_MARKERS, OPTIMIZER_NAMES
 
 MOST_COLUMNS = 3
 MOST_INSIDE = 4  # lines whose legend leaves room for them in the panel
-STYLES = ("-", "--", ":", "-.")
+STYLES = ("-", "--", ":", "-.")  # then again, with other markers
+FILLS = ("full", "none", "left")
 PANEL_WIDTH, PANEL_HEIGHT = 5.4, 3.9  # inches
 LEGEND_WIDTH = 2.4
 
@@ -55,7 +56,8 @@ def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
     for label, rows in table.groupby("label", sort=False):
         rows = rows.sort_values("sigma_w")
         optimizer = rows["optimizer"].iloc[0]
-        seen[optimizer] = seen.get(optimizer, 0) + 1
+        number = seen.get(optimizer, 0)
+        seen[optimizer] = number + 1
         colour = OPTIMIZER_COLOURS[optimizer]
         name = OPTIMIZER_NAMES[optimizer] if same[optimizer] == 1 else str(label)
         panel.plot(
@@ -64,7 +66,8 @@ def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
             color=colour,
             marker=OPTIMIZER_MARKERS[optimizer],
             markersize=5,
-            linestyle=STYLES[(seen[optimizer] - 1) % len(STYLES)],
+            linestyle=STYLES[number % len(STYLES)],
+            fillstyle=FILLS[number // len(STYLES) % len(FILLS)],
             label=f"{name}  (spread {100 * rows['memory'].iloc[0]:.1f} pp)",
         )
         panel.fill_between(

@@ -92,7 +92,10 @@ def _page(
         )
     )
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=10
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 2 * len(recipes)),
+        fontsize=10,
     )
     figure.suptitle(title, fontsize=12)
     return figure
@@ -132,7 +135,7 @@ def collapse_number(measured: pd.DataFrame, curves: int) -> str:
     if measured.empty:
         return "" if curves > 1 else "one batch size: no collapse to measure"
     row = measured.iloc[0]
-    if not math.isfinite(row["quality"]):
+    if row["reason"]:
         return f"{row['verdict']}: {row['reason']}"
     number = f"S = {_short(row['quality'])} [{_short(row['quality_low'])}, "
     number += f"{_short(row['quality_high'])}]"
