@@ -102,7 +102,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.data import DataError
     from suite.progress import Progress
     from suite.resources import load_data, set_threads, torch_device
-    from suite.session import Session
+    from suite.session import FINAL_WAIT, Session
     from suite.stopping import StopRequest
     from suite.tracking import Tracker, default_state_dir
     from suite.writer import WriteError
@@ -126,7 +126,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
             notify=lambda line: print(line, file=sys.stderr),
         )
         session.upload_kept()
-        session.writer.drain(5.0)
+        session.writer.drain(FINAL_WAIT)
         with StopRequest() as stop, Progress() as progress:
             return _run(session, config, options, stop.requested, progress)
     except (CheckpointError, WriteError, MlflowException, OSError) as error:
@@ -144,7 +144,9 @@ def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, pr
     begun = os.environ.get("MLFLOW_RUN_ID")
     claim = session.claim(config)
     if claim is None:
-        print(f"{config.run_name} is being trained by another process", file=sys.stderr)
+        waits = session.workspace.has_result(config.fingerprint)
+        why = "is trained and waits for MLflow" if waits else "is being trained by another process"
+        print(f"{config.run_name} {why}; try again later", file=sys.stderr)
         if begun:
             _discard(begun, tracker.uri)
         return FAILED

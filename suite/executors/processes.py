@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -48,6 +49,7 @@ class ProcessExecutor:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # its own start would undo the mask below
         self._workers = [self._start(job) for job in jobs]
 
     def _start(self, job: Job, deaths: int = 0) -> _Worker:
@@ -138,6 +140,7 @@ def split_threads(jobs: Sequence[Job], cores: int) -> list[Job]:
 def _work(job: Job, pipe: Connection) -> None:
     """A worker process: trains until nothing is left, and says how it ended."""
     stopping = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     lock = threading.Lock()
 

@@ -15,14 +15,17 @@ from pathlib import Path
 import mlflow
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store, new_store
 from training_commands import ROOT, Crash, Ended, Nursery
 
 import suite
-from suite import train
+from suite import session, train
 from suite.config import parse
 from suite.data import load as load_data
 from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.tracking import Tracker
 
 SETTINGS = {
     "width": "4",
@@ -372,7 +375,7 @@ def test_two_commands_do_not_train_one_run(
     wait_for_epochs(store, 1)
     second = nursery.run(arguments, tmp_path)
     assert second.code == 1
-    assert second.err.endswith("is being trained by another process\n")
+    assert second.err.endswith("is being trained by another process; try again later\n")
     assert len(second.err.splitlines()) == 1
     assert len(store.statuses()) == 1
     command.signal(signal.SIGKILL)
@@ -477,6 +480,30 @@ def test_a_result_that_mlflow_could_not_take_is_uploaded_by_the_next_start(
     ((run_id,),) = store.rows(fingerprint, KEY)
     assert store.history(run_id) == uninterrupted.store.history(uninterrupted.run_id)
     assert files_left(tmp_path) == []
+
+
+def test_a_result_that_mlflow_still_does_not_take_stays_and_is_not_trained_again(
+    nursery: Nursery,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    crash = Crash("suite.tracking:Tracker.log_best")
+    assert nursery.run(ARGUMENTS, tmp_path, crash=crash).code == -signal.SIGKILL
+    kept = files_left(tmp_path)
+
+    def away(*_: object) -> None:
+        raise MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
+
+    monkeypatch.setattr(Tracker, "log_best", away)
+    monkeypatch.setattr(session, "FINAL_WAIT", 0.5)
+    assert train.main(ARGUMENTS) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("MLflow is away (no answer); ")
+    assert lines[1] == f"{CONFIG.run_name} is trained and waits for MLflow; try again later"
+    assert files_left(tmp_path) == kept
+    assert list(store.statuses().values()) == ["RUNNING"]
 
 
 def wait_until_only(store: Store, run_ids: list[str]) -> None:
