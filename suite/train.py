@@ -147,6 +147,7 @@ def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, pr
         waits = session.workspace.has_result(config.fingerprint)
         why = "is trained and waits for MLflow" if waits else "is being trained by another process"
         print(f"{config.run_name} {why}; try again later", file=sys.stderr)
+        session.writer.close()
         if begun:
             _discard(begun, tracker.uri)
         return FAILED
