@@ -13,7 +13,7 @@ demo: $(VENV)/.installed  ## train the demo sweep, then draw how it remembers it
 	@echo "All runs, curves and parameters: $(BIN)/mlflow ui, then http://127.0.0.1:5000"
 
 test: $(VENV)/.installed-dev  ## the whole fast test suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 8
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 slow: $(VENV)/.installed-dev  ## the long tests: kill -9, servers that go away, mlflow run
 	$(BIN)/python -m pytest -m slow --timeout 900

@@ -236,7 +236,6 @@ def test_a_model_unknown_to_timm_is_answered_in_one_line(
 # about to be done that it must not leave out.
 CRASHES = [
     Crash("suite.workspace:Workspace.save", 2),
-    Crash("suite.tracking:Tracker.log_epochs", 2, after=True),
     Crash("suite.tracking:Tracker.finish"),
     Crash("suite.workspace:Workspace.forget"),
 ]
@@ -250,6 +249,7 @@ MORE_CRASHES = [
     Crash("suite.checkpoint:save_file", 3, after=True),
     Crash("suite.workspace:Workspace.save", after=True),
     Crash("suite.tracking:Tracker.log_epochs"),
+    Crash("suite.tracking:Tracker.log_epochs", 2, after=True),
     Crash("suite.workspace:Workspace.save", 3, after=True),
     Crash("suite.workspace:write_tensors"),
     Crash("suite.workspace:write_tensors", after=True),
@@ -395,6 +395,7 @@ def test_the_environment_names_store_and_experiment(
     assert (tmp_path / "named" / "state").exists()  # beside the store
 
 
+@pytest.mark.slow
 def test_flags_go_before_the_environment(
     nursery: Nursery, empty_store: Path, tmp_path: Path
 ) -> None:
@@ -454,6 +455,7 @@ def test_a_diverging_run_is_finished_and_says_so(
     assert nursery.run(words(SETTINGS | changes), tmp_path).out.count("is finished already") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_early_is_finished(
     nursery: Nursery, empty_store: Path, tmp_path: Path
 ) -> None:
@@ -548,6 +550,7 @@ def test_a_run_that_mlflow_run_began_gives_way_to_the_interrupted_one(
     assert_ended_as_if_undisturbed(store, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_that_mlflow_run_began_is_the_run(
     nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished
 ) -> None:
