@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from suite.datasets import KNOWN
 from suite.settings import SEED_LIMIT, ConfigError, Setting, Settings
 
 __all__ = ["ConfigError", "RunConfig", "parse"]
@@ -25,8 +26,6 @@ RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 TIMM_PREFIX = "timm/"
 # Channels of the first stage as in Das et al. 2026, App. A.
 OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
-# Images that training and validation share. A folder's count is known once it has been read.
-TRAINING_PART = {"digits": 1438, "cifar10": 50_000}
 
 FINGERPRINT_LENGTH = 16
 
@@ -251,7 +250,8 @@ class RunConfig(Settings):
     @property
     def training_part(self) -> int | None:
         """Images that training and validation share; None for a folder not yet read."""
-        return TRAINING_PART.get(self.dataset)
+        facts = KNOWN.get(self.dataset)
+        return facts.training_part if facts else None
 
 
 def parse(settings: Mapping[str, Any]) -> RunConfig:

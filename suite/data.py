@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 
+from suite.datasets import KNOWN
 from suite.image_folder import (
     DataError,
     ImageParts,
@@ -43,10 +44,9 @@ __all__ = [
     "split_sizes",
 ]
 
-# Images in (training part, which validation shares; test part). A folder's are known once read.
+# Images in (training part, which validation shares; test part).
 DATASET_SIZES: Mapping[str, tuple[int, int]] = {
-    "digits": (1_438, 359),
-    "cifar10": (50_000, 10_000),
+    name: (facts.training_part, facts.test_part) for name, facts in KNOWN.items()
 }
 SPLIT_SEED = 42
 DIGITS_TEST_FRACTION = 0.2

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite.calibration import Calibrator
 from suite.config import RunConfig
 from suite.data import ImageData, Split, split_sizes
+from suite.datasets import KNOWN
 from suite.display import duration
 from suite.fleet import Fleet
 from suite.forecast import forecast
@@ -25,8 +26,6 @@ from suite.resources import load_data, set_threads, torch_device
 if TYPE_CHECKING:
     from suite.sweep import Sweep
 
-# channels, height, width, classes
-SHAPES = {"digits": (1, 8, 8, 10), "cifar10": (3, 32, 32, 10)}
 BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
 PROBE_STEPS = 3
 
@@ -79,23 +78,23 @@ def report(sweep: Sweep) -> str:
 def _stand_in(sweep: Sweep) -> ImageData:
     """The data set's shape and sizes without its images, where they are known without reading."""
     config = sweep.points[0][1]
-    if config.dataset not in SHAPES or config.training_part is None:
+    facts = KNOWN.get(config.dataset)
+    if facts is None:
         return load_data(config, sweep.machine)[0]
-    channels, height, width, classes = SHAPES[config.dataset]
     train, validation = split_sizes(
-        config.training_part, config.validation_fraction, config.train_fraction
+        facts.training_part, config.validation_fraction, config.train_fraction
     )
 
     def split(images: int) -> Split:
         stream = torch.Generator().manual_seed(0)
         # One random image seen many times: no memory for a data set that is only counted.
         image = torch.randint(
-            256, (1, channels, height, width), generator=stream, dtype=torch.uint8
+            256, (1, facts.channels, facts.height, facts.width), generator=stream, dtype=torch.uint8
         )
-        labels = torch.arange(images) % classes
+        labels = torch.arange(images) % facts.classes
         return Split(image.expand(images, -1, -1, -1), labels)
 
-    names = tuple(str(number) for number in range(classes))
+    names = tuple(str(number) for number in range(facts.classes))
     parts = split(train), split(validation), split(1)
     return ImageData(config.dataset, names, *parts, digest="")
 

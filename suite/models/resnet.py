@@ -6,6 +6,7 @@ normalization.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -44,7 +45,7 @@ class ConvNorm:
         return self.norm(state, self.convolution(state, x))
 
 
-class ResNet:
+class ResNet(ABC):
     """What the two families share: the layers' specs, and the run axis at both ends."""
 
     def __init__(self, layers: list[Layer]) -> None:
@@ -68,8 +69,9 @@ class ResNet:
         state = State(parameters, buffers, images.shape[1], training)
         return self.forward(state, images.flatten(1, 2))
 
+    @abstractmethod
     def forward(self, state: State, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Class scores from activations with the runs side by side in the channel axis."""
 
 
 class ResNet9(ResNet):
