@@ -7,13 +7,10 @@ end of the epoch, and the others go on.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from suite import augmentation
@@ -21,87 +18,20 @@ from suite.checkpoint import Group, RunState
 from suite.clocks import clocks, learning_rates, steps_per_epoch
 from suite.config import ConfigError, RunConfig
 from suite.data import ImageData
-from suite.evaluation import DTYPES, autocast, evaluate, scaled, set_precision
+from suite.evaluation import DTYPES, evaluate, set_precision
 from suite.layout import Layout
+from suite.member import FUSABLE, EpochOutcome, FinishedRun, Member, fusion_key
 from suite.metrics import EpochRecord, best_record, summarize
 from suite.models import build
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import ParameterSpec
 from suite.optimizers import Optimizer, arranged
 from suite.randomness import batch_order
-
-# Settings in which the runs of one fleet may differ.
-FUSABLE = ("sigma_w", "sigma_b", "seed", "learning_rate", "kernel_l2")
-# Data sets up to so many values are kept as floating-point numbers: no conversion in each step.
-FLOAT_DATA_LIMIT = 2**24
+from suite.training_step import Tally, TrainingStep
 
 
 class Interrupted(Exception):
     """Training was asked to stop; what the last checkpoint holds is safe."""
-
-
-@dataclass
-class Member:
-    """One run of a fleet and what it has measured."""
-
-    config: RunConfig
-    kernel_norm_initial: float
-    history: list[EpochRecord] = field(default_factory=list)
-    best: EpochRecord | None = None
-
-    def add(self, record: EpochRecord) -> bool:
-        """Append an epoch; say whether its val_loss is the lowest so far."""
-        self.history.append(record)
-        improved = record.val_loss < (self.best.val_loss if self.best else math.inf)
-        if improved:
-            self.best = record
-        return improved
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the last epoch's losses are not finite."""
-        last = self.history[-1]
-        return not (math.isfinite(last.train_loss) and math.isfinite(last.val_loss))
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has come to its end: all epochs, early stop or divergence."""
-        epoch, patience = self.history[-1].epoch, self.config.early_stopping_patience
-        waited = epoch - (self.best.epoch if self.best else 0)
-        return self.diverged or epoch >= self.config.epochs or (0 < patience <= waited)
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run at its end.
-
-    Attributes
-    ----------
-    summary
-        The summary metrics of :mod:`suite.metrics`, by name.
-    parameters, buffers
-        The checkpoint of the lowest val_loss, on the CPU; None if val_loss was never finite.
-    """
-
-    config: RunConfig
-    history: list[EpochRecord]
-    summary: dict[str, float]
-    diverged: bool
-    parameters: Group | None
-    buffers: Group | None
-
-
-@dataclass(frozen=True)
-class EpochOutcome:
-    """What one epoch of a fleet brought: fingerprint to record, and the runs that ended."""
-
-    records: dict[str, EpochRecord]
-    finished: list[FinishedRun]
-
-
-def fusion_key(config: RunConfig) -> tuple[object, ...]:
-    """Equal for runs that may train in one fleet."""
-    return tuple(getattr(config, name) for name in type(config).model_fields if name not in FUSABLE)
 
 
 def check(config: RunConfig, data: ImageData) -> None:
@@ -168,10 +98,6 @@ class Fleet:
         self.dtype = DTYPES[self.common.precision]
         set_precision(self.common)
         self.data = data.to(device)
-        images = self.data.train.images
-        self.train_images = (
-            scaled(images, self.dtype) if images.numel() <= FLOAT_DATA_LIMIT else images
-        )
         self.steps = steps_per_epoch(self.common, len(data.train))
         self._start(configs, states)
 
@@ -195,11 +121,11 @@ class Fleet:
         if states:
             parameters = [state.tensors["parameters"] for state in states]
             buffers = [state.tensors.get("buffers", {}) for state in states]
-        self.theta = self.layout.pack(parameters, like).requires_grad_()
+        self.theta = self.layout.pack(parameters, like)
         self.buffers = _stacked(buffers, self.device)
-        self.best_theta = self.theta.detach().clone()
+        self.best_theta = self.theta.clone()
         self.best_buffers = {name: value.clone() for name, value in self.buffers.items()}
-        self._prepare(0)
+        self._prepare()
         if states:
             self._restore(states, like)
 
@@ -216,15 +142,24 @@ class Fleet:
         self.best_buffers = _stacked(
             [state.tensors.get("best_buffers", {}) for state in states], self.device
         )
-        for name, place in self.optimizer.moment_layouts.items():
-            groups = [state.tensors.get(f"moment_{name}", {}) for state in states]
-            self.optimizer.moments[name] = place.pack(groups, like)
-        self.optimizer.steps = epochs.pop() * self.steps
+        moments = {
+            name: place.pack([state.tensors.get(f"moment_{name}", {}) for state in states], like)
+            for name, place in self.optimizer.moment_layouts.items()
+        }
+        self.optimizer.restore(moments, epochs.pop() * self.steps)
 
-    def _prepare(self, steps: int) -> None:
+    def _prepare(self) -> None:
         configs = [member.config for member in self.members]
         self.optimizer = Optimizer(configs, self.layout, self.theta)
-        self.optimizer.steps = steps
+        self.step = TrainingStep(
+            self.common,
+            self.network,
+            self.layout,
+            self.theta,
+            self.buffers,
+            self.data.train,
+            self.optimizer,
+        )
         self.rates = learning_rates(configs[0], len(self.data.train))
         penalties = [config.kernel_l2 for config in configs]
         self.penalty = (
@@ -262,21 +197,22 @@ class Fleet:
             draws = augmentation.draw(seeds, 1, batch, self.device)
         seconds = []
         for _ in range(steps):
+            if self.interrupted():
+                raise Interrupted
             start = time.perf_counter()
-            labels = self.data.train.labels[index]
-            loss, _ = self._step(self._inputs(index, draws), labels, float(self.rates[0]))
-            loss.sum().item()  # waits for the device
+            scores, _ = self.step(index, draws, float(self.rates[0]))
+            scores.sum().item()  # waits for the device
             seconds.append(time.perf_counter() - start)
         return seconds
 
     def _epoch(self) -> EpochOutcome:
         epoch = self.epoch + 1
         train_loss, correct = self._pass(epoch)
-        views = self.layout.views(self.theta.detach())
+        views = self.layout.views(self.theta)
         val_loss, val_accuracy = evaluate(
             self.network, views, self.buffers, self.data.validation, self.common
         )
-        square_sum = self.layout.kernel_square_sum(self.theta.detach())
+        square_sum = self.layout.kernel_square_sum(self.theta)
         if self.penalty is not None:
             val_loss = val_loss + self.penalty * square_sum
         images = len(self.data.train)
@@ -296,60 +232,20 @@ class Fleet:
             if self.common.augmentation != "none"
             else None
         )
-        loss = torch.zeros(len(seeds), dtype=torch.float64, device=self.device)
-        correct = torch.zeros_like(loss)  # float64 too: float32 would blur the accuracy
+        tally = Tally(len(seeds), self.device)
+        penalty = torch.zeros_like(tally.loss)
         for step, start in enumerate(range(0, images, batch)):
             if self.interrupted():
                 raise Interrupted
             part = slice(start, start + batch)
             index = order[part]
-            inputs = self._inputs(index, draws[part] if draws else None)
-            labels = self.data.train.labels[index]
+            if self.penalty is not None:
+                square_sum = self.layout.kernel_square_sum(self.theta)
+                penalty += len(index) * self.penalty * square_sum
             rate = float(self.rates[(epoch - 1) * self.steps + step])
-            step_loss, step_correct = self._step(inputs, labels, rate)
-            loss += step_loss
-            correct += step_correct
-        return loss, correct
-
-    def _inputs(self, index: Tensor, draws: augmentation.Draws | None) -> Tensor:
-        if draws is not None:
-            return scaled(augmentation.gather(self.train_images, index, draws), self.dtype)
-        chosen = self.train_images.index_select(0, index.flatten())
-        return torch.unflatten(scaled(chosen, self.dtype), 0, index.shape)
-
-    def _step(self, inputs: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        """One update of every run.
-
-        Parameters
-        ----------
-        inputs
-            Shape (batch, R, channels, height, width).
-        labels
-            Shape (batch, R).
-        rate
-            η_k of the first run.
-
-        Returns
-        -------
-        loss, correct
-            Each run's loss (with penalty) summed over the batch, and its correct answers, both
-            before the update; shape (R,).
-        """
-        batch = labels.shape[0]
-        with autocast(self.common, self.device):
-            logits = self.network.logits(
-                self.layout.views(self.theta), self.buffers, inputs, training=True
-            )
-        logits = logits.to(self.dtype)
-        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        loss = losses.view_as(labels).sum(0)
-        (gradient,) = torch.autograd.grad(loss.sum() / batch, self.theta)
-        loss = loss.detach()
-        if self.penalty is not None:
-            square_sum = self.layout.kernel_square_sum(self.theta.detach())
-            loss = loss + batch * self.penalty * square_sum
-        self.optimizer.step(self.theta, gradient, rate)
-        return loss, (logits.detach().argmax(-1) == labels).sum(0)
+            tally.add(*self.step(index, draws[part] if draws else None, rate))
+        tally.count()
+        return tally.loss + penalty, tally.correct
 
     def _record(self, epoch: int, numbers: Tensor) -> EpochOutcome:
         now = time.time_ns() // 1_000_000
@@ -368,7 +264,7 @@ class Fleet:
 
     def _keep_best(self, run: int) -> None:
         best = self.layout.views(self.best_theta)
-        for name, value in self.layout.views(self.theta.detach()).items():
+        for name, value in self.layout.views(self.theta).items():
             best[name][run] = value[run]
         for name, value in self.buffers.items():
             self.best_buffers[name][run] = value[run]
@@ -391,10 +287,11 @@ class Fleet:
             summary[f"clock_{name}"] = float(values[last])
         parameters = buffers = None
         if "best_epoch" in summary:
-            views = {n: v[run : run + 1] for n, v in self.layout.views(self.best_theta).items()}
+            best = self.layout.unpack(self.best_theta, run)
+            views = {name: value.unsqueeze(0).contiguous() for name, value in best.items()}
             kept = {name: value[run : run + 1] for name, value in self.best_buffers.items()}
-            # On its own, so that the number does not depend on the company and a reloaded
-            # checkpoint gives it again to the last digit.
+            # On its own and laid out as in a file, so that the number does not depend on the
+            # company and a reloaded checkpoint gives it again to the last digit.
             loss, accuracy = evaluate(self.network, views, kept, self.data.test, config)
             if config.semantics == "keras" and config.kernel_l2:
                 kernels = [views[spec.name] for spec in self.layout.kernels]
@@ -413,18 +310,17 @@ class Fleet:
         old, moments, steps = self.layout, self.optimizer.moments, self.optimizer.steps
         places = self.optimizer.moment_layouts
         self.layout = Layout(old.specs, len(runs))
-        self.theta = _chosen(old, self.theta.detach(), place).requires_grad_()
-        self.best_theta = _chosen(old, self.best_theta, place)
+        self.theta = old.chosen(self.theta, place)
+        self.best_theta = old.chosen(self.best_theta, place)
         self.buffers = {name: value[place] for name, value in self.buffers.items()}
         self.best_buffers = {name: value[place] for name, value in self.best_buffers.items()}
-        self._prepare(steps)
-        self.optimizer.moments = {
-            name: _chosen(places[name], flat, place) for name, flat in moments.items()
-        }
+        self._prepare()
+        kept = {name: places[name].chosen(flat, place) for name, flat in moments.items()}
+        self.optimizer.restore(kept, steps)
 
     def states(self) -> list[RunState]:
         """Where each run stands, on the CPU, to be saved."""
-        flats = {"parameters": (self.layout, self.theta.detach())}
+        flats = {"parameters": (self.layout, self.theta)}
         flats["best_parameters"] = (self.layout, self.best_theta)
         for name, flat in self.optimizer.moments.items():
             flats[f"moment_{name}"] = (self.optimizer.moment_layouts[name], flat)
@@ -452,7 +348,3 @@ def _kernel_norm(specs: Sequence[ParameterSpec], parameters: Group) -> float:
 
 def _stacked(runs: Sequence[Group], device: torch.device) -> Group:
     return {name: torch.stack([run[name] for run in runs]).to(device) for name in runs[0]}
-
-
-def _chosen(layout: Layout, flat: Tensor, runs: Tensor) -> Tensor:
-    return torch.cat([view[runs].flatten() for view in layout.views(flat).values()])

@@ -1,7 +1,7 @@
 """R runs' parameters in one flat tensor, so that an update is a handful of operations.
 
 The flat tensor holds one block per parameter, in which the R runs follow each other; a block seen
-as (R, …) is a view. Kernels stand before all else, so that L2 and norms are slices.
+as (R, …) is a view. Kernels stand before all else.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ class Layout:
         self.sizes = [runs * spec.size for spec in self.specs]
         self.size = sum(self.sizes)
         self.kernels = [spec for spec in self.specs if spec.kind == "kernel"]
-        self.kernel_span = runs * sum(spec.size for spec in self.kernels)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Name to tensor of shape (R, …); differentiable with respect to `flat`."""
         blocks = flat.split_with_sizes(self.sizes)
         return {
-            spec.name: block.view(self.runs, *spec.shape)
+            spec.name: _shaped(block, self.runs, spec)
             for spec, block in zip(self.specs, blocks, strict=True)
         }
 
@@ -52,12 +51,20 @@ class Layout:
         """One run's parameters out of the flat tensor, as views of `spec.shape`."""
         return {name: view[run] for name, view in self.views(flat).items()}
 
-    def per_element(self, values: Tensor, specs: Sequence[ParameterSpec]) -> Tensor:
-        """One value per run (R,), repeated for every element of the blocks of `specs`."""
-        return torch.cat([values.repeat_interleave(spec.size) for spec in specs])
+    def chosen(self, flat: Tensor, runs: Tensor) -> Tensor:
+        """The flat tensor of some of the runs, by their numbers."""
+        blocks = flat.split_with_sizes(self.sizes)
+        return torch.cat([block.view(self.runs, -1)[runs].flatten() for block in blocks])
 
     def kernel_square_sum(self, flat: Tensor) -> Tensor:
         """Σw² over each run's kernels, shape (R,)."""
         views = self.views(flat)
-        sums = [views[spec.name].flatten(1).square().sum(1) for spec in self.kernels]
-        return torch.stack(sums).sum(0)
+        norms = [torch.linalg.vector_norm(views[s.name].flatten(1), dim=1) for s in self.kernels]
+        return torch.stack(norms).square().sum(0)
+
+
+def _shaped(block: Tensor, runs: int, spec: ParameterSpec) -> Tensor:
+    if not spec.order:
+        return block.view(runs, *spec.shape)
+    stored = block.view(runs, *(spec.shape[axis] for axis in spec.order))
+    return stored.permute(0, *(1 + spec.order.index(axis) for axis in range(len(spec.shape))))

@@ -10,8 +10,7 @@ Sources: Keras 3.15 (`keras.optimizers`), PyTorch 2.14 (`torch.optim`); Muon: K.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -48,52 +47,6 @@ def arranged(optimizer: str, specs: Sequence[ParameterSpec]) -> list[ParameterSp
     return sorted(specs, key=lambda s: (s.kind != "kernel", not orthogonalised(optimizer, s)))
 
 
-@dataclass(frozen=True)
-class PerRun:
-    """A number that may differ between runs: one float where it does not, else per element."""
-
-    common: float | None
-    elements: Tensor | None = None
-
-    def add_scaled(self, target: Tensor, source: Tensor, factor: float) -> None:
-        """``target += factor × this × source``, in place."""
-        if self.common is not None:
-            target.add_(source, alpha=factor * self.common)
-        else:
-            target.addcmul_(source, self._elements(), value=factor)
-
-    def divide_scaled(self, target: Tensor, source: Tensor, by: Tensor, factor: float) -> None:
-        """``target += factor × this × source / by``, in place."""
-        if self.common is not None:
-            target.addcdiv_(source, by, value=factor * self.common)
-        else:
-            target.addcdiv_(source * self._elements(), by, value=factor)
-
-    def decay(self, target: Tensor, factor: float) -> None:
-        """``target −= factor × this × target``, in place."""
-        if self.common is not None:
-            target.mul_(1.0 - factor * self.common)
-        else:
-            target.mul_(1.0 - factor * self._elements())
-
-    def __getitem__(self, part: slice) -> PerRun:
-        return self if self.elements is None else PerRun(None, self.elements[part])
-
-    def _elements(self) -> Tensor:
-        assert self.elements is not None
-        return self.elements
-
-
-def per_run(
-    values: Sequence[float], layout: Layout, specs: Sequence[ParameterSpec], like: Tensor
-) -> PerRun:
-    """The values of R runs for the blocks of `specs`."""
-    if len(set(values)) == 1:
-        return PerRun(values[0])
-    tensor = torch.tensor(values, dtype=like.dtype, device=like.device)
-    return PerRun(None, layout.per_element(tensor, specs))
-
-
 class Optimizer:
     """One update rule over R runs.
 
@@ -104,7 +57,7 @@ class Optimizer:
     layout
         Where their parameters stand; those for which :func:`orthogonalised` is true come first.
     theta
-        The flat parameters, for dtype and device.
+        The flat parameters, which :meth:`step` updates.
 
     Attributes
     ----------
@@ -117,85 +70,169 @@ class Optimizer:
 
     def __init__(self, configs: Sequence[RunConfig], layout: Layout, theta: Tensor) -> None:
         first = configs[0]
-        self.rule, self.layout, self.semantics = first.optimizer, layout, first.semantics
+        self.rule, self.semantics, self.theta = first.optimizer, first.semantics, theta
         self.steps = 0
         self.friction = first.momentum
         self.weight_decay = first.weight_decay if first.acts("weight_decay") else 0.0
+        self.parameters = list(layout.views(theta).values())
         # Rates of one schedule are proportional: step η is the first run's, the rest is a ratio.
         ratios = [config.learning_rate / first.learning_rate for config in configs]
-        self.rate = per_run(ratios, layout, layout.specs, theta)
+        self.ratios = _per_run(ratios, self.parameters) if len(set(ratios)) > 1 else None
+        self.kernels = self.parameters[: len(layout.kernels)]
         strengths = [L2_GRADIENT[self.semantics] * config.kernel_l2 for config in configs]
-        self.l2 = per_run(strengths, layout, layout.kernels, theta) if any(strengths) else None
-        self.matrices = [s for s in layout.specs if orthogonalised(self.rule, s)]
-        self.rest = Layout(layout.specs[len(self.matrices) :], layout.runs)
+        self.l2 = strengths[0] if len(set(strengths)) == 1 else _per_run(strengths, self.kernels)
+        self.orthogonal = [s for s in layout.specs if orthogonalised(self.rule, s)]
+        rest = Layout(layout.specs[len(self.orthogonal) :], layout.runs)
         self.moment_layouts = {
             "sgd": {},
             "momentum": {"velocity": layout},
-        }.get(self.rule, {"first": layout, "second": self.rest})
+        }.get(self.rule, {"first": layout, "second": rest})
         self.moments = {
             name: theta.new_zeros(place.size) for name, place in self.moment_layouts.items()
         }
+        self._moments = {
+            name: list(place.views(self.moments[name]).values())
+            for name, place in self.moment_layouts.items()
+        }
+
+    def restore(self, moments: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from a saved state: flat moments by name, and the updates made until then."""
+        for name, flat in moments.items():
+            self.moments[name].copy_(flat)
+        self.steps = steps
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor, rate: float) -> None:
-        """One update of all runs, in place; `gradient` may be overwritten.
+    def step(self, gradients: list[Tensor], rate: float) -> None:
+        """One update of all runs.
 
         Parameters
         ----------
-        theta, gradient
-            Flat parameters, and the gradient of each run's loss without its L2 penalty.
+        gradients
+            Of each run's loss without its L2 penalty, by parameter in the layout's order, shapes
+            (R, …). They may be overwritten.
         rate
             η_k of the first run.
         """
         self.steps += 1
-        if self.l2 is not None:
-            span = self.layout.kernel_span
-            self.l2.add_scaled(gradient[:span], theta[:span], 1.0)
+        self._penalize(gradients[: len(self.kernels)])
         if self.weight_decay:
-            self.rate.decay(theta, rate * self.weight_decay)
+            self._decay(rate * self.weight_decay)
         if self.rule == "sgd":
-            self.rate.add_scaled(theta, gradient, -rate)
+            self._move(self.parameters, gradients, -rate)
         elif self.rule == "momentum":
-            self._momentum(theta, gradient, rate)
+            self._momentum(gradients, rate)
         else:
-            self._muon(theta, gradient, rate)
-            rest = slice(self.layout.size - self.rest.size, None)
-            self._adam(theta[rest], gradient[rest], rate, rest)
+            self._muon(gradients, rate)
+            self._adam(gradients, rate)
 
-    def _momentum(self, theta: Tensor, gradient: Tensor, rate: float) -> None:
-        velocity = self.moments["velocity"]
-        velocity.mul_(self.friction)
+    def _penalize(self, gradients: list[Tensor]) -> None:
+        """Add the L2 penalty's part to the gradients of the kernels."""
+        if isinstance(self.l2, list):
+            for gradient, kernel, strength in zip(gradients, self.kernels, self.l2, strict=True):
+                gradient.addcmul_(kernel, strength)
+        elif self.l2:
+            torch._foreach_add_(gradients, self.kernels, alpha=self.l2)
+
+    def _move(self, targets: list[Tensor], directions: list[Tensor], factor: float) -> None:
+        """``targets += factor × ratio × directions``; directions may be overwritten."""
+        if self.ratios is not None:
+            ratios = self.ratios[len(self.ratios) - len(targets) :]
+            for direction, ratio in zip(directions, ratios, strict=True):
+                direction.mul_(ratio)
+        torch._foreach_add_(targets, directions, alpha=factor)
+
+    def _decay(self, factor: float) -> None:
+        if self.ratios is None:
+            self.theta.mul_(1.0 - factor)
+            return
+        for parameter, ratio in zip(self.parameters, self.ratios, strict=True):
+            parameter.mul_(1.0 - factor * ratio)
+
+    def _momentum(self, gradients: list[Tensor], rate: float) -> None:
+        flat, velocities = self.moments["velocity"], self._moments["velocity"]
+        flat.mul_(self.friction)
         if self.semantics == "keras":  # the rate is inside the velocity
-            self.rate.add_scaled(velocity, gradient, -rate)
-            theta.add_(velocity)
+            self._move(velocities, gradients, -rate)
+            self.theta.add_(flat)
         else:
-            velocity.add_(gradient)
-            self.rate.add_scaled(theta, velocity, -rate)
+            torch._foreach_add_(velocities, gradients)
+            moves = velocities if self.ratios is None else [v.clone() for v in velocities]
+            self._move(self.parameters, moves, -rate)
 
-    def _adam(self, theta: Tensor, gradient: Tensor, rate: float, part: slice) -> None:
-        first, second = self.moments["first"][part], self.moments["second"]
-        first.lerp_(gradient, 1 - BETA1)
-        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        unbias_first, unbias_second = 1 - BETA1**self.steps, (1 - BETA2**self.steps) ** 0.5
+    def _adam(self, gradients: list[Tensor], rate: float) -> None:
+        """W −= η √(1−β2ᵗ)/(1−β1ᵗ) · m/(√v + ε′): Keras adds ε as it is, torch ε√(1−β2ᵗ)."""
+        start = len(self.orthogonal)
+        parameters, gradients = self.parameters[start:], gradients[start:]
+        first, second = self._moments["first"][start:], self._moments["second"]
+        unbias = (1 - BETA2**self.steps) ** 0.5
         epsilon = ADAM_EPSILON[self.semantics]
-        # w −= η √(1−β2ᵗ)/(1−β1ᵗ) · m/(√v + ε′): Keras adds ε as it is, torch ε√(1−β2ᵗ).
-        if self.semantics == "torch":
-            epsilon *= unbias_second
-        factor = -rate * unbias_second / unbias_first
-        self.rate[part].divide_scaled(theta, first, second.sqrt().add_(epsilon), factor)
+        if self.ratios is None:
+            self._fused_adam(
+                parameters,
+                gradients,
+                first,
+                second,
+                rate,
+                epsilon if self.semantics == "torch" else epsilon / unbias,
+            )
+            return
+        torch._foreach_lerp_(first, gradients, 1 - BETA1)
+        torch._foreach_mul_(second, BETA2)
+        torch._foreach_addcmul_(second, gradients, gradients, value=1 - BETA2)
+        roots = torch._foreach_sqrt(second)
+        torch._foreach_add_(roots, epsilon * (unbias if self.semantics == "torch" else 1.0))
+        directions = list(torch._foreach_div(first, roots))
+        self._move(parameters, directions, -rate * unbias / (1 - BETA1**self.steps))
 
-    def _muon(self, theta: Tensor, gradient: Tensor, rate: float) -> None:
-        start = 0
-        for spec in self.matrices:
-            part = slice(start, start + self.layout.runs * spec.size)
-            start = part.stop
-            moment = self.moments["first"][part]
-            moment.mul_(MUON_MOMENTUM).add_(gradient[part])
-            looked_ahead = gradient[part].add(moment, alpha=MUON_MOMENTUM)
-            matrices = looked_ahead.view(self.layout.runs, spec.shape[0], -1)
-            update = newton_schulz(matrices, keras=self.semantics == "keras").flatten()
+    def _fused_adam(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        first: list[Tensor],
+        second: list[Tensor],
+        rate: float,
+        epsilon: float,
+    ) -> None:
+        """Adam as torch.optim.Adam(fused=True) does it, in one sweep over memory.
+
+        Its ε stands outside the bias correction of √v, as in torch; Keras's is divided by that.
+        """
+        count = torch.tensor(float(self.steps), device=self.theta.device)
+        torch._fused_adam_(
+            parameters,
+            list(gradients),
+            first,
+            second,
+            [],
+            [count] * len(parameters),
+            lr=rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=0.0,
+            eps=epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _muon(self, gradients: list[Tensor], rate: float) -> None:
+        for place in range(len(self.orthogonal)):
+            parameter, gradient = self.parameters[place], gradients[place]
+            moment = self._moments["first"][place]
+            moment.mul_(MUON_MOMENTUM).add_(gradient)
+            matrices = gradient.add(moment, alpha=MUON_MOMENTUM).flatten(2)
+            update = newton_schulz(matrices, keras=self.semantics == "keras").view_as(parameter)
+            if self.ratios is not None:
+                update = update * self.ratios[place]
             scale = _muon_scale(matrices.shape[1], matrices.shape[2], self.semantics)
-            self.rate[part].add_scaled(theta[part], update, -rate * scale)
+            parameter.add_(update, alpha=-rate * scale)
+
+
+def _per_run(values: Sequence[float], parameters: list[Tensor]) -> list[Tensor]:
+    """One value per run, broadcast over each parameter of shape (R, …)."""
+    return [
+        torch.tensor(values, dtype=p.dtype, device=p.device).view(-1, *[1] * (p.ndim - 1))
+        for p in parameters
+    ]
 
 
 def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:

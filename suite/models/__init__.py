@@ -43,6 +43,7 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
     if config.model in ("resnet9", "r9-avgpool"):
         return ResNet9(
             channels,
+            max(height, width),
             config.channels,
             classes,
             norm=config.norm,

@@ -7,6 +7,7 @@ PyTorch differ, `semantics` decides (paddings, ε, running statistics).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suite.models.specs import BufferSpec, ParameterSpec
+
+# Images of at most this height and width are convolved as matrix products.
+MATRIX_SIDE = 2
+# Memory orders of a kernel's axes (outputs, inputs, height, width): as convolutions of
+# channels-last images want it, and with the matrix of each tap in one piece.
+CHANNELS_LAST = (0, 2, 3, 1)
+TAP_MAJOR = (2, 3, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -46,44 +54,118 @@ class State:
 
 
 class Layer(Protocol):
-    """Something with parameters that maps activations to activations."""
+    """Something with parameters and buffers."""
 
     def parameters(self) -> Iterable[ParameterSpec]: ...
 
     def buffers(self) -> Iterable[BufferSpec]: ...
 
-    def __call__(self, state: State, x: Tensor) -> Tensor: ...
-
 
 class Convolution:
-    """A convolution with bias, zero-padded so that stride 1 keeps the size."""
+    """A convolution with bias, zero-padded so that stride 1 keeps the size.
+
+    Parameters
+    ----------
+    small
+        Whether its images are at most `MATRIX_SIDE` high and wide: the kernel is stored for that.
+    """
 
     def __init__(
-        self, name: str, inputs: int, outputs: int, size: int, stride: int, semantics: Semantics
+        self,
+        name: str,
+        inputs: int,
+        outputs: int,
+        size: int,
+        stride: int,
+        semantics: Semantics,
+        *,
+        small: bool = False,
     ) -> None:
         self.name, self.inputs, self.outputs = name, inputs, outputs
         self.size, self.stride, self.semantics = size, stride, semantics
+        self.order = TAP_MAJOR if small else CHANNELS_LAST
 
     def parameters(self) -> Iterable[ParameterSpec]:
         shape = (self.outputs, self.inputs, self.size, self.size)
         fan_in = self.inputs * self.size**2
-        yield ParameterSpec(f"{self.name}.kernel", shape, "kernel", fan_in)
+        name = f"{self.name}.kernel"
+        yield ParameterSpec(name, shape, "kernel", fan_in, order=self.order)
         yield ParameterSpec(f"{self.name}.bias", (self.outputs,), "bias")
 
     def buffers(self) -> Iterable[BufferSpec]:
         return ()
 
     def __call__(self, state: State, x: Tensor) -> Tensor:
-        kernel = state.parameters[f"{self.name}.kernel"].flatten(0, 1)
-        bias = state.parameters[f"{self.name}.bias"].flatten()
+        return self.apply(x, self.kernel(state), self.bias(state))
+
+    def kernel(self, state: State) -> Tensor:
+        """The kernels of all runs, shape (R, outputs, inputs, size, size)."""
+        return state.parameters[f"{self.name}.kernel"]
+
+    def bias(self, state: State) -> Tensor:
+        """The biases of all runs, shape (R, outputs)."""
+        return state.parameters[f"{self.name}.bias"]
+
+    def apply(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve with given numbers; `bias` None leaves it out."""
+        runs, height, width = kernel.shape[0], x.shape[2], x.shape[3]
+        if self.size == 3 and self.stride == 1 and max(height, width) <= MATRIX_SIDE:
+            return small_convolution(x, kernel, bias)
         padding = self.size // 2
         if self.stride > 1 and self.semantics.same_padding:
-            x, padding = F.pad(x, self._same(x.shape[-1]) + self._same(x.shape[-2])), 0
-        return F.conv2d(x, kernel, bias, self.stride, padding, groups=state.runs)
+            x, padding = F.pad(x, self._same(width) + self._same(height)), 0
+        shifts = None if bias is None else bias.flatten()
+        return F.conv2d(x, kernel.flatten(0, 1), shifts, self.stride, padding, groups=runs)
 
     def _same(self, length: int) -> list[int]:
         total = max((-(-length // self.stride) - 1) * self.stride + self.size - length, 0)
         return [total // 2, total - total // 2]
+
+
+def small_convolution(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """A 3×3 convolution of stride 1 over at most 2×2 pixels, as matrix products.
+
+    There, most taps of each position fall on padding: only the products with pixels are computed,
+    4/9 or 1/9 of all, as a batched GEMM with a matrix per run and output pixel.
+
+    Parameters
+    ----------
+    x
+        Activations, shape (batch, R × inputs, height, width).
+    kernel, bias
+        Shapes (R, outputs, inputs, 3, 3), best in `TAP_MAJOR` memory order, and (R, outputs); None
+        is no bias.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, R × outputs, height, width).
+    """
+    runs, outputs, inputs = kernel.shape[:3]
+    batch, _, height, width = x.shape
+    pixels = height * width
+    images = x.permute(2, 3, 0, 1).reshape(pixels, batch, runs, inputs)
+    images = images.permute(2, 1, 0, 3).reshape(runs, batch, pixels * inputs)
+    by_tap = kernel.permute(0, 3, 4, 2, 1).reshape(runs, 9, inputs, outputs)
+    if pixels == 1:
+        scores = torch.bmm(images, by_tap[:, 4])
+    else:
+        taps = by_tap.index_select(1, _taps(height, width, kernel.device))
+        matrices = taps.view(runs * pixels, pixels * inputs, outputs)
+        scores = torch.bmm(images.repeat_interleave(pixels, 0), matrices)
+    scores = scores.view(runs, height, width, batch, outputs)
+    if bias is not None:
+        scores = scores + bias[:, None, None, None]
+    scores = scores.permute(3, 1, 2, 0, 4).reshape(batch, height, width, runs * outputs)
+    return scores.permute(0, 3, 1, 2)
+
+
+@functools.cache
+def _taps(height: int, width: int, device: torch.device) -> Tensor:
+    """The tap that joins each input pixel (fast) to each output pixel (slow)."""
+    pixels = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    offset = pixels[None, :] - pixels[:, None] + 1
+    return (offset[..., 0] * 3 + offset[..., 1]).flatten().to(device)
 
 
 class BatchNorm:
@@ -100,31 +182,53 @@ class BatchNorm:
         yield BufferSpec(f"{self.name}.mean", (self.channels,), 0.0)
         yield BufferSpec(f"{self.name}.variance", (self.channels,), 1.0)
 
-    def __call__(self, state: State, x: Tensor) -> Tensor:
-        scale = state.parameters[f"{self.name}.scale"].flatten()
-        shift = state.parameters[f"{self.name}.shift"].flatten()
-        mean = state.buffers[f"{self.name}.mean"].view(-1)
-        # Without autograd's version counter: the backward pass never reads the running values.
-        variance = state.buffers[f"{self.name}.variance"].data.view(-1)
-        biased = self.semantics.biased_running_variance and state.training
-        if biased:
-            # torch adds the unbiased variance, n/(n-1) times what Keras adds: scaling the running
-            # value up before and down after makes its update the biased one, at two small ops.
-            count = x.shape[0] * x.shape[2] * x.shape[3]
-            variance.mul_(count / (count - 1))
-        x = F.batch_norm(
-            x,
-            mean,
-            variance,
-            scale,
-            shift,
-            state.training,
-            self.semantics.running_update,
-            self.semantics.batch_norm_epsilon,
+    def convolved(self, state: State, convolution: Convolution, x: Tensor) -> Tensor:
+        """A convolution and this normalization.
+
+        In training the bias is left out of the sum, since the batch's mean takes it away again;
+        it enters the running mean. So its gradient is what it is, zero, and not the rounding error
+        which a sum over the batch leaves, and which Adam would scale up to full steps. In inference
+        mode the normalization is one with the convolution.
+        """
+        kernel, bias = convolution.kernel(state), convolution.bias(state)
+        if state.training:
+            return self(state, convolution.apply(x, kernel, None), offset=bias)
+        factor, shift = self._affine(state)
+        kernel = kernel * factor[..., None, None, None]
+        return convolution.apply(x, kernel, bias * factor + shift)
+
+    def __call__(self, state: State, x: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Normalize activations that lack `offset`, shape (R, channels), which the batch's mean
+        takes away.
+        """
+        if not state.training:
+            factor, shift = self._affine(state)
+            shape = (1, -1, 1, 1)
+            return x * factor.view(shape) + shift.view(shape)
+        scale = state.parameters[f"{self.name}.scale"]
+        shift = state.parameters[f"{self.name}.shift"]
+        # Zeros as running statistics and a momentum of 1 are the batch's own.
+        mean, variance = scale.new_zeros(2, scale.numel()).unbind()
+        rules = self.semantics
+        normalized = F.batch_norm(
+            x, mean, variance, scale.flatten(), shift.flatten(), True, 1.0, rules.batch_norm_epsilon
         )
-        if biased:
-            variance.data.mul_((count - 1) / count)
-        return x
+        mean, variance = mean.view_as(scale), variance.view_as(scale)
+        if offset is not None:
+            mean = mean + offset.detach()
+        if rules.biased_running_variance:
+            count = x.shape[0] * x.shape[2] * x.shape[3]
+            variance = variance * ((count - 1) / count)
+        state.buffers[f"{self.name}.mean"].lerp_(mean, rules.running_update)
+        state.buffers[f"{self.name}.variance"].lerp_(variance, rules.running_update)
+        return normalized
+
+    def _affine(self, state: State) -> tuple[Tensor, Tensor]:
+        """What inference multiplies with and adds, shape (R, channels)."""
+        scale = state.parameters[f"{self.name}.scale"]
+        mean, variance = state.buffers[f"{self.name}.mean"], state.buffers[f"{self.name}.variance"]
+        factor = scale * (variance + self.semantics.batch_norm_epsilon).rsqrt()
+        return factor, state.parameters[f"{self.name}.shift"] - mean * factor
 
 
 class LayerNorm:
@@ -139,6 +243,10 @@ class LayerNorm:
 
     def buffers(self) -> Iterable[BufferSpec]:
         return ()
+
+    def convolved(self, state: State, convolution: Convolution, x: Tensor) -> Tensor:
+        """A convolution and this normalization."""
+        return self(state, convolution(state, x))
 
     def __call__(self, state: State, x: Tensor) -> Tensor:
         shape = (1, state.runs, self.channels, 1, 1)
@@ -158,7 +266,8 @@ class Dense:
 
     def parameters(self) -> Iterable[ParameterSpec]:
         shape = (self.outputs, self.inputs)
-        yield ParameterSpec(f"{self.name}.kernel", shape, "kernel", self.inputs, classifier=True)
+        name = f"{self.name}.kernel"
+        yield ParameterSpec(name, shape, "kernel", self.inputs, classifier=True, order=(1, 0))
         yield ParameterSpec(f"{self.name}.bias", (self.outputs,), "bias")
 
     def buffers(self) -> Iterable[BufferSpec]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suite.models.layers import (
+    MATRIX_SIDE,
     SEMANTICS,
     BatchNorm,
     Convolution,
@@ -32,9 +33,17 @@ class ConvNorm:
     """A 3×3 convolution and its normalization."""
 
     def __init__(
-        self, name: str, inputs: int, outputs: int, norm: str, semantics: Semantics, stride: int = 1
+        self,
+        name: str,
+        inputs: int,
+        outputs: int,
+        norm: str,
+        semantics: Semantics,
+        *,
+        stride: int = 1,
+        small: bool = False,
     ) -> None:
-        self.convolution = Convolution(name, inputs, outputs, 3, stride, semantics)
+        self.convolution = Convolution(name, inputs, outputs, 3, stride, semantics, small=small)
         self.norm = NORMS[norm](f"{name}.norm", outputs, semantics)
 
     def __iter__(self) -> Iterator[Layer]:
@@ -42,7 +51,7 @@ class ConvNorm:
         yield self.norm
 
     def __call__(self, state: State, x: Tensor) -> Tensor:
-        return self.norm(state, self.convolution(state, x))
+        return self.norm.convolved(state, self.convolution, x)
 
 
 class ResNet(ABC):
@@ -67,7 +76,9 @@ class ResNet(ABC):
     ) -> Tensor:
         """Class scores; see :class:`suite.models.specs.Network`."""
         state = State(parameters, buffers, images.shape[1], training)
-        return self.forward(state, images.flatten(1, 2))
+        # Channels last: normalization and pooling then run along them.
+        x = images.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        return self.forward(state, x)
 
     @abstractmethod
     def forward(self, state: State, x: Tensor) -> Tensor:
@@ -79,25 +90,39 @@ class ResNet9(ResNet):
 
     Parameters
     ----------
+    side
+        The larger of the images' height and width, in pixels.
     pool
         Global pooling before the classifier: *max* (ResNet-9) or *average* (its control).
     """
 
     def __init__(
-        self, channels: int, width: int, classes: int, *, norm: str, semantics: str, pool: str
+        self,
+        channels: int,
+        side: int,
+        width: int,
+        classes: int,
+        *,
+        norm: str,
+        semantics: str,
+        pool: str,
     ) -> None:
         rules = SEMANTICS[semantics]
+        # Channels in and out, and by how much the images have shrunk before.
         plan = {
-            "conv1": (channels, width),
-            "conv2": (width, 2 * width),
-            "res1a": (2 * width, 2 * width),
-            "res1b": (2 * width, 2 * width),
-            "conv3": (2 * width, 4 * width),
-            "conv4": (4 * width, 8 * width),
-            "res2a": (8 * width, 8 * width),
-            "res2b": (8 * width, 8 * width),
+            "conv1": (channels, width, 1),
+            "conv2": (width, 2 * width, 1),
+            "res1a": (2 * width, 2 * width, 2),
+            "res1b": (2 * width, 2 * width, 2),
+            "conv3": (2 * width, 4 * width, 2),
+            "conv4": (4 * width, 8 * width, 4),
+            "res2a": (8 * width, 8 * width, 8),
+            "res2b": (8 * width, 8 * width, 8),
         }
-        self.blocks = {name: ConvNorm(name, *ends, norm, rules) for name, ends in plan.items()}
+        self.blocks = {
+            name: ConvNorm(name, into, out, norm, rules, small=side // shrunk <= MATRIX_SIDE)
+            for name, (into, out, shrunk) in plan.items()
+        }
         self.head = Dense("head", 8 * width, classes)
         self.average = pool == "average"
         super().__init__([layer for block in self.blocks.values() for layer in block] + [self.head])
@@ -106,13 +131,20 @@ class ResNet9(ResNet):
         def block(name: str, x: Tensor) -> Tensor:
             return F.relu(self.blocks[name](state, x))
 
+        def pooled(name: str, x: Tensor) -> Tensor:
+            # Pooling first leaves a quarter of the work for the rectifier, and the same numbers.
+            return F.relu(F.max_pool2d(self.blocks[name](state, x), 2))
+
         x = block("conv1", x)
-        x = F.max_pool2d(block("conv2", x), 2)
+        x = pooled("conv2", x)
         x = x + block("res1b", block("res1a", x))
-        x = F.max_pool2d(block("conv3", x), 2)
-        x = F.max_pool2d(block("conv4", x), 2)
+        x = pooled("conv3", x)
+        x = pooled("conv4", x)
         x = x + block("res2b", block("res2a", x))
-        x = x.mean(dim=(2, 3)) if self.average else torch.amax(x, dim=(2, 3))
+        if x.shape[-1] * x.shape[-2] == 1:
+            x = x.flatten(1)
+        else:
+            x = x.mean(dim=(2, 3)) if self.average else torch.amax(x, dim=(2, 3))
         return self.head(state, x)
 
 
@@ -122,7 +154,7 @@ class BasicBlock:
     def __init__(
         self, name: str, inputs: int, outputs: int, stride: int, norm: str, semantics: Semantics
     ) -> None:
-        self.first = ConvNorm(f"{name}.a", inputs, outputs, norm, semantics, stride)
+        self.first = ConvNorm(f"{name}.a", inputs, outputs, norm, semantics, stride=stride)
         self.second = ConvNorm(f"{name}.b", outputs, outputs, norm, semantics)
         self.projection = (
             Convolution(f"{name}.projection", inputs, outputs, 1, stride, semantics)

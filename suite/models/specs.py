@@ -32,6 +32,8 @@ class ParameterSpec:
         Starting value of an *other* parameter: a number, or a tensor of `shape`.
     classifier
         Whether it is the kernel that gives the class scores.
+    order
+        Its axes as they follow each other in memory, the fastest last; empty: as in `shape`.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ParameterSpec:
     fan_in: int = 0
     initial: float | Tensor = 0.0
     classifier: bool = False
+    order: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:

@@ -20,7 +20,7 @@ from training_helpers import (
     train_together,
 )
 
-from suite import fleet
+from suite import training_step
 from suite.clocks import clocks
 from suite.config import ConfigError
 from suite.data import ImageData, Split
@@ -215,9 +215,9 @@ def test_images_kept_as_bytes_give_the_same_run(
 ) -> None:
     config = small_run(precision="fp32", augmentation=augmentation, epochs=2)
     floats = train_alone(config, data)
-    monkeypatch.setattr(fleet, "FLOAT_DATA_LIMIT", 0)
+    monkeypatch.setattr(training_step, "FLOAT_DATA_LIMIT", 0)
     trained = Fleet([config], data, CPU)
-    assert trained.train_images.dtype == torch.uint8
+    assert trained.step.images.dtype == torch.uint8
     assert_same_run(train(trained)[config.fingerprint], floats, tolerance=0)
 
 

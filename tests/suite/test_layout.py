@@ -26,7 +26,12 @@ kinds: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
 def layouts(draw: st.DrawFn) -> Layout:
     first: tuple[tuple[int, ...], Kind] = (draw(shapes), "kernel")
     parts = [first, *draw(st.lists(st.tuples(shapes, kinds), max_size=5))]
-    specs = [ParameterSpec(f"p{i}", shape, kind, 1) for i, (shape, kind) in enumerate(parts)]
+    specs = [
+        ParameterSpec(
+            f"p{i}", shape, kind, 1, order=tuple(draw(st.permutations(range(len(shape)))))
+        )
+        for i, (shape, kind) in enumerate(parts)
+    ]
     return Layout(arranged("sgd", specs), draw(st.integers(1, 4)))
 
 
@@ -67,20 +72,10 @@ def test_kernels_come_first_and_their_squares_are_summed_run_by_run(layout: Layo
     runs = numbered(layout)
     flat = layout.pack(runs, LIKE)
     kernels = [spec.name for spec in layout.specs if spec.kind == "kernel"]
-    in_span = sorted(flat[: layout.kernel_span].tolist())
-    assert in_span == sorted(n for run in runs for name in kernels for n in run[name].flatten())
+    in_kernels = sorted(n for run in runs for name in kernels for n in run[name].flatten())
+    assert sorted(flat[: len(in_kernels)].tolist()) == in_kernels
     expected = [sum(float((run[name] ** 2).sum()) for name in kernels) for run in runs]
     np.testing.assert_allclose(layout.kernel_square_sum(flat), expected, rtol=1e-14)
-
-
-@settings(max_examples=50, deadline=None)
-@given(layouts())
-def test_a_value_per_run_reaches_the_elements_of_that_run(layout: Layout) -> None:
-    values = torch.arange(1.0, layout.runs + 1, dtype=torch.float64)
-    elements = layout.per_element(values, layout.specs)
-    for view in layout.views(elements).values():
-        for run in range(layout.runs):
-            assert torch.equal(view[run], torch.full_like(view[run], run + 1.0))
 
 
 def test_views_share_memory_and_carry_gradients() -> None:
@@ -111,3 +106,24 @@ def test_what_muon_orthogonalises_comes_first(optimizer: str, order: list[str]) 
         ParameterSpec("deep", (2, 2, 1, 1), "kernel", 2),
     ]
     assert [spec.name for spec in arranged(optimizer, specs)] == order
+
+
+def test_order_changes_the_places_in_memory_and_nothing_else() -> None:
+    kernel = torch.arange(2.0 * 3 * 3 * 3, dtype=torch.float64).view(2, 3, 3, 3)
+    layout = Layout([ParameterSpec("k", (2, 3, 3, 3), "kernel", 27, order=(2, 3, 1, 0))], 2)
+    flat = layout.pack([{"k": kernel}, {"k": -kernel}], LIKE)
+    assert torch.equal(layout.views(flat)["k"], torch.stack([kernel, -kernel]))
+    assert torch.equal(layout.unpack(flat, 1)["k"], -kernel)
+    # The second run's first tap, its inputs and, fastest, its outputs.
+    assert torch.equal(flat[54:60].view(3, 2), -kernel[:, :, 0, 0].T)
+
+
+@settings(max_examples=50, deadline=None)
+@given(layouts(), st.data())
+def test_chosen_runs_are_those_runs_packed(layout: Layout, drawn: st.DataObject) -> None:
+    runs = numbered(layout)
+    numbers = st.lists(st.integers(0, layout.runs - 1), min_size=1, unique=True)
+    chosen = drawn.draw(numbers)
+    expected = Layout(layout.specs, len(chosen)).pack([runs[run] for run in chosen], LIKE)
+    flat = layout.pack(runs, LIKE)
+    assert torch.equal(layout.chosen(flat, torch.tensor(chosen)), expected)

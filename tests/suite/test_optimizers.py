@@ -70,7 +70,7 @@ def trained(
         for name, view in layout.views(gradient).items():
             for run in range(len(configs)):
                 view[run] = slope(name, layout.unpack(theta, run)[name], step)
-        optimizer.step(theta, gradient, float(rates[step]))
+        optimizer.step(list(layout.views(gradient).values()), float(rates[step]))
         for run, path in enumerate(paths):
             path.append({n: v.numpy().copy() for n, v in layout.unpack(theta, run).items()})
     return paths
@@ -305,7 +305,7 @@ def test_moments_are_laid_out_as_their_layouts_say() -> None:
         [{n: torch.from_numpy(v) for n, v in start(seed).items()} for seed in (1, 2)], theta
     )
     gradients: list[dict[str, Tensor]] = [layout.unpack(gradient.clone(), r) for r in (0, 1)]
-    optimizer.step(theta, gradient, 1e-2)
+    optimizer.step(list(layout.views(gradient).values()), 1e-2)
     for run, own in enumerate(gradients):
         first = optimizer.moment_layouts["first"].unpack(optimizer.moments["first"], run)
         second = optimizer.moment_layouts["second"].unpack(optimizer.moments["second"], run)

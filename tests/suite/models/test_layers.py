@@ -7,12 +7,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from suite.models.layers import SEMANTICS, BatchNorm, Convolution, Dense, LayerNorm, State
+from suite.layout import Layout
+from suite.models.layers import (
+    SEMANTICS,
+    TAP_MAJOR,
+    BatchNorm,
+    Convolution,
+    Dense,
+    LayerNorm,
+    State,
+    small_convolution,
+)
 from suite.models.resnet import BasicBlock
+from suite.models.specs import ParameterSpec
 
 Arrays = Mapping[str, NDArray[np.float64]]
 Tensors = Mapping[str, Tensor]
@@ -242,3 +254,60 @@ def test_dense_is_torchs_linear(runs: int) -> None:
     assert scores.shape == (4, runs, 5)
     for run, module in enumerate(modules):
         assert_close(scores[:, run], module(features[run]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("stored", [(), TAP_MAJOR], ids=["shape", "tap-major"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2)], ids=str)
+def test_small_convolution_and_its_gradients_are_the_grouped_convolutions(
+    size: tuple[int, int], stored: tuple[int, ...]
+) -> None:
+    stream = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=stream, dtype=torch.float64)
+
+    spec = ParameterSpec("k", (5, 4, 3, 3), "kernel", 36, order=stored)
+    layout = Layout([spec], 3)
+    kernel = layout.views(drawn(layout.size))["k"].requires_grad_()
+    x, bias = drawn(6, 12, *size).requires_grad_(), drawn(3, 5).requires_grad_()
+    ours = small_convolution(x, kernel, bias)
+    stock = F.conv2d(x, kernel.flatten(0, 1), bias.flatten(), padding=1, groups=3)
+    assert_close(ours, stock, rtol=0, atol=1e-13)
+    weights = drawn(*stock.shape)
+    inputs = (x, kernel, bias)
+    gradients = torch.autograd.grad((ours * weights).sum(), inputs)
+    expected = torch.autograd.grad((stock * weights).sum(), inputs)
+    assert_close(gradients, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("semantics", ["keras", "torch"])
+def test_convolution_and_batch_norm_in_one_are_the_two_in_turn(semantics: str) -> None:
+    rules, stream = SEMANTICS[semantics], torch.Generator().manual_seed(3)
+    convolution, norm = Convolution("c", 2, 3, 3, 1, rules), BatchNorm("n", 3, rules)
+    parameters = {
+        spec.name: torch.randn((2, *spec.shape), generator=stream, dtype=torch.float64)
+        for layer in (convolution, norm)
+        for spec in layer.parameters()
+    }
+    stock = nn.BatchNorm2d(6, eps=rules.batch_norm_epsilon, momentum=rules.running_update).double()
+    with torch.no_grad():
+        stock.weight.copy_(parameters["n.scale"].flatten())
+        stock.bias.copy_(parameters["n.shift"].flatten())
+    buffers = {
+        "n.mean": torch.zeros(2, 3, dtype=torch.float64),
+        "n.variance": torch.ones(2, 3, dtype=torch.float64),
+    }
+    for training in (True, True, False):
+        state = State(parameters, buffers, runs=2, training=training)
+        x = torch.randn((4, 4, 5, 5), generator=stream, dtype=torch.float64)
+        stock.train(training)
+        kernel, bias = parameters["c.kernel"].flatten(0, 1), parameters["c.bias"].flatten()
+        convolved = F.conv2d(x, kernel, bias, padding=1, groups=2)
+        before = stock.running_var.clone() if stock.running_var is not None else None
+        expected = stock(convolved)
+        if training and rules.biased_running_variance:
+            biased = convolved.var((0, 2, 3), correction=0)
+            stock.running_var = torch.lerp(before, biased, rules.running_update)
+        assert_close(norm.convolved(state, convolution, x), expected, rtol=0, atol=1e-12)
+        assert_close(buffers["n.mean"].flatten(), stock.running_mean, rtol=0, atol=1e-13)
+        assert_close(buffers["n.variance"].flatten(), stock.running_var, rtol=0, atol=1e-13)

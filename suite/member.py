@@ -1,0 +1,77 @@
+"""The runs of a fleet, and what comes out of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from suite.checkpoint import Group
+from suite.config import RunConfig
+from suite.metrics import EpochRecord
+
+# Settings in which the runs of one fleet may differ.
+FUSABLE = ("sigma_w", "sigma_b", "seed", "learning_rate", "kernel_l2")
+
+
+def fusion_key(config: RunConfig) -> tuple[object, ...]:
+    """Equal for runs that may train in one fleet."""
+    return tuple(getattr(config, name) for name in type(config).model_fields if name not in FUSABLE)
+
+
+@dataclass
+class Member:
+    """One run of a fleet and what it has measured."""
+
+    config: RunConfig
+    kernel_norm_initial: float
+    history: list[EpochRecord] = field(default_factory=list)
+    best: EpochRecord | None = None
+
+    def add(self, record: EpochRecord) -> bool:
+        """Append an epoch; say whether its val_loss is the lowest so far."""
+        self.history.append(record)
+        improved = record.val_loss < (self.best.val_loss if self.best else math.inf)
+        if improved:
+            self.best = record
+        return improved
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last epoch's losses are not finite."""
+        last = self.history[-1]
+        return not (math.isfinite(last.train_loss) and math.isfinite(last.val_loss))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end: all epochs, early stop or divergence."""
+        epoch, patience = self.history[-1].epoch, self.config.early_stopping_patience
+        waited = epoch - (self.best.epoch if self.best else 0)
+        return self.diverged or epoch >= self.config.epochs or (0 < patience <= waited)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run at its end.
+
+    Attributes
+    ----------
+    summary
+        The summary metrics of :mod:`suite.metrics`, by name.
+    parameters, buffers
+        The checkpoint of the lowest val_loss, on the CPU; None if val_loss was never finite.
+    """
+
+    config: RunConfig
+    history: list[EpochRecord]
+    summary: dict[str, float]
+    diverged: bool
+    parameters: Group | None
+    buffers: Group | None
+
+
+@dataclass(frozen=True)
+class EpochOutcome:
+    """What one epoch of a fleet brought: fingerprint to record, and the runs that ended."""
+
+    records: dict[str, EpochRecord]
+    finished: list[FinishedRun]
