@@ -1,0 +1,177 @@
+"""From a claim and the runs to the parts that decide it, or to the gaps that keep it open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.cells import find_cells
+from analysis.claim_data import MOST_LOST, Gap, Sample, Source, common_seeds, sample
+from analysis.claim_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
+from analysis.claim_numbers import Region
+from analysis.claim_rule import Part
+from analysis.claim_statistics import (
+    QUANTITIES,
+    Measured,
+    Statistic,
+    beta_kept,
+    beta_late,
+    norm_slope,
+    spread,
+)
+from analysis.collapse import collapse
+from analysis.sensitivity import curves
+
+Found = Sample | Gap
+# What a run has only if it interpolates.
+AFTER_FIT = ("interpolation_epoch", "best_minus_interpolation", "repair_gap")
+POSITIVE = Region(0.0, math.inf, "> 0")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What decides a claim.
+
+    Attributes
+    ----------
+    parts
+        At least one.
+    samples
+        The runs they are from.
+    terms
+        Of an order, each term's name and value.
+    """
+
+    parts: Sequence[Part]
+    samples: Sequence[Sample]
+    terms: Mapping[str, float]
+
+
+def number_evidence(
+    claim: NumberClaim, sources: Mapping[str, Source], file: PaperFile, rng: np.random.Generator
+) -> Evidence | list[Gap]:
+    """The claim's quantity, for each recipe and, where runs have it, each σw."""
+    fewest = file.seeds.number
+    found = [sample(sources, recipe, fewest) for recipe in claim.recipes]
+    if gaps := _gaps(found):
+        return gaps
+    region = claim.region(file.tolerance[claim.tolerance])
+    samples = [one for one in found if isinstance(one, Sample)]
+    parts: list[Part] = []
+    for one in samples:
+        name = one.recipe.label if len(samples) > 1 else ""
+        if QUANTITIES[claim.quantity].of == "recipe":
+            parts.append(Part(name, _measure(one, claim.quantity, rng), region))
+            continue
+        for s, scale in enumerate(one.recipe.scales):
+            measured = _at_scale(one, claim.quantity, s, fewest)
+            if isinstance(measured, Gap):
+                return [measured]
+            at = f"σw={scale:g}" if len(one.recipe.scales) > 1 else ""
+            parts.append(Part(f"{name} {at}".strip(), measured, region))
+    return Evidence(parts, samples, {})
+
+
+def order_evidence(
+    claim: OrderClaim, sources: Mapping[str, Source], file: PaperFile, rng: np.random.Generator
+) -> Evidence | list[Gap]:
+    """The differences between every two terms of neighbouring groups, on the seeds of all."""
+    fewest = file.seeds.order
+    found = {term.name: sample(sources, claim.of(term), fewest) for term in claim.terms}
+    if gaps := _gaps(list(found.values())):
+        return gaps
+    samples = {name: one for name, one in found.items() if isinstance(one, Sample)}
+    seeds = common_seeds(list(samples.values()))
+    if seeds.size < fewest:
+        smallest = min(samples.values(), key=lambda one: one.seeds.size)
+        return [Gap(smallest.recipe, f"{seeds.size} of {fewest} seeds in common to all recipes")]
+    values: dict[str, Statistic] = {}
+    for term in claim.terms:
+        value = _term(samples[term.name].only(seeds), term, claim.quantity, fewest, rng)
+        if isinstance(value, Gap):
+            return [value]
+        values[term.name] = value
+    parts = [
+        Part(f"{a.name} − {b.name}", values[a.name].minus(values[b.name]), POSITIVE)
+        for higher, lower in zip(claim.order[:-1], claim.order[1:], strict=True)
+        for a in higher
+        for b in lower
+    ]
+    return Evidence(
+        parts, list(samples.values()), {name: one.value for name, one in values.items()}
+    )
+
+
+def _term(
+    one: Sample, term: Term, quantity: str, fewest: int, rng: np.random.Generator
+) -> Statistic | Gap:
+    if QUANTITIES[quantity].of == "run":
+        found: Measured | Gap = _at_scale(one, quantity, 0, fewest)
+    else:
+        found = _measure(one, quantity, rng)
+    if isinstance(found, Gap):
+        return found
+    assert isinstance(found, Statistic)  # the file has no order of another quantity
+    if found.n < one.seeds.size:  # differences need all seeds
+        return Gap(
+            one.recipe, f"{one.recipe.label}: {_without(one, found.n, quantity)}", trainable=False
+        )
+    return found.times(term.factor)
+
+
+def _measure(one: Sample, quantity: str, rng: np.random.Generator) -> Measured:
+    factor = QUANTITIES[quantity].factor
+    if quantity == "spread":
+        return spread(one.values("test_accuracy"), rng).times(factor)
+    if quantity == "norm_slope":
+        norms = (one.column(f"kernel_norm_{when}") for when in ("initial", "best"))
+        return norm_slope(*norms).times(factor)
+    if quantity == "beta_late":
+        return beta_late(one.scales, one.val_accuracy()).times(factor)
+    return beta_kept(one.scales, one.val_accuracy())
+
+
+def _at_scale(one: Sample, quantity: str, s: int, fewest: int) -> Statistic | Gap:
+    """A quantity of runs at one σw; runs that never interpolate have no τ_interp."""
+    by_seed = one.values(quantity)[s]
+    there = by_seed[np.isfinite(by_seed)]
+    if there.size < fewest or by_seed.size - there.size > MOST_LOST * by_seed.size:
+        at = f"{one.recipe.label}, σw={one.recipe.scales[s]:g}"
+        return Gap(one.recipe, f"{at}: {_without(one, there.size, quantity)}", trainable=False)
+    return Statistic.mean_of(there).times(QUANTITIES[quantity].factor)
+
+
+def _without(one: Sample, there: int, quantity: str) -> str:
+    says = "never interpolate" if quantity in AFTER_FIT else f"lack {quantity}"
+    return f"{one.seeds.size - there} of {one.seeds.size} runs {says}"
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """What `analysis.collapse` says of the clock, and the runs it is from."""
+
+    row: Mapping[Hashable, Any]
+    samples: Sequence[Sample]
+
+
+def collapse_evidence(
+    claim: CollapseClaim, sources: Mapping[str, Source], file: PaperFile, seed: int
+) -> Collapse | list[Gap]:
+    """The collapse of the claim's batch sizes on its clock."""
+    found = [sample(sources, recipe, file.seeds.order) for recipe in claim.recipes]
+    if gaps := _gaps(found):
+        return gaps
+    samples = [one for one in found if isinstance(one, Sample)]
+    source = samples[0].source
+    rows = np.sort(np.concatenate([one.rows.ravel() for one in samples]))
+    runs = source.runs.iloc[rows].reset_index(drop=True)
+    table = collapse(curves(runs, source.history, cells=find_cells(runs)), seed=seed)
+    return Collapse(table[table["axis"] == claim.axis].to_dict("records")[0], samples)
+
+
+def _gaps(found: Sequence[Found]) -> list[Gap]:
+    return [one for one in found if isinstance(one, Gap)]

@@ -1,0 +1,189 @@
+"""The runs that a claim is about, or what is missing of them.
+
+The settings must be the paper's exactly: runs count only where their whole configuration is that of
+the recipe. Only seeds with a run at every σw go in, so that no σw is judged on other seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.cell_labels import word
+from analysis.cells import Cell, find_cells
+from analysis.claim_recipes import Recipe
+from analysis.histories import epoch_matrix
+from analysis.scale_table import per_run
+from analysis.store import Store
+from suite.config import RunConfig
+
+Floats = NDArray[np.float64]
+MOST_LOST = 0.25  # of the seeds; beyond that, those left are no fair sample
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Why a recipe cannot be judged.
+
+    Attributes
+    ----------
+    trainable
+        Whether more runs would help.
+    absent
+        Whether its experiment is not there at all.
+    """
+
+    recipe: Recipe
+    reason: str
+    trainable: bool = True
+    absent: bool = False
+
+
+class Source:
+    """The runs of one experiment, and what is computed of them once for all claims."""
+
+    def __init__(self, store: Store) -> None:
+        sigma_b = store.runs["sigma_b"].to_numpy(dtype=np.float64)
+        self.runs = store.runs[sigma_b == RunConfig.default("sigma_b")].reset_index(drop=True)
+        self.history = store.history
+
+    @cached_property
+    def cells(self) -> Mapping[str, Cell]:
+        """Its recipes, by the fingerprint they have with σw and the seed at their defaults."""
+        cells = find_cells(self.runs) if len(self.runs) else []
+        return {cell.config.fingerprint: cell for cell in cells}
+
+    @cached_property
+    def per_run(self) -> Mapping[str, Floats]:
+        """Every quantity of a run, each of shape (runs,)."""
+        found = per_run(self.runs, self.history)
+        late = found["best_epoch"] - self.runs["interpolation_epoch"].to_numpy(dtype=np.float64)
+        return found | {
+            "best_minus_interpolation": late,
+            "interpolation_epoch": self.runs["interpolation_epoch"].to_numpy(dtype=np.float64),
+        }
+
+    @cached_property
+    def val_accuracy(self) -> Floats:
+        """Validation accuracy, shape (runs, epochs)."""
+        return epoch_matrix(self.runs, self.history, "val_accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The runs of one recipe that go into an estimate.
+
+    Attributes
+    ----------
+    rows
+        Position of each run among those of its source, shape (σw, seeds), without gaps.
+    seeds
+        Shape (seeds,), ascending.
+    diverged
+        How many of the recipe's runs at these σw diverged; their seeds are left out.
+    """
+
+    recipe: Recipe
+    source: Source
+    rows: NDArray[np.intp]
+    seeds: NDArray[np.int64]
+    diverged: int
+
+    @property
+    def scales(self) -> Floats:
+        """Its σw, shape (σw,)."""
+        return np.array(self.recipe.scales)
+
+    def values(self, name: str) -> Floats:
+        """A quantity of each run, shape (σw, seeds)."""
+        return np.asarray(self.source.per_run[name][self.rows], dtype=np.float64)
+
+    def column(self, name: str) -> Floats:
+        """A column of the runs frame, shape (σw, seeds)."""
+        return np.asarray(self.source.runs[name].to_numpy(dtype=np.float64)[self.rows])
+
+    def val_accuracy(self) -> Floats:
+        """Validation accuracy, shape (σw, seeds, epochs)."""
+        return np.asarray(self.source.val_accuracy[self.rows], dtype=np.float64)
+
+    def only(self, seeds: NDArray[np.int64]) -> Sample:
+        """The same at some of its seeds."""
+        kept = np.isin(self.seeds, seeds)
+        return replace(self, rows=self.rows[:, kept], seeds=self.seeds[kept])
+
+
+def sample(sources: Mapping[str, Source], recipe: Recipe, fewest: int) -> Sample | Gap:
+    """The runs of a recipe, or what is missing for at least `fewest` seeds at every σw."""
+    source = sources.get(recipe.experiment)
+    if source is None:
+        return Gap(recipe, f"needs experiment {recipe.experiment}", absent=True)
+    cell = source.cells.get(recipe.config.fingerprint)
+    if cell is None:
+        return Gap(recipe, _no_cell(source, recipe))
+    place = {round(scale, 9): s for s, scale in enumerate(cell.scales.tolist())}
+    absent = [scale for scale in recipe.scales if round(scale, 9) not in place]
+    if absent:
+        of = f"{len(absent)} of {len(recipe.scales)} σw without a run"
+        return Gap(recipe, f"{recipe.label}: {of} ({_some(absent)})")
+    return _complete(source, recipe, cell, [place[round(s, 9)] for s in recipe.scales], fewest)
+
+
+def _complete(
+    source: Source, recipe: Recipe, cell: Cell, scales: Sequence[int], fewest: int
+) -> Sample | Gap:
+    rows, diverged = cell.rows[scales], cell.diverged[scales]
+    finished = (rows >= 0).all(0)
+    usable = finished & ~diverged.any(0)
+    if finished.sum() < fewest:
+        return Gap(recipe, f"{recipe.label}: {int(finished.sum())} of {fewest} seeds at every σw")
+    lost = int((finished & ~usable).sum())
+    if lost > MOST_LOST * finished.sum() or usable.sum() < fewest:
+        runs = int(diverged.sum())
+        reason = f"{recipe.label}: {runs} runs diverged, in {lost} of {int(finished.sum())} seeds"
+        return Gap(recipe, reason, trainable=False)
+    return Sample(recipe, source, rows[:, usable], cell.seeds[usable], int(diverged.sum()))
+
+
+def _no_cell(source: Source, recipe: Recipe) -> str:
+    """What is nearest among the runs, where none has the recipe."""
+    nearest = min(
+        (differences(recipe.config, cell.config) for cell in source.cells.values()),
+        key=len,
+        default={},
+    )
+    foreign = {name: values for name, values in nearest.items() if name not in recipe.varied}
+    if not foreign:
+        return f"no run of {recipe.label}"
+    return f"not the paper's recipe: {differences_text(foreign)}"
+
+
+def differences(paper: RunConfig, other: RunConfig) -> dict[str, tuple[object, object]]:
+    """The settings that act in both and differ: name to (paper's, other's)."""
+    own, theirs = paper.recipe, other.recipe
+    both = [name for name in RunConfig.names() if name in own and name in theirs]
+    return {name: (own[name], theirs[name]) for name in both if own[name] != theirs[name]}
+
+
+def differences_text(found: Mapping[str, tuple[object, object]]) -> str:
+    """Such as 'digits instead of cifar10, width 8 instead of width 64'."""
+    return ", ".join(
+        f"{word(name, other)} instead of {word(name, own)}" for name, (own, other) in found.items()
+    )
+
+
+def _some(scales: Sequence[float]) -> str:
+    shown = ", ".join(f"{scale:g}" for scale in scales[:3])
+    return shown + (", …" if len(scales) > 3 else "")
+
+
+def common_seeds(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """The seeds that all samples have."""
+    seeds = pd.Index(samples[0].seeds)
+    for other in samples[1:]:
+        seeds = seeds.intersection(pd.Index(other.seeds))
+    return np.sort(seeds.to_numpy(dtype=np.int64))

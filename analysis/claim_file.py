@@ -1,0 +1,225 @@
+"""The data file of the paper's numbers and claims, `paper.toml`: its fields, checked on loading.
+
+A claim names a recipe by the axes of an experiment of `suite.experiments`, all of them, so that it
+stands for exactly one configuration per σw and seed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from analysis.claim_numbers import AnyClaim, AnyNumber, Declared, Printed, Tolerance
+from analysis.claim_recipes import Recipe, recipe
+from analysis.claim_statistics import QUANTITIES
+from analysis.clock_axis import Axis
+from suite.minimal_model.experiments import FIGURE_9
+
+Value = str | int | float
+Settings = Mapping[str, Value]
+Numbers = tuple[float, ...]
+NO_EXPERIMENT = "none"
+
+
+class NumberClaim(AnyNumber):
+    """A quantity of one recipe, or of each of several; at every σw if it is a run's."""
+
+    kind: Literal["number"]
+    experiment: str
+    quantity: str
+    recipe: Settings = Field(default_factory=dict)
+    over: tuple[Settings, ...] = ({},)
+    scales: Numbers = ()
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The recipes it is about."""
+        return [recipe(self.experiment, {**self.recipe, **one}, self.scales) for one in self.over]
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The experiments it needs."""
+        return (self.experiment,)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _check_quantity(self.quantity, self.unit)
+        assert self.recipes
+        return self
+
+
+class Term(Declared):
+    """One side of a comparison; `factor` multiplies its quantity."""
+
+    name: str
+    recipe: Settings = Field(default_factory=dict)
+    experiment: str = ""
+    scales: Numbers = ()
+    factor: float = 1.0
+
+
+class OrderClaim(AnyClaim):
+    """Every term of a group exceeds every term of the next group."""
+
+    kind: Literal["order"]
+    experiment: str
+    quantity: str
+    recipe: Settings = Field(default_factory=dict)
+    order: Annotated[tuple[tuple[Term, ...], ...], Field(min_length=2)]
+
+    def of(self, term: Term) -> Recipe:
+        """The recipe of one of its terms."""
+        settings = {**self.recipe, **term.recipe}
+        return recipe(term.experiment or self.experiment, settings, term.scales)
+
+    @property
+    def terms(self) -> list[Term]:
+        """All terms, in their order."""
+        return [term for group in self.order for term in group]
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The recipes of its terms."""
+        return [self.of(term) for term in self.terms]
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The experiments it needs, its own first."""
+        return tuple(dict.fromkeys([self.experiment, *(r.experiment for r in self.recipes)]))
+
+    @property
+    def paper_text(self) -> str:
+        """The order in words."""
+        groups = (", ".join(term.name for term in group) for group in self.order)
+        return self.paper or " > ".join(groups)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _check_quantity(self.quantity, self.unit)
+        if not QUANTITIES[self.quantity].linear:
+            raise ValueError(f"an order of a quantity without differences, got {self.quantity}")
+        if len({term.name for term in self.terms}) < len(self.terms):
+            raise ValueError("each name of a term once")
+        if QUANTITIES[self.quantity].of == "run" and any(len(t.scales) != 1 for t in self.terms):
+            raise ValueError("each term of an order of runs needs one σw")
+        assert self.recipes
+        return self
+
+
+class CollapseClaim(AnyClaim):
+    """The |β(t)| of several batch sizes fall on one curve of a clock."""
+
+    kind: Literal["collapse"]
+    experiment: str
+    recipe: Settings
+    batch_sizes: tuple[int, ...]
+    axis: Axis
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """One for each batch size."""
+        return [recipe(self.experiment, {**self.recipe, "batch_size": b}) for b in self.batch_sizes]
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The experiments it needs."""
+        return (self.experiment,)
+
+    @property
+    def paper_text(self) -> str:
+        """The paper's word."""
+        return self.paper
+
+
+class ClockClaim(AnyNumber):
+    """A clock at the end of a recipe, by the paper's arithmetic: arithmetic alone."""
+
+    kind: Literal["clock"]
+    base: str
+    recipe: Settings
+    clock: Literal["T_SGD", "T_L2", "T_adapt"]
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """None: it needs no runs."""
+        return (NO_EXPERIMENT,)
+
+
+class MinimalClaim(AnyNumber):
+    """The imbalance D of the minimal model (`suite.minimal_model`), at every rate."""
+
+    kind: Literal["minimal"]
+    trajectory: str
+    learning_rates: Annotated[Numbers, Field(min_length=1)]
+    when: Literal["start", "end"] = "end"
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """None: it needs no runs."""
+        return (NO_EXPERIMENT,)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.trajectory not in {one.name for one in FIGURE_9}:
+            raise ValueError(f"a trajectory of Figure 9, got {self.trajectory}")
+        return self
+
+
+Claim = NumberClaim | OrderClaim | CollapseClaim | ClockClaim | MinimalClaim
+
+
+class NotJudged(AnyClaim):
+    """A number of the paper that no run tells."""
+
+    value: Printed
+
+
+class Seeds(Declared):
+    """Fewest seeds, at every σw, for a verdict on a number and on an order."""
+
+    number: Annotated[int, Field(ge=2)]
+    order: Annotated[int, Field(ge=2)]
+
+
+class PaperFile(Declared):
+    """All of `paper.toml`."""
+
+    seeds: Seeds
+    tolerance: Mapping[str, Tolerance]
+    claim: tuple[Annotated[Claim, Field(discriminator="kind")], ...]
+    not_judged: tuple[NotJudged, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [one.id for one in (*self.claim, *self.not_judged)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"every id once, got {', '.join(sorted(twice))} again")
+        for claim in self.claim:
+            if isinstance(claim, AnyNumber) and claim.tolerance not in self.tolerance:
+                raise ValueError(f"{claim.id}: a declared tolerance, got {claim.tolerance}")
+        return self
+
+
+@cache
+def paper() -> PaperFile:
+    """The file as it is shipped.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        Where it is not consistent with itself, the experiments or the quantities.
+    """
+    text = Path(__file__).with_name("paper.toml").read_text(encoding="utf-8")
+    return PaperFile.model_validate(tomllib.loads(text))
+
+
+def _check_quantity(name: str, unit: str) -> None:
+    if name not in QUANTITIES:
+        raise ValueError(f"a quantity of {', '.join(QUANTITIES)}, got {name}")
+    if unit != QUANTITIES[name].unit:
+        raise ValueError(f"{name} is in {QUANTITIES[name].unit}, got unit {unit}")

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from store_helpers import SMALL, empty_store, write
+
+from analysis import claims
+from analysis.claim_needs import next_sweep
+from analysis.claim_recipes import command, recipe
+from analysis.claim_text import WIDTH, markdown, table, totals
+from benchmarks.synthetic_truth import Truth
+from suite.experiments import EXPERIMENTS
+
+ARITHMETIC = 11
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def small_best(uri: str) -> None:
+    """The tuned recipes at b=128, all seeds: 40 runs."""
+    best = EXPERIMENTS["best"]
+    axes = {**best.axes, "batch_size": (128,)}
+    configs = list(dataclasses.replace(best, axes=axes).configs())
+    flat = Truth(chosen_beta=lambda config: np.zeros(config.epochs))
+    write(uri, configs, experiment="best", truth=flat)
+
+
+def test_an_empty_store_leaves_the_arithmetic_and_says_what_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert claims.main(["--tracking-uri", empty_store(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "no runs of the paper's experiments"
+    counts = f"{ARITHMETIC} reproduced, 0 contradicted, 64 undetermined"
+    assert f"75 claims: {counts}" in lines
+    assert lines[-2].startswith("next, ")
+    assert lines[-1].startswith("  python -m suite.grid --experiment ")
+
+
+def test_where_there_is_no_store_yet_the_command_says_so_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: f"sqlite:///{tmp_path}/mlflow.db")
+    assert claims.main([]) == 0
+    assert capsys.readouterr().out.startswith("no runs: tracking_uri: no such store")
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_demo_is_not_the_papers_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = empty_store(tmp_path)
+    write(uri, list(SMALL.configs()), experiment="demo")
+    for arguments in ([], ["--experiment", "demo"]):
+        assert claims.main(["--tracking-uri", uri, *arguments]) == 0
+        output = capsys.readouterr().out
+        says = "digits instead of cifar10, width 8 instead of width 64, 6 epochs instead of 300"
+        assert f"experiment demo is not the paper's ({says} epochs): no claim" in output
+        assert f"{ARITHMETIC} reproduced, 0 contradicted" in output
+
+
+def test_a_part_of_one_experiment_is_judged_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = empty_store(tmp_path)
+    small_best(uri)
+    assert claims.main(["--tracking-uri", uri, "--out", str(tmp_path / "out" / "deep")]) == 0
+    output = capsys.readouterr().out
+    assert "experiment best: 40 finished runs" in output
+    frame = pd.read_csv(tmp_path / "out" / "deep" / "claims.csv").set_index("claim")
+    assert frame.loc["best-sgd-spread", "verdict"] == "reproduced"
+    assert frame.loc["best-sgd-spread", "n"] == 10
+    assert frame.loc["best-sgd-accuracy-smallest", "verdict"] == "contradicted"
+    text = (tmp_path / "out" / "deep" / "claims.md").read_text(encoding="utf-8")
+    assert text.count("\n| ") == len(frame) + 1
+    assert "| reproduced |" in text
+    assert "\\|Δ\\|" in text  # a bar in a cell is no border
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--tracking-uri", "sqlite:///nowhere.db"], "tracking_uri: no such store"),
+        (["--experimnt", "main"], "did you mean experiment?"),
+        (["--out", "file/below"], "out: must be a folder that can be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert claims.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert says in captured.err
+
+
+def test_an_experiment_that_was_named_has_to_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert claims.main(["--tracking-uri", empty_store(tmp_path), "--experiment", "main"]) == 2
+    assert capsys.readouterr().err.startswith("error: experiment: is not in")
+
+
+def test_the_rule_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        claims.main(["--help"])
+    text = capsys.readouterr().out
+    for word in (
+        "reproduced:",
+        "contradicted:",
+        "undetermined:",
+        "95 %",
+        "exact settings",
+        "5 seeds",
+    ):
+        assert word in text
+
+
+def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
+    judged = claims.judge({})
+    scale = judged["unit"].map({"epochs": 100, "pp": 10, "%": 100}).fillna(0.1)
+    wide = judged.assign(ours=-1.234 * scale, low=-1.3 * scale, high=-1.1 * scale, n=10)
+    for frame in (judged, wide):
+        lines = table(frame).splitlines()
+        assert max(len(line) for line in lines) <= WIDTH
+    text = table(judged)
+    needs = "needs experiment best: `python -m suite.grid --experiment best`"
+    assert text.count(needs) == 1
+    assert totals(judged) == f"75 claims: {ARITHMETIC} reproduced, 0 contradicted, 64 undetermined"
+    assert markdown(judged).count("\n| ") == len(judged) + 1
+
+
+def test_a_command_asks_for_just_the_recipes_and_enough_seeds() -> None:
+    two = [recipe("main", {"optimizer": name, "batch_size": 128}) for name in ("adam", "sgd")]
+    start = "python -m suite.grid --experiment"
+    assert command(two, 5) == f"{start} main --set optimizer=sgd,adam --set batch_size=128"
+    assert command(two, 5, whole=True) == f"{start} main"
+    long = [recipe("long", {"batch_size": 16})]
+    assert command(long, 3) == f"{start} long --set batch_size=16 --set seed=42,0,1"
+
+
+def test_the_next_sweep_is_the_one_that_decides_most_claims_a_step() -> None:
+    found = next_sweep(claims.judged({}), seeds=5)
+    assert found is not None
+    assert found.command.startswith("python -m suite.grid --experiment ")
+    # Two procedures × 2 σw × 10 seeds × 200 epochs × 313 steps decide four claims.
+    assert found.claims / found.steps >= 4 / (40 * 200 * 313)
+    assert next_sweep([], seeds=5) is None
