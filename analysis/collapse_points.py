@@ -94,7 +94,9 @@ def points_of(
         chosen = _spread_out(np.flatnonzero(complete_epochs(one)), count)
         total += chosen.size
         by_seed = one.slopes.by_seed[np.isin(one.cell.seeds, seeds)][:, chosen]
-        clear = np.abs(by_seed.mean(0)) >= significance * _standard_error(by_seed)
+        # Curves that share no seed have no points to compare.
+        level = np.abs(by_seed.mean(0)) if seeds.size else np.full(chosen.size, -1.0)
+        clear = level >= significance * _standard_error(by_seed)
         parts.append(by_seed[:, clear])
         for axis, values in cell_axes(one.cell, constant_rate=constant_rate).items():
             x[axis].append(values[chosen[clear]])

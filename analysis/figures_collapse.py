@@ -14,6 +14,7 @@ from analysis.figures_clocks import CLOCK_LABELS
 from analysis.style import batch_colours, log_ticks, recipe_name
 
 MOST_WIDE = 3  # recipes on one page
+LEAST_WIDTH = 7.4  # inches; the title and the legend take it
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
@@ -50,7 +51,7 @@ def _page(
     colours: dict[int, tuple[float, float, float, float]],
     title: str,
 ) -> Figure:
-    figure = Figure(figsize=(4.9 * len(recipes) + 0.4, 7.6))
+    figure = Figure(figsize=(max(4.9 * len(recipes) + 0.4, LEAST_WIDTH), 7.6))
     panels = figure.subplots(2, len(recipes), sharey=True, squeeze=False)
     for column, recipe in zip(panels.T, recipes, strict=True):
         curves = betas[betas["recipe"] == recipe]

@@ -2,68 +2,42 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
-from mlflow.exceptions import MlflowException
 
+from analysis import tracked
+from analysis.tracked import TrackingError
 from suite.minimal_model import experiments
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+__all__ = ["EXPERIMENT", "TrackingError", "log_results", "metrics", "tracked_run"]
+
 EXPERIMENT = "minimal_model"
 
 
-class TrackingError(ValueError):
-    """MLflow cannot be written to; the message is one line."""
+def tracked_run(tracking_uri: str | None, seed: int) -> AbstractContextManager[str]:
+    """`analysis.tracked.tracked_run` in the experiment `EXPERIMENT`, with seed and start as params.
 
-
-@contextmanager
-def tracked_run(tracking_uri: str | None, seed: int) -> Iterator[str]:
-    """A RUNNING MLflow run for the results, ended FINISHED or, after an exception, FAILED.
-
-    Inside ``mlflow run`` it is the run that was begun there; otherwise a new one of the experiment
-    `EXPERIMENT`.
-
-    Parameters
-    ----------
-    tracking_uri
-        None takes MLflow's own default.
-    seed
-        Logged as a parameter.
-
-    Yields
-    ------
-    str
-        The run's id.
+    It yields the run's id.
 
     Raises
     ------
     TrackingError
         MLflow refuses the address or cannot open the store.
     """
-    try:
-        if tracking_uri is not None:
-            mlflow.set_tracking_uri(tracking_uri)
-        if "MLFLOW_RUN_ID" not in os.environ:
-            mlflow.set_experiment(EXPERIMENT)
-        run = mlflow.start_run(run_name=EXPERIMENT, tags={"kind": EXPERIMENT})
-    except MlflowException as problem:
-        reason = str(problem).strip().splitlines()[0]
-        raise TrackingError(
-            f"--tracking-uri: an address that MLflow can write to, got "
-            f"{tracking_uri or mlflow.get_tracking_uri()!r} ({reason}); "
-            "try sqlite:///mlflow.db or the server's http address"
-        ) from problem
-    with run:
-        a, b = experiments.START
-        mlflow.log_params({"seed": seed, "start_a": a, "start_b": b, "target": experiments.TARGET})
-        yield str(run.info.run_id)
+    a, b = experiments.START
+    return tracked.tracked_run(
+        EXPERIMENT,
+        experiment=EXPERIMENT,
+        tracking_uri=tracking_uri,
+        params={"seed": seed, "start_a": a, "start_b": b, "target": experiments.TARGET},
+    )
 
 
 def log_results(frames: Mapping[str, DataFrame], files: Sequence[Path]) -> None:

@@ -1,4 +1,8 @@
-"""Draw how an experiment remembers its initialization: ``python -m analysis.phase_diagram``."""
+"""Draw how an experiment remembers its initialization: ``python -m analysis.phase_diagram``.
+
+The figures are logged to the same store, as a run of the experiment `analysis`; where that fails
+the files are there all the same, one line says so, and the exit code stays 0.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
     from analysis.phase_estimates import Estimates
 
-FLAGS = ("experiment", "tracking_uri", "out", "format")
+FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
 
 
 def parser() -> Parser:
@@ -29,6 +33,7 @@ def parser() -> Parser:
     )
     made.add_argument("--out", default="figures", help="folder for the figures (default figures)")
     made.add_argument("--format", default="png", help="png, svg, pdf, or several with commas (png)")
+    made.add_argument("--no-log", action="store_true", help="log nothing to MLflow")
     return made
 
 
@@ -38,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
         formats = formats_of(arguments.format)
         store = load(arguments.experiment, arguments.tracking_uri)
-        _run(store, Path(arguments.out), formats)
+        found, paths = _run(store, Path(arguments.out), formats)
+        if not arguments.no_log:
+            _log(store, found, arguments.tracking_uri, paths)
     except (ConfigError, StoreError) as error:
         complain(error)
         return BAD_INPUT
@@ -64,7 +71,7 @@ def formats_of(text: str) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def _run(store: Store, folder: Path, formats: Sequence[str]) -> None:
+def _run(store: Store, folder: Path, formats: Sequence[str]) -> tuple[Estimates, Sequence[Path]]:
     from analysis.phase_estimates import estimate
     from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 
@@ -76,8 +83,25 @@ def _run(store: Store, folder: Path, formats: Sequence[str]) -> None:
         if lines:
             print("\n" + "\n".join(lines))
     print()
+    paths = []
     for path in draw(found, store.experiment, folder, formats):
         print(f"wrote {path}")
+        paths.append(path)
+    return found, paths
+
+
+def _log(store: Store, found: Estimates, tracking_uri: str, paths: Sequence[Path]) -> None:
+    from analysis.report_findings import memory_metrics
+    from analysis.tracked import logged
+
+    logged(
+        "phase_diagram",
+        tracking_uri,
+        experiments=[store.experiment],
+        runs=len(store.runs),
+        metrics=memory_metrics({store.experiment: found.recipes}),
+        files={"figures": paths},
+    )
 
 
 def draw(found: Estimates, experiment: str, folder: Path, formats: Sequence[str]) -> Iterator[Path]:

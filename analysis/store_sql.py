@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from sys import intern  # one text for a key, not one a row
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, text
@@ -41,11 +42,11 @@ TEXTS = """
 """
 SUMMARIES = """
     SELECT x.run_uuid, x.key, x.value, x.is_nan FROM latest_metrics AS x
-    JOIN runs AS r ON r.run_uuid = x.run_uuid WHERE {ours} AND x.key IN :keys
+    JOIN runs AS r ON r.run_uuid = x.run_uuid WHERE {ours} AND {key} IN :keys
 """
 LAST_EPOCHS = """
     SELECT x.run_uuid, max(x.step), max(x.timestamp) FROM latest_metrics AS x
-    JOIN runs AS r ON r.run_uuid = x.run_uuid WHERE {ours} AND x.key IN :keys
+    JOIN runs AS r ON r.run_uuid = x.run_uuid WHERE {ours} AND {key} IN :keys
     GROUP BY x.run_uuid
 """
 
@@ -54,6 +55,7 @@ class SqlListing:
     """Experiments and runs of a store that is a database."""
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
+    key = "x.key"  # a row's key, in a form from which the database finds its best way
 
     def __init__(self, engine: Engine, address: str) -> None:
         self.engine, self.address = engine, address
@@ -110,19 +112,19 @@ class SqlListing:
         """Tags or params of the experiment's runs; all of them if no keys are given."""
         statement = text(TEXTS.format(table=table, ours=OURS))
         if keys:
-            statement = text(f"{statement} AND x.key IN :keys")
+            statement = text(f"{statement} AND {self.key} IN :keys")
             statement = statement.bindparams(bindparam("keys", keys, expanding=True))
         texts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         found = self.connection.execute(statement, {"experiment": experiment})
-        for run_id, key, value in found.all():
-            texts[run_id][key] = value
+        for run_id, key, value in found:
+            texts[run_id][intern(key)] = value
         return texts
 
     def _summaries(self, experiment: int) -> Mapping[str, Mapping[str, float]]:
         """Per run, its summary metrics."""
         metrics: defaultdict[str, dict[str, float]] = defaultdict(dict)
         for run_id, key, value, is_nan in self._latest(SUMMARIES, SUMMARY_METRIC_NAMES, experiment):
-            metrics[run_id][key] = math.nan if is_nan else restored(value)
+            metrics[run_id][intern(key)] = math.nan if is_nan else restored(value)
         return metrics
 
     def _last_epochs(self, experiment: int) -> Mapping[str, tuple[int, int]]:
@@ -130,8 +132,8 @@ class SqlListing:
         found = self._latest(LAST_EPOCHS, EPOCH_METRIC_NAMES, experiment)
         return {run_id: (step, timestamp) for run_id, step, timestamp in found}
 
-    def _latest(self, query: str, keys: Sequence[str], experiment: int) -> Sequence[Any]:
-        statement = text(query.format(ours=OURS)).bindparams(
+    def _latest(self, query: str, keys: Sequence[str], experiment: int) -> Iterable[Any]:
+        statement = text(query.format(ours=OURS, key=self.key)).bindparams(
             bindparam("keys", keys, expanding=True)
         )
-        return self.connection.execute(statement, {"experiment": experiment}).all()
+        return self.connection.execute(statement, {"experiment": experiment})

@@ -35,6 +35,9 @@ class SqliteStore(SqlListing):
     """See :class:`analysis.store_backend.Backend`."""
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error)
+    # The sign keeps SQLite from its index by key, in whose order the rows lie all over the file:
+    # 4.6 s instead of 1.3 s for the summaries of 62,500 runs.
+    key = "+x.key"
 
     def __init__(self, uri: str) -> None:
         name = make_url(uri).database

@@ -21,6 +21,13 @@ ROOT = Path(__file__).parent.parent
 PATH = ROOT / "MLproject"
 SETTINGS_PATH = ROOT / "docs" / "SETTINGS.md"
 FILLED_IN_BY_ITSELF = ("dataset_digest",)
+# Commands that read the store, by entry point: their parameters with defaults. The store is the one
+# in which `mlflow run` began its run, so it is no parameter.
+ANALYSES: Mapping[str, Mapping[str, str]] = {
+    "phase_diagram": {"experiment": "", "out": "figures", "format": "png"},
+    "report": {"experiment": "", "out": "report", "format": "png,svg,pdf"},
+    "claims": {"experiment": "", "out": ""},
+}
 
 
 def text() -> str:
@@ -35,17 +42,26 @@ def text() -> str:
     ]
     for entry, preset in (("main", "demo"), ("paper", "paper")):
         lines += _training(entry, preset)
+    for entry, defaults in ANALYSES.items():
+        lines += _entry(
+            entry,
+            {name: ("string", value) for name, value in defaults.items()},
+            f"python -m analysis.{entry}",
+        )
     return "\n".join(lines) + "\n"
 
 
 def _training(entry: str, preset: str) -> list[str]:
-    defaults = _defaults(PRESETS[preset])
+    return _entry(entry, _defaults(PRESETS[preset]), f"python -m suite.train --preset {preset}")
+
+
+def _entry(entry: str, defaults: Mapping[str, tuple[str, Any]], command: str) -> list[str]:
     lines = [f"  {entry}:", "    parameters:"]
     lines += [
         f"      {name}: {{type: {kind}, default: {json.dumps(value)}}}"
         for name, (kind, value) in defaults.items()
     ]
-    lines += ["    command: >-", f"      python -m suite.train --preset {preset}"]
+    lines += ["    command: >-", f"      {command}"]
     lines += [f"      {flag(name)} {{{name}}}" for name in defaults]
     return [*lines, ""]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from store_helpers import empty_store, write
@@ -26,8 +28,11 @@ SCALES, SEEDS = (0.1, 1.0, 2.5), (0, 1, 42)
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
+    yield
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def forgets_by_rate(config: RunConfig) -> np.ndarray:
@@ -142,6 +147,30 @@ def test_one_recipe_has_neither_plane_nor_collapse(tmp_path: Path) -> None:
         "memory over learning rate × batch size",
         "collapse",
     ]
+
+
+def test_the_figures_and_the_memory_of_each_recipe_are_logged_as_an_analysis(
+    tmp_path: Path,
+) -> None:
+    uri = stored(tmp_path, learning_rate=(1e-3,))
+    recipes = estimated(uri).recipes.set_index("batch_size")
+    assert run(uri, tmp_path / "figures", "--format", "svg") == 0
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("analysis")
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.run_name == "phase_diagram plane"
+    assert logged.data.tags["kind"] == "phase_diagram"
+    found = logged.data.metrics["memory_pp/plane/b16"]
+    assert found == pytest.approx(100 * recipes["memory"][16])
+    kept = {Path(item.path).name for item in client.list_artifacts(logged.info.run_id, "figures")}
+    assert kept == {path.name for path in (tmp_path / "figures").iterdir()}
+    assert load("", uri).experiment == "plane"
+
+
+def test_nothing_is_logged_where_it_is_not_wanted(tmp_path: Path) -> None:
+    uri = stored(tmp_path, sigma_w=(1.0,))
+    assert run(uri, tmp_path / "figures", "--no-log") == 0
+    assert mlflow.MlflowClient(uri).get_experiment_by_name("analysis") is None
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import signal
 import socket
 import subprocess
@@ -181,54 +179,6 @@ def test_a_real_mlflow_server_gives_the_same_as_its_file(
         assert len(now.problems.duplicates) > len(expected.problems.duplicates)
         with pytest.raises(StoreError, match="did you mean synthetic"):
             load("syntetic", url)
-
-
-def _postgresql_user() -> str | None:
-    """PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam("postgres").pw_name
-    except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-
-
-@pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of an empty database in a server of its own."""
-    initdb, server = shutil.which("initdb"), shutil.which("postgres")
-    if not initdb or not server:
-        pytest.skip("the PostgreSQL server (initdb, postgres) is not installed")
-    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
-    import psycopg
-
-    user = _postgresql_user()
-    folder = Path(
-        subprocess.run(
-            ["mktemp", "-d"], capture_output=True, text=True, check=True, user=user
-        ).stdout.strip()
-    )
-    data, port = folder / "data", free_port()
-    command = [initdb, "--pgdata", str(data), "--username", "suite", "--auth", "trust", "--no-sync"]
-    subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder)
-    command = [server, "-D", str(data), "-p", str(port), "-k", str(folder)]
-    command += ["-h", "127.0.0.1", "-c", "fsync=off"]
-    address = f"host=127.0.0.1 port={port} user=suite dbname=postgres"
-
-    def ready() -> bool:
-        try:
-            psycopg.connect(address).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    log = (tmp_path_factory.mktemp("postgresql") / "log").open("w")
-    try:
-        end = signal.SIGINT  # at SIGTERM it would wait until the last client is gone
-        with log, running(command, ready, end, user=user, cwd=folder, stdout=log, stderr=log):
-            yield f"postgresql://suite:secret@127.0.0.1:{port}/postgres"
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.mark.slow

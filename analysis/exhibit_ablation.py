@@ -1,0 +1,183 @@
+"""Figure 4 and Table 4: what learning rate, L2 and long training do to SGD's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.clock_axis import ADAPTIVE
+from analysis.exhibit import Exhibit, absent
+from analysis.exhibit_choice import best_source, elsewhere
+from analysis.exhibit_source import Source
+from analysis.exhibit_tables import accuracies, stacked
+from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
+from analysis.figures_ablation import rate_looks, spread_figure
+from analysis.figures_scales import Look, optimizer_looks, optimizer_name
+from suite.config import RunConfig
+from suite.experiments import EXPERIMENTS, PAPER_RUN
+
+SWEEP, LONG, MAIN = "lr-l2", "long", "main"
+WANTED = "runs of SGD at several learning rates or λ"
+TITLE = "SGD by learning rate, L2 and length of training"
+LEAD = ("learning_rate", "kernel_l2")
+
+Sources = Mapping[str, Source]
+
+
+def figure_4(sources: Sources) -> Exhibit:
+    """Accuracy against σw and the spreads, by learning rate and λ."""
+    found = _sources(sources)
+    if not found:
+        return absent("figure-4", TITLE, "Figure 4", needs(WANTED, SWEEP))
+    lines, spreads, looks = _drawn(found)
+    text = caption(
+        [
+            "Left: test accuracy at τ_best against σw. Right: spreads in ascending order, black "
+            "lines the intervals. Colour: learning rate; dashes and marker: λ.",
+            BAND,
+            SPREAD,
+            *_lacking(found),
+        ],
+        found,
+        SWEEP,
+    )
+    return Exhibit(
+        "figure-4",
+        TITLE,
+        "Figure 4",
+        _names(found),
+        text,
+        spread_figure(lines, spreads, looks, TITLE),
+        spreads.drop(columns="cell"),
+        "",
+    )
+
+
+def table_4(sources: Sources) -> Exhibit:
+    """Accuracy by σw of every learning rate and λ."""
+    title = "SGD by learning rate and λ, beside Adam and long training"
+    found = _sources(sources)
+    if not found:
+        return absent("table-4", title, "Table 4", needs(WANTED, SWEEP))
+    table = stacked([_by_size(one) for one in found])
+    if len(found) > 1:
+        table.insert(0, "experiment", np.repeat(*_experiments(found)))
+    text = caption(
+        [
+            "Test accuracy at τ_best by σw.",
+            DEVIATION,
+            SPREAD,
+            "Train: mean train accuracy at τ_best over all σw.",
+            *_lacking(found),
+        ],
+        found,
+        SWEEP,
+    )
+    return Exhibit("table-4", title, "Table 4", _names(found), text, None, table, "")
+
+
+def _by_size(source: Source) -> pd.DataFrame:
+    table = accuracies(source, LEAD, "train_accuracy_best")
+    return table.sort_values("b", kind="stable")
+
+
+def _sources(sources: Sources) -> list[Source]:
+    """The sweep, then the long training and the Adam baseline where other experiments have them."""
+    sweep = best_source(sources, SWEEP, _varies_for_sgd, lambda source: len(source.cells))
+    if sweep is None:
+        return []
+    sizes = {cell.config.batch_size for cell in sweep.cells}
+    long = [c for c in _recipes(LONG, sizes) if c.fingerprint not in sweep.by_fingerprint]
+    # The paper's Adam at the sweep's own data, model and length.
+    rate = PAPER_RUN["learning_rate"]
+    adam = [
+        cell.config.with_(optimizer="adam", learning_rate=rate, kernel_l2=0.0)
+        for cell in sweep.cells
+        if cell.config.optimizer == "sgd"
+    ]
+    others = [elsewhere(sources, sweep, long), elsewhere(sources, sweep, adam)]
+    return [sweep, *(source for source in others if source is not None)]
+
+
+def _varies_for_sgd(source: Source) -> bool:
+    sgd = source.about[~source.about["optimizer"].isin(ADAPTIVE)]
+    by_rule = sgd.groupby(["optimizer", "batch_size"])[["learning_rate", "kernel_l2"]].nunique()
+    return source.several_scales() and bool((by_rule > 1).any(axis=None))
+
+
+def _recipes(experiment: str, sizes: set[int]) -> list[RunConfig]:
+    found = {}
+    for config in EXPERIMENTS[experiment].configs():
+        one = config.with_(sigma_w=RunConfig.default("sigma_w"), seed=RunConfig.default("seed"))
+        if one.batch_size in sizes:
+            found[one.fingerprint] = one
+    return list(found.values())
+
+
+def _drawn(found: Sequence[Source]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Look]]:
+    """What is drawn: accuracies, spreads, and the look of each line."""
+    lines, spreads = [], []
+    looks: dict[str, Look] = {}
+    for source in found:
+        names = {row.cell: _name(row, source, found[0]) for row in source.about.itertuples()}
+        tests = source.quantity("test_accuracy")
+        lines.append(tests.assign(line=tests["cell"].map(names)))
+        spreads.append(source.memory.assign(line=source.memory["cell"].map(names)))
+        looks |= _looks(source, found[0], names)
+    wanted = ["batch_size", "line", "sigma_w", "mean", "p10", "p90"]
+    kept = ["cell", "line", "optimizer", "batch_size", "learning_rate", "kernel_l2", "memory"]
+    kept += ["corrected", "low", "high", "p_value", "seeds", "scales", "diverged"]
+    return pd.concat(lines)[wanted], pd.concat(spreads, ignore_index=True)[kept], looks
+
+
+def _looks(source: Source, sweep: Source, names: Mapping[Any, str]) -> dict[str, Look]:
+    rules: dict[str, str] = {}
+    long: dict[str, Look] = {}
+    swept: dict[str, tuple[float, float]] = {}
+    row: Any  # a named tuple of pandas
+    for row in source.about.itertuples():
+        name = names[row.cell]
+        if row.optimizer in ADAPTIVE or (source is sweep and source.varies("optimizer")):
+            rules[name] = str(row.optimizer)
+        elif source is sweep:
+            swept[name] = (row.learning_rate, row.kernel_l2)
+        else:
+            long[name] = Look("black", "X", (0, (1, 1.2)))
+    about = sweep.about
+    return rate_looks(swept, set(about["learning_rate"]), set(about["kernel_l2"])) | (
+        long | optimizer_looks(rules)
+    )
+
+
+def _name(row: Any, source: Source, sweep: Source) -> str:
+    settings = f"η={row.learning_rate:g}"
+    if source is not sweep:
+        if row.optimizer in ADAPTIVE:
+            return f"{optimizer_name(row.optimizer)}, {settings}"
+        return f"SGD, {settings}, {row.epochs:,} epochs"
+    rule = f"{optimizer_name(row.optimizer)}, " if source.varies("optimizer") else ""
+    return f"{rule}{settings}, λ={row.kernel_l2:g}"
+
+
+def _lacking(found: Sequence[Source]) -> list[str]:
+    if found[0].experiment != SWEEP:
+        return []
+    has = {str(rule) for one in found[1:] for rule in one.about["optimizer"]}
+    lines = []
+    if "sgd" not in has:
+        lines.append(f"Without long training, which {LONG} supplies.")
+    if "adam" not in has:
+        lines.append(f"Without the Adam baseline, which {MAIN} supplies.")
+    return lines
+
+
+def _experiments(found: Sequence[Source]) -> tuple[list[str], list[int]]:
+    """Their names, and how many recipes each has."""
+    return [one.experiment for one in found], [len(one.about) for one in found]
+
+
+def _names(found: Sequence[Source]) -> str:
+    return ", ".join(dict.fromkeys(source.experiment for source in found))

@@ -1,0 +1,78 @@
+"""Which experiment an exhibit is made from: the paper's if it is there, else what has its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from analysis.exhibit_source import Source
+from suite.config import RunConfig
+
+SHOWN_SIZES = (16, 128)  # of the paper's figures
+
+
+def best_source(
+    sources: Mapping[str, Source],
+    paper: str,
+    supports: Callable[[Source], bool],
+    richness: Callable[[Source], int] = lambda _: 0,
+) -> Source | None:
+    """The experiment to take.
+
+    Parameters
+    ----------
+    sources
+        All there are.
+    paper
+        The paper's, which is taken where it supports the exhibit.
+    supports
+        Whether an experiment's runs allow the exhibit.
+    richness
+        Of the others the one with the most of it is taken, the first of equals.
+    """
+    able = [source for source in sources.values() if supports(source)]
+    for source in able:
+        if source.experiment == paper:
+            return source
+    return max(able, key=richness, default=None)
+
+
+def two_sizes(source: Source) -> list[int]:
+    """The batch sizes that the paper's figures show, or else the smallest and the largest."""
+    there = sorted(int(size) for size in source.about["batch_size"].unique())
+    if set(SHOWN_SIZES) <= set(there):
+        return list(SHOWN_SIZES)
+    return there if len(there) < 3 else [there[0], there[-1]]
+
+
+def one_of_each(recipes: Mapping[str, str]) -> list[str]:
+    """Recipes such that the first few hold all optimizers.
+
+    Parameters
+    ----------
+    recipes
+        Name to optimizer, in the usual order.
+    """
+    seen: dict[str, int] = {}
+    turn = {}
+    for name, optimizer in recipes.items():
+        turn[name] = seen[optimizer] = seen.get(optimizer, 0) + 1
+    return sorted(recipes, key=lambda name: turn[name])
+
+
+def elsewhere(
+    sources: Mapping[str, Source],
+    without: Source,
+    configs: Iterable[RunConfig],
+) -> Source | None:
+    """Runs of given recipes in another experiment, at the σw of this one; the first that has any.
+
+    None where no other experiment has them.
+    """
+    wanted = list(configs)
+    for source in sources.values():
+        if source.experiment == without.experiment:
+            continue
+        found = source.like(wanted, without.scale_values())
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,254 @@
+"""Beyond the paper: the phase diagram, boundaries, collapses, forgetting times and the law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import phase_text
+from analysis.exhibit import Exhibit, absent
+from analysis.exhibit_source import Source
+from analysis.exhibit_tables import named, spread
+from analysis.exhibit_text import BAND, SPREAD, caption
+from analysis.figures import accuracy_by_scale
+from analysis.figures_clocks import memory_by_clock
+from analysis.figures_collapse import collapse_pages
+from analysis.figures_forgetting import forgetting_times_figure, law_figure
+from analysis.figures_memory import memory_plane
+from analysis.forgetting_law import fit_law
+from analysis.forgetting_time import forgetting_times
+from analysis.phase_boundary import boundary_rates
+from suite.settings import ConfigError
+
+DEMO = "python -m suite.grid --experiment demo"
+
+Sources = Mapping[str, Source]
+
+
+class CannotError(Exception):
+    """The runs do not allow an exhibit; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a maker makes."""
+
+    caption: list[str]
+    figure: Figure | None
+    table: pd.DataFrame | None
+    page: str = ""  # of several: its number or name
+
+
+def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
+    """Of each kind one for every experiment that allows it; one line where none does."""
+    for name, (title, make) in KINDS.items():
+        reasons = []
+        made = False
+        for source in sources.values():
+            try:
+                parts = make(source, f"{_unmarked(source.experiment)}: {title}")
+            except CannotError as error:
+                reasons.append(f"{source.experiment}: {error}")
+                continue
+            for part in parts:
+                made = True
+                yield Exhibit(
+                    f"{name}-{part.page}" if part.page else name,
+                    title + (f": {part.page}" if part.page else ""),
+                    "",
+                    source.experiment,
+                    caption(part.caption, [source]),
+                    part.figure,
+                    part.table,
+                    "",
+                )
+        if not made:
+            yield absent(name, title, "", "; ".join(reasons) or f"needs runs: {DEMO}")
+
+
+def _accuracy(source: Source, title: str) -> list[_Part]:
+    scales = source.estimates.scales.rename(columns={"cell": "label"})
+    columns = ["label", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n", "diverged"]
+    said = ["Test accuracy at τ_best, the epoch of the lowest validation loss.", BAND, SPREAD]
+    return [_Part(said, accuracy_by_scale(scales, title), scales[columns])]
+
+
+def _memory(source: Source, title: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = source.estimates
+    rows = []
+    for about, row in zip(
+        source.about.to_dict("records"), found.recipes.to_dict("records"), strict=True
+    ):
+        one = named(about, source) | spread(row)
+        one |= {
+            "corrected (pp)": 100 * row["corrected"],
+            "noise alone (pp)": 100 * row["noise_spread"],
+        }
+        one |= {"p value": row["p_value"], "T_SGD": row["T_SGD"], "T_L2": row["T_L2"]}
+        one |= {"T_adapt": row["T_adapt"], "seeds": row["seeds"], "σw": row["scales"]}
+        one |= {"reach τ_interp": f"{row['reached']} of {row['reached'] + row['censored']}"}
+        rows.append(one | {"diverged": row["diverged"], "verdict": row["verdict"]})
+    figure = None
+    if found.plane_varies:
+        rates = boundary_rates(found.recipes, found.boundaries)
+        figure = memory_plane(found.recipes, rates, title)
+    verdict = ""
+    if math.isfinite(found.level):
+        verdict = (
+            f"Verdict: whether the interval is above or below {100 * found.level:.1f} pp, half of "
+            "the largest memory."
+        )
+    said = [
+        SPREAD,
+        "Corrected: the same by cross-validation over seeds, which is 0 on average where there is "
+        "no memory. Noise alone: the spread to be expected without memory. p value: of no memory, "
+        "by permuting σw within seeds. Clocks: at the end of training.",
+        verdict,
+    ]
+    return [_Part(said, figure, pd.DataFrame(rows))]
+
+
+def _phase_diagram(source: Source, title: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = source.estimates
+    said = [
+        "Memory of each recipe (corrected, with its 95 % interval) against each clock at the end "
+        "of training. Filled points are governed by the clock and decide its boundary, where the "
+        "best decreasing curve through them falls through half of the largest memory; its interval "
+        "is a bootstrap over recipes and seeds.",
+        *(f"{line}." for line in phase_text.boundary_lines(found)),
+    ]
+    figure = memory_by_clock(found.recipes, found.boundaries, title)
+    return [_Part(said, figure, found.boundaries)]
+
+
+def _collapse(source: Source, title: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = source.estimates
+    if found.collapses.empty:
+        raise CannotError("no two recipes differ in their batch size alone")
+    said = [
+        "|β(t)|, the slope of validation accuracy on σw, above against epochs, below on the clock "
+        "that is to govern the recipe. S is the distance of the curves from one another in errors "
+        "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval.",
+    ]
+    pages = collapse_pages(found.betas, found.collapses, title)
+    front = ["recipe", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
+    table = found.collapses[[*front, *(name for name in found.collapses if name not in front)]]
+    return [
+        _Part(said, page, table if number == 1 else None, f"{number}" if len(pages) > 1 else "")
+        for number, page in enumerate(pages, start=1)
+    ]
+
+
+def _forgetting_times(source: Source, title: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    times = forgetting_times(source.store.runs, source.store.history, cells=source.cells)
+    table = source.about[["cell", "optimizer"]].merge(times, on="cell")
+    counts = times["status"].value_counts()
+    said = [
+        "The value of each recipe's own clock at which its |β| has fallen to 1/e of its peak, with "
+        "the 95 % interval over seeds; open to the right where it may not have fallen by the end.",
+        f"{counts.get('crossed', 0)} of {len(times)} recipes cross, {counts.get('never', 0)} do "
+        f"not within their training (censored), {counts.get('immediate', 0)} do before the second "
+        f"epoch, {counts.get('undetermined', 0)} cannot be told.",
+    ]
+    return [_Part(said, forgetting_times_figure(table, title), table)]
+
+
+def _law(source: Source, title: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    try:
+        law = fit_law(source.cells, source.memory)
+    except ConfigError as error:
+        raise CannotError(str(error)) from None
+    coefficients, left = law.coefficients(), law.leave_one_out()
+    predicted = left.merge(source.about[["cell", "optimizer"]], on="cell")
+    known = left["memory"].notna()
+    off = 10 ** left.loc[known, "error"].abs().median()
+    said = [
+        f"Least squares of log10 memory (corrected) on the logarithms of the clocks, over "
+        f"{len(law.design)} recipes. Left: each recipe as predicted by the law of "
+        "all others, with the 95 % prediction interval; on the line they agree. "
+        f"Half of the predictions are within a factor of {off:.2g}. Right: what ten times a clock, "
+        "or a setting, multiplies memory by.",
+        f"{int(law.at_limit.sum())} memories below their noise stand at half of it (censored).",
+        f"{int((~known).sum())} recipes alone carry a term and cannot be predicted."
+        if (~known).any()
+        else "",
+        f"Without a memory: {', '.join(law.left_out)}." if law.left_out else "",
+    ]
+    figure = law_figure(predicted, coefficients, title)
+    table = coefficients.rename(
+        columns={
+            "factor_low": "factor low",
+            "factor_high": "factor high",
+            "low": "coefficient low",
+            "high": "coefficient high",
+        }
+    )
+    return [_Part(said, figure, table), *_predictions(predicted)]
+
+
+def _predictions(predicted: pd.DataFrame) -> list[_Part]:
+    """The numbers of the left panel, as a table of their own."""
+    table = pd.DataFrame(
+        {
+            "recipe": predicted["cell"],
+            "observed (pp)": 100 * predicted["observed"],
+            "predicted (pp)": 100 * predicted["memory"],
+            "predicted (pp) low": 100 * predicted["low"],
+            "predicted (pp) high": 100 * predicted["high"],
+            "inside": predicted["inside"],
+            "below its noise": predicted["at_limit"],
+            "recipes": predicted["recipes"],
+        }
+    )
+    said = ["Every recipe's memory as the law of all others predicts it, with the 95 % interval."]
+    return [_Part(said, None, table, "predictions")]
+
+
+def _norms(source: Source, _: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = source.norms
+    rows = []
+    for about, row in zip(source.about.to_dict("records"), found.to_dict("records"), strict=True):
+        one = named(about, source)
+        one |= {"slope": row["slope"], "slope low": row["low"], "slope high": row["high"]}
+        one |= {"kept": row["kept"], "kept low": row["kept_low"], "kept high": row["kept_high"]}
+        one |= {"‖W‖ max/min, start": row["initial_spread"], "at τ_best": row["best_spread"]}
+        rows.append(one | {name: row[name] for name in ("runs", "seeds", "scales", "diverged")})
+    said = [
+        "Slope of log ‖W‖ at τ_best on log ‖W‖ before training, over σw and seeds, with its 95 % "
+        "interval (seed as the cluster): 1 where initial norms keep their ratios, 0 where all end "
+        "at one. Kept: part of the range of log ‖W‖ over σw that is left, mean over seeds with its "
+        "95 % t interval.",
+    ]
+    return [_Part(said, None, pd.DataFrame(rows))]
+
+
+def _unmarked(text: str) -> str:
+    """Text that matplotlib does not take for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _refuse_one_scale(source: Source) -> None:
+    if not source.several_scales():
+        raise CannotError("no recipe has runs at two σw")
+
+
+Maker = Callable[[Source, str], list[_Part]]
+KINDS: Mapping[str, tuple[str, Maker]] = {
+    "accuracy-by-sigma-w": ("How much of σw survives training", _accuracy),
+    "memory": ("Memory of every recipe", _memory),
+    "phase-diagram": ("Memory against the forgetting clocks", _phase_diagram),
+    "collapse": ("Sensitivity to σw on epochs and clock", _collapse),
+    "forgetting-times": ("When σw is forgotten", _forgetting_times),
+    "forgetting-law": ("The forgetting law", _law),
+    "radial-memory": ("What is left of the initial kernel norm", _norms),
+}

@@ -1,0 +1,146 @@
+"""Figure 6: β(t) of rules against epochs, and of batch sizes on the clock that governs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.clock_axis import ADAPTIVE
+from analysis.exhibit import Exhibit, absent
+from analysis.exhibit_choice import two_sizes
+from analysis.exhibit_grid import MAIN, WANTED, grid_source, recipe_order
+from analysis.exhibit_source import Source
+from analysis.exhibit_text import caption, first_of, needs
+from analysis.figures_collapse import collapse_number
+from analysis.figures_scales import Look, batch_looks, optimizer_looks
+from analysis.figures_sensitivity import SensitivityPanel, sensitivity_page
+from analysis.style import recipe_name
+
+SWEEP = "lr-l2"
+PAPER_L2 = (1e-2, 1e-2)  # learning rate and λ of the paper's example
+TITLE = "Sensitivity to σw during training, against epochs and on each mechanism's clock"
+MOST_RULES = 6
+POINTS = 20  # of each curve in the table
+COLUMNS = ["recipe", "batch_size", "epoch", "T_SGD", "T_L2", "T_adapt", "beta", "low", "high"]
+COLUMNS += ["standard_error", "floor", "runs", "seeds", "diverged"]
+
+Sources = Mapping[str, Source]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """A recipe at all its batch sizes, and the experiment it is from."""
+
+    source: Source
+    name: str
+    betas: pd.DataFrame
+    clock: str
+
+    @property
+    def runs(self) -> Source | None:
+        """Its runs alone."""
+        labels = set(self.betas["cell"])
+        return self.source.only(lambda cell: cell.label in labels)
+
+
+def figure_6(sources: Sources) -> Exhibit:
+    """abs(β) against epochs, by family and batch size, and on the clocks."""
+    source = grid_source(sources)
+    if source is None:
+        return absent("figure-6", TITLE, "Figure 6", needs(WANTED, MAIN))
+    recipes = _recipes(source)
+    decayed = _with_l2(sources)
+    shown = recipes[:MOST_RULES] + [one for one in decayed if one not in recipes[:MOST_RULES]]
+    looks = optimizer_looks({one.name: str(one.betas["optimizer"].iloc[0]) for one in shown})
+    everything = pd.concat([one.betas.assign(line=one.name) for one in shown])
+    epochs = []
+    for size in two_sizes(source):
+        here = everything[everything["batch_size"] == size]
+        families = {
+            "SGD family": here[~here["optimizer"].isin(ADAPTIVE)],
+            "adaptive rules": here[here["optimizer"].isin(ADAPTIVE)],
+        }
+        epochs.append(
+            [
+                SensitivityPanel(f"{family}, batch size {size}", "epoch", table)
+                for family, table in families.items()
+                if len(table)
+            ]
+        )
+    clocks = _on_clocks(recipes, decayed)
+    sizes = sorted({int(size) for panel in clocks for size in panel.table["batch_size"]})
+    all_looks: dict[str, Look] = {**looks, **batch_looks(sizes)}
+    figure = sensitivity_page([*(row for row in epochs if row), clocks], all_looks, TITLE)
+    used = list({one.source.experiment: one.source for one in shown}.values())
+    extra = [one.runs for one in decayed if one.source is not source]
+    text = caption(
+        [
+            "|β(t)|: absolute slope of validation accuracy at epoch t on σw, over all σw and "
+            "seeds; bands are 95 % intervals with the seed as the cluster (none for one seed). "
+            "Dotted: what noise alone would show. Below: every batch size on the clock that is to "
+            "govern it, summed over the true rates of all steps. S is the distance of the curves "
+            "from one another in errors, near 1 where they fall together.",
+            first_of([one.name for one in recipes], MOST_RULES, "recipes"),
+            "" if decayed else f"Without L2, which {SWEEP} supplies.",
+            f"The table has up to {POINTS} epochs of each curve.",
+        ],
+        [source, *(one for one in extra if one is not None)],
+        MAIN,
+    )
+    names = ", ".join(one.experiment for one in used)
+    return Exhibit("figure-6", TITLE, "Figure 6", names, text, figure, _thinned(everything), "")
+
+
+def _recipes(source: Source) -> list[_Recipe]:
+    by_recipe = dict(list(source.estimates.betas.groupby("recipe", sort=False)))
+    return [
+        _Recipe(source, recipe_name(name), rows, str(rows["own_clock"].iloc[0]))
+        for name, rows in ((name, by_recipe[name]) for name in recipe_order(source))
+    ]
+
+
+def _with_l2(sources: Sources) -> list[_Recipe]:
+    """The paper's recipe with L2, or the one of the strongest decay; empty where there is none."""
+    for source in sorted(sources.values(), key=lambda one: one.experiment != SWEEP):
+        about = source.about[(source.about["kernel_l2"] > 0) & (source.about["optimizer"] == "sgd")]
+        if about.empty or not source.several_scales():
+            continue
+        settings = about[["learning_rate", "kernel_l2"]].to_numpy(dtype=np.float64)
+        paper = np.isclose(settings, PAPER_L2).all(1)
+        chosen = about.iloc[int(np.where(paper, np.inf, settings.prod(1)).argmax())]
+        betas = source.estimates.betas
+        rows = betas[betas["recipe"] == chosen["recipe"]]
+        name = f"SGD, η={chosen['learning_rate']:g}, λ={chosen['kernel_l2']:g}"
+        return [_Recipe(source, name, rows, "T_L2")]
+    return []
+
+
+def _on_clocks(recipes: list[_Recipe], decayed: list[_Recipe]) -> list[SensitivityPanel]:
+    """The first recipe of each clock, at all its batch sizes."""
+    panels = []
+    for clock in ("T_SGD", "T_L2", "T_adapt"):
+        pool = decayed if clock == "T_L2" else [one for one in recipes if one.clock == clock]
+        if not pool:
+            continue
+        one = pool[0]
+        table = one.betas.assign(line=[f"b = {size}" for size in one.betas["batch_size"]])
+        panels.append(SensitivityPanel(f"{one.name}\n{_collapse(one, clock)}", clock, table))
+    return panels
+
+
+def _collapse(one: _Recipe, clock: str) -> str:
+    found = one.source.estimates.collapses
+    measured = found[(found["recipe"] == one.betas["recipe"].iloc[0]) & (found["axis"] == clock)]
+    return collapse_number(measured, int(one.betas["batch_size"].nunique()))
+
+
+def _thinned(betas: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    for _, rows in betas.groupby(["line", "batch_size"], sort=False):
+        places = np.geomspace(1, len(rows), min(POINTS, len(rows))).round().astype(int) - 1
+        parts.append(rows.sort_values("epoch").iloc[np.unique(places)])
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(recipe=table["line"])[COLUMNS]

@@ -1,0 +1,178 @@
+"""One experiment as the exhibits ask for it: its recipes and its estimates, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.cells import Cell, find_cells
+from analysis.claim_data import differences, differences_text
+from analysis.interpolation_time import interpolation_time
+from analysis.memory import memory
+from analysis.norm_memory import norm_memory
+from analysis.phase_estimates import Estimates, estimate, names_without
+from analysis.scale_table import by_scale, interpolation
+from analysis.store import Store
+from suite.config import RunConfig
+from suite.experiments import EXPERIMENTS, Experiment
+
+SETTINGS = (
+    "optimizer",
+    "batch_size",
+    "learning_rate",
+    "kernel_l2",
+    "model",
+    "norm",
+    "augmentation",
+    "schedule",
+    "epochs",
+)
+WITHIN = ("sigma_w", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The runs of an experiment, and what is estimated of them.
+
+    Attributes
+    ----------
+    store
+        From `store.load`.
+    seed
+        Decides all resampling.
+    """
+
+    store: Store
+    seed: int = 0
+
+    @property
+    def experiment(self) -> str:
+        """Its name in MLflow."""
+        return self.store.experiment
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Its recipes."""
+        return find_cells(self.store.runs)
+
+    @cached_property
+    def by_fingerprint(self) -> Mapping[str, Cell]:
+        """Its recipes by the fingerprint they have with σw and the seed at their defaults."""
+        return {cell.config.fingerprint: cell for cell in self.cells}
+
+    @cached_property
+    def about(self) -> pd.DataFrame:
+        """One row per recipe: cell, recipe (without its batch size), and `SETTINGS`."""
+        names = names_without(self.cells, "batch_size")
+        return pd.DataFrame(
+            [
+                {"cell": cell.label, "recipe": name}
+                | {setting: getattr(cell.config, setting) for setting in SETTINGS}
+                for cell, name in zip(self.cells, names, strict=True)
+            ]
+        )
+
+    @cached_property
+    def memory(self) -> pd.DataFrame:
+        """`memory.memory` beside the settings."""
+        found = memory(self.store.runs, cells=self.cells, seed=self.seed)
+        return self.about.merge(found, on="cell")
+
+    @cached_property
+    def scales(self) -> pd.DataFrame:
+        """`scale_table.by_scale` beside the settings."""
+        found = by_scale(self.store.runs, self.store.history, cells=self.cells)
+        return self.about.merge(found, on="cell")
+
+    @cached_property
+    def fitted(self) -> pd.DataFrame:
+        """`scale_table.interpolation` beside the settings."""
+        found = interpolation(self.store.runs, self.store.history, cells=self.cells)
+        return self.about.merge(found, on="cell")
+
+    @cached_property
+    def fitting_time(self) -> pd.DataFrame:
+        """`interpolation_time` beside the settings."""
+        return self.about.merge(interpolation_time(self.store.runs, cells=self.cells), on="cell")
+
+    @cached_property
+    def norms(self) -> pd.DataFrame:
+        """`norm_memory.norm_memory` beside the settings."""
+        return self.about.merge(norm_memory(self.store.runs, cells=self.cells), on="cell")
+
+    @cached_property
+    def estimates(self) -> Estimates:
+        """All of `phase_estimates.estimate`."""
+        return estimate(self.store, seed=self.seed)
+
+    def quantity(self, name: str) -> pd.DataFrame:
+        """One of `scale_table.QUANTITIES`, one row per recipe and σw."""
+        rows = self.scales[self.scales["quantity"] == name]
+        return rows.drop(columns="quantity").reset_index(drop=True)
+
+    def scale_values(self) -> list[float]:
+        """All σw, ascending."""
+        return sorted({float(scale) for cell in self.cells for scale in cell.scales})
+
+    def varies(self, *settings: str) -> bool:
+        """Whether any of the settings has two values."""
+        return not self._varying.isdisjoint(settings)
+
+    @cached_property
+    def _varying(self) -> frozenset[str]:
+        counts = self.about[list(SETTINGS)].nunique()
+        return frozenset(str(name) for name in counts.index[counts > 1])
+
+    def several_scales(self) -> bool:
+        """Whether a recipe has runs at two σw that did not diverge."""
+        return any(int(((cell.rows >= 0) & ~cell.diverged).any(1).sum()) > 1 for cell in self.cells)
+
+    def at(self, scales: Iterable[float]) -> Source:
+        """All of its recipes at some of its σw."""
+        near = np.round(self.store.runs["sigma_w"].to_numpy(dtype=np.float64), 9)
+        return self._part(np.isin(near, np.round(list(scales), 9)))
+
+    def only(self, wanted: Callable[[Cell], bool]) -> Source | None:
+        """Some of its recipes; None where it has none of them."""
+        keep = np.zeros(len(self.store.runs), dtype=np.bool_)
+        for cell in self.cells:
+            if wanted(cell):
+                keep[cell.rows[cell.rows >= 0]] = True
+        return self._part(keep) if keep.any() else None
+
+    def like(self, configs: Iterable[RunConfig], scales: Iterable[float]) -> Source | None:
+        """Its runs of given recipes at some σw; None where there are none."""
+        wanted = {config.fingerprint for config in configs}
+        found = self.only(lambda cell: cell.config.fingerprint in wanted)
+        part = None if found is None else found.at(scales)
+        return None if part is None or part.store.runs.empty else part
+
+    def _part(self, keep: NDArray[np.bool_]) -> Source:
+        runs = self.store.runs[keep].reset_index(drop=True)
+        return Source(replace(self.store, runs=runs), self.seed)
+
+
+def declared_recipes(experiment: Experiment) -> dict[str, RunConfig]:
+    """The recipes of an experiment by fingerprint, with σw and the seed at their defaults."""
+    axes = {name: values for name, values in experiment.axes.items() if name not in WITHIN}
+    recipes = replace(experiment, axes=axes)
+    return {config.fingerprint: config for config in recipes.configs()}
+
+
+def differing(source: Source, experiment: str) -> list[str]:
+    """How recipes differ from those that an experiment of the suite declares, one text for each.
+
+    Recipes that are declared are left out.
+    """
+    declared = declared_recipes(EXPERIMENTS[experiment])
+    texts = []
+    for fingerprint, cell in source.by_fingerprint.items():
+        if fingerprint not in declared:
+            found = (differences(paper, cell.config) for paper in declared.values())
+            texts.append(differences_text(min(found, key=len)))
+    return texts

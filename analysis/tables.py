@@ -1,0 +1,194 @@
+"""Frames as text: Markdown, LaTeX with booktabs, and CSV.
+
+A column's uncertainty stands in columns beside it, named after it: 'spread (pp) low' and
+'spread (pp) high' are the ends of an interval, and 'σw=0.1 (%) sd' is a standard deviation. In
+Markdown and LaTeX such columns become one, written '26.5 [25.1, 27.9]' or '85.0 ± 0.3'. In CSV they
+stay numbers in columns of their own, and the written form follows behind them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.claim_words import number
+
+ABSENT, NEVER = "–", "∞"
+INTERVAL = " [95 %]"
+DEVIATION = " ± sd"
+UNIT = re.compile(r"\((pp|%|epochs)\)")
+PLACES = 4  # significant digits of what has no unit
+LATEX = {  # in this order: the backslash before all that brings one
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "{}&%$#_"},
+    r"\textbackslash\{\}": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "σw": r"$\sigma_w$",
+    "τ\\_best": r"$\tau_{\mathrm{best}}$",
+    "τ\\_interp": r"$\tau_{\mathrm{interp}}$",
+    "T\\_SGD": r"$T_{\mathrm{SGD}}$",
+    "T\\_L2": r"$T_{L_2}$",
+    "T\\_adapt": r"$T_{\mathrm{adapt}}$",
+    "|": r"\textbar{}",
+    **{
+        sign: f"${name}$"
+        for sign, name in {
+            "α": r"\alpha",
+            "β": r"\beta",
+            "η": r"\eta",
+            "λ": r"\lambda",
+            "μ": r"\mu",
+            "σ": r"\sigma",
+            "τ": r"\tau",
+            "Δ": r"\Delta",
+            "Σ": r"\Sigma",
+            "±": r"\pm",
+            "×": r"\times",
+            "≥": r"\geq",
+            "≤": r"\leq",
+            "∞": r"\infty",
+            "→": r"\to",
+            "−": "-",
+            "²": "^2",
+            "√": r"\surd",
+            "‖": r"\Vert ",
+        }.items()
+    },
+    "–": "--",
+    "…": r"\ldots{}",
+    "†": r"\textdagger{}",
+    "\N{NO-BREAK SPACE}": "~",
+}
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The frame as a table of Markdown, numbers to the right."""
+    shown = joined(frame)
+    right = _numeric(frame, shown)
+    names = [_pipe(name) for name in shown.columns]
+    lines = [names, ["--:" if number_ else ":--" for number_ in right]]
+    lines += [[_pipe(text) for text in row] for row in shown.itertuples(index=False, name=None)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
+    """The frame as a floating table of LaTeX, which needs the package booktabs.
+
+    Parameters
+    ----------
+    caption
+        Plain text.
+    label
+        What it is referred to by, behind 'tab:'.
+    """
+    shown = joined(frame)
+    layout = "".join("r" if number_ else "l" for number_ in _numeric(frame, shown))
+    shown = shown.map(escape)
+    shown.columns = [escape(name) for name in shown.columns]
+    return str(
+        shown.style.hide(axis="index").to_latex(
+            hrules=True,
+            column_format=layout,
+            caption=escape(caption),
+            label=f"tab:{label}",
+            position_float="centering",
+        )
+    )
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """The frame as CSV: all numbers in full, and written with their uncertainty behind them."""
+    whole, written = _plain(frame), joined(frame)
+    columns = {}
+    for name in map(str, whole):
+        columns[name] = whole[name]
+        for ending, form in ((" high", INTERVAL), (" sd", DEVIATION)):
+            heading = name.removesuffix(ending) + form
+            if name.endswith(ending) and heading in written:
+                columns[heading] = written[heading]
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+
+
+def joined(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every cell as it is written, with the uncertainty of a number beside it.
+
+    Returns
+    -------
+    DataFrame
+        Of text: fewer columns than `frame` has where it gives uncertainty.
+    """
+    plain = _plain(frame)
+    taken = {part for name in map(str, plain) for part in _companions(plain, name)}
+    columns = {}
+    for name in map(str, plain):
+        if name in taken:
+            continue
+        beside = _companions(plain, name)
+        heading = name + {0: "", 1: DEVIATION, 2: INTERVAL}[len(beside)]
+        values = plain[[name, *beside]].itertuples(index=False, name=None)
+        columns[heading] = [_written(list(row), name) for row in values]
+    return pd.DataFrame(columns, index=plain.index)
+
+
+def escape(text: str) -> str:
+    """Plain text as LaTeX, Greek letters as mathematics."""
+    for sign, written in LATEX.items():
+        text = text.replace(sign, written)
+    return text
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """With one row of headings, and an index that has a name as columns."""
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    words = [name if isinstance(name, tuple) else (name,) for name in frame.columns]
+    names = [" ".join(str(word) for word in one if str(word)) for one in words]
+    return frame.set_axis(names, axis=1)
+
+
+def _companions(frame: pd.DataFrame, name: str) -> list[str]:
+    for endings in ((" low", " high"), (" sd",)):
+        found = [name + ending for ending in endings]
+        if all(one in frame.columns for one in found):
+            return found
+    return []
+
+
+def _written(values: list[Any], name: str) -> str:
+    value, *beside = (_text(value, name) for value in values)
+    if value == ABSENT or not beside or ABSENT in beside or set(beside) == {NEVER}:
+        return value
+    return f"{value} ± {beside[0]}" if len(beside) == 1 else f"{value} [{', '.join(beside)}]"
+
+
+def _text(value: Any, name: str) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ABSENT
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    unit = UNIT.search(name)
+    if unit or not math.isfinite(value):
+        return number(value, unit[1] if unit else "")
+    return f"{value + 0.0:.{PLACES}g}"
+
+
+def _numeric(frame: pd.DataFrame, shown: pd.DataFrame) -> Sequence[bool]:
+    """Which columns of the text hold numbers."""
+    plain = _plain(frame)
+    kinds = plain.dtypes.map(lambda kind: kind.kind in "iuf").to_dict()
+    return [
+        kinds.get(name, kinds.get(name.removesuffix(INTERVAL).removesuffix(DEVIATION), False))
+        for name in shown.columns
+    ]
+
+
+def _pipe(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,196 @@
+"""An analysis as an MLflow run of its own: what it looked at, its numbers and its files.
+
+Such a run has no tag `fingerprint`, by which `analysis.store` knows the suite's training runs: in
+whichever experiment it is, it is never read as one, nor makes its experiment the newest of a store.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from math import isfinite
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.store import StoreError, open_store
+from suite.code_version import code_version
+
+EXPERIMENT = "analysis"
+KIND_TAG = "kind"
+CODE_VERSION_TAG = "code_version"
+ANALYSED_TAG = "analysed_experiments"
+RUN_ID_VARIABLE = "MLFLOW_RUN_ID"  # set inside `mlflow run`; the first start_run takes it away
+NAME_LIMIT = 250  # MLflow's, of a metric's name
+SPELLED = {"η": "eta", "λ": "lambda", "σ": "sigma", "β": "beta", "×": "x", "=": " "}
+
+
+class TrackingError(ValueError):
+    """MLflow cannot be written to; the message is one line."""
+
+
+@contextmanager
+def tracked_run(
+    kind: str,
+    *,
+    experiment: str = EXPERIMENT,
+    tracking_uri: str | None = None,
+    name: str = "",
+    params: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """A RUNNING MLflow run for results, ended FINISHED or, after an exception, FAILED.
+
+    Inside ``mlflow run`` it is the run that was begun there; otherwise a new one.
+
+    Parameters
+    ----------
+    kind
+        What was done; its tag.
+    experiment
+        Where a new run goes; it is created if need be.
+    tracking_uri
+        None takes MLflow's own default.
+    name
+        Of the run; empty takes `kind`.
+    params, tags
+        Logged at once, beside the tags for kind and code version.
+
+    Yields
+    ------
+    str
+        The run's id.
+
+    Raises
+    ------
+    TrackingError
+        MLflow refuses the address or cannot open the store.
+    """
+    try:
+        if tracking_uri is not None:
+            mlflow.set_tracking_uri(tracking_uri)
+        inside = RUN_ID_VARIABLE in os.environ
+        run = mlflow.start_run(
+            experiment_id=None if inside else _experiment_id(experiment),
+            run_name=name or kind,
+            tags={KIND_TAG: kind, CODE_VERSION_TAG: code_version(), **(tags or {})},
+        )
+    except (MlflowException, SQLAlchemyError) as problem:
+        raise TrackingError(
+            f"--tracking-uri: an address that MLflow can write to, got "
+            f"{_without_password(mlflow.get_tracking_uri())!r} ({_first_line(problem)}); "
+            "try sqlite:///mlflow.db or the server's http address"
+        ) from problem
+    with run:
+        mlflow.log_params(dict(params or {}))
+        yield str(run.info.run_id)
+
+
+def _experiment_id(name: str) -> str:
+    """The id of an experiment; it is created if need be, with its files where its store is."""
+    client = MlflowClient()
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(name, _beside(client.tracking_uri, name)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return _experiment_id(name)  # another process was faster
+
+
+def _beside(tracking_uri: str, experiment: str) -> str | None:
+    """A folder beside a SQLite file, not below the working directory as MLflow would have it."""
+    if not tracking_uri.startswith("sqlite"):
+        return None
+    database = make_url(tracking_uri).database
+    return (Path(database).resolve().parent / "mlruns" / experiment).as_uri() if database else None
+
+
+def logged(
+    kind: str,
+    tracking_uri: str,
+    *,
+    experiments: Sequence[str],
+    runs: int,
+    metrics: Mapping[str, float],
+    files: Mapping[str, Sequence[Path]],
+) -> bool:
+    """Log an analysis to the store that was analysed, and say where, or in one line why not.
+
+    What an analysis makes is in files already, so a store that is away, or read-only, costs a line
+    on stderr and nothing else.
+
+    Parameters
+    ----------
+    kind
+        What was done; its tag.
+    tracking_uri
+        Of the store; empty takes MLflow's own default.
+    experiments, runs
+        What was analysed: names, and the number of runs.
+    metrics
+        By name; those that are not finite are left out, as MLflow does not tell them from numbers.
+    files
+        Artifact folder, "" for the top, to the files that go there.
+
+    Returns
+    -------
+    bool
+        Whether all of it was logged.
+    """
+    names = ",".join(experiments)
+    where = "" if RUN_ID_VARIABLE in os.environ else f" of the experiment {EXPERIMENT}"
+    try:
+        # MLflow's client itself would try for minutes to reach a server that has gone away.
+        with closing(open_store(tracking_uri or mlflow.get_tracking_uri())):
+            pass
+        with tracked_run(
+            kind,
+            tracking_uri=tracking_uri or None,
+            name=f"{kind} {names}",
+            params={"analysed_experiments": names, "analysed_runs": runs},
+            tags={ANALYSED_TAG: names},
+        ) as run_id:
+            mlflow.log_metrics({key: value for key, value in metrics.items() if isfinite(value)})
+            for folder, paths in files.items():
+                for path in paths:
+                    mlflow.log_artifact(str(path), folder or None)
+    except (TrackingError, StoreError) as problem:
+        return _not_logged(str(problem))
+    except Exception as problem:
+        # Whatever holds the artifacts (S3, GCS, a plugin) raises errors of its own libraries.
+        return _not_logged(f"{type(problem).__name__}: {_first_line(problem)}")
+    print(f"logged to MLflow as run {run_id}{where}")
+    return True
+
+
+def _not_logged(reason: str) -> bool:
+    print(f"not logged to MLflow: {reason}", file=sys.stderr)
+    return False
+
+
+def metric_name(*parts: str) -> str:
+    """Words such as a recipe's label as the name of a metric, which MLflow wants in ASCII."""
+    return "/".join(_plain(part) for part in parts)[:NAME_LIMIT]
+
+
+def _plain(text: str) -> str:
+    for symbol, word in SPELLED.items():
+        text = text.replace(symbol, word)
+    return re.sub(r"[^A-Za-z0-9_\-. :]+", "_", text).strip(". ") or "_"
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"://[^\s'\"]*@", "://", text)
+
+
+def _first_line(problem: Exception) -> str:
+    return _without_password((str(problem).strip().splitlines() or [""])[0])

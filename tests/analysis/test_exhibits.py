@@ -1,0 +1,406 @@
+"""Which exhibits are made from which experiments, what they show, and what they say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+from exhibit_stores import EPOCHS, SEEDS, demo, paper, recipes_of, store
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from synthetic_frames import SCALES
+
+from analysis import style
+from analysis.exhibit_ablation import figure_4, table_4
+from analysis.exhibit_choice import one_of_each
+from analysis.exhibit_grid import figure_2
+from analysis.exhibit_own import own_exhibits
+from analysis.exhibit_sensitivity import figure_6
+from analysis.exhibit_source import Source
+from analysis.exhibit_variants import figure_5
+from analysis.exhibits import Exhibit, exhibits
+from analysis.store import Store
+from suite.experiments import EXPERIMENTS, PAPER_OPTIMIZERS
+
+NAMES = [f"figure-{n}" for n in range(1, 10)] + [f"table-{n}" for n in range(1, 8)]
+OF_ANY_SWEEP = ["figure-1", "figure-2", "figure-3", "figure-6", "table-2", "table-3"]
+COMMANDS = {
+    "figure-4": "lr-l2",
+    "figure-5": "depth",
+    "figure-7": "depth",
+    "figure-8": "norm-aug",
+    "table-4": "lr-l2",
+    "table-5": "depth",
+    "table-6": "norm-aug",
+    "table-7": "best",
+}
+SPAN = SCALES[-1] - SCALES[0]
+
+
+def made(stores: Mapping[str, Store]) -> dict[str, Exhibit]:
+    """All exhibits by name, those of our own by name and experiment."""
+    return by_name(list(exhibits(stores)))
+
+
+def by_name(found: list[Exhibit]) -> dict[str, Exhibit]:
+    named = {one.name if one.place else f"{one.name} {one.experiment}": one for one in found}
+    assert len(named) == len(found)
+    return named
+
+
+@pytest.fixture(scope="module")
+def of_paper() -> dict[str, Exhibit]:
+    return by_name(list(islice(exhibits(paper()), len(NAMES))))
+
+
+@pytest.fixture(scope="module")
+def own() -> dict[str, Exhibit]:
+    """Our own, of three of the paper's experiments."""
+    sources = {name: Source(paper()[name]) for name in ("main", "long", "lr-l2")}
+    return by_name(list(own_exhibits(sources)))
+
+
+@pytest.fixture(scope="module")
+def of_demo() -> dict[str, Exhibit]:
+    return made({"demo": demo()})
+
+
+def figure(exhibit: Exhibit) -> Figure:
+    assert exhibit.figure is not None
+    return exhibit.figure
+
+
+def panels(exhibit: Exhibit) -> list[Any]:
+    axes = figure(exhibit).axes
+    return [one for one in axes if one.get_visible() and one.get_label() != "<colorbar>"]
+
+
+def lines(panel: Any) -> dict[str, Any]:
+    return {line.get_label(): line for line in panel.get_lines()}
+
+
+def rows(exhibit: Exhibit, **wanted: Any) -> Any:
+    assert exhibit.table is not None
+    table = exhibit.table
+    for name, value in wanted.items():
+        table = table[table[name] == value]
+    return table
+
+
+def test_the_papers_sixteen_come_first_and_in_order_made_or_missing(
+    of_paper: dict[str, Exhibit], of_demo: dict[str, Exhibit]
+) -> None:
+    for found in (of_paper, of_demo):
+        assert list(found)[:16] == NAMES
+        for exhibit in list(found.values())[:16]:
+            has = exhibit.figure is not None or exhibit.table is not None
+            assert has != bool(exhibit.missing)
+            assert exhibit.place == exhibit.name.replace("-", " ").title()
+            assert bool(exhibit.caption) == has
+            assert "\n" not in exhibit.missing
+
+
+def test_the_papers_experiments_supply_all_of_them(of_paper: dict[str, Exhibit]) -> None:
+    assert [name for name in NAMES if of_paper[name].missing] == []
+    for name in NAMES:
+        assert (of_paper[name].figure is not None) == name.startswith("figure")
+        assert of_paper[name].table is not None
+
+
+def test_a_small_sweep_supplies_what_its_axes_allow_and_says_whose_it_is(
+    of_demo: dict[str, Exhibit],
+) -> None:
+    for name in OF_ANY_SWEEP:
+        assert of_demo[name].experiment == "demo"
+        assert "The paper's runs are those of main; these are demo's." in of_demo[name].caption
+        assert "n = 3 seeds" in of_demo[name].caption
+
+
+def test_what_is_missing_names_the_command_that_supplies_it(of_demo: dict[str, Exhibit]) -> None:
+    assert {name for name in NAMES if of_demo[name].missing} == set(COMMANDS)
+    for name, experiment in COMMANDS.items():
+        assert of_demo[name].missing.endswith(f"python -m suite.grid --experiment {experiment}")
+
+
+def test_without_any_runs_only_what_is_declared_and_the_minimal_model_are_made() -> None:
+    found = made({})
+    assert {name for name in NAMES if not found[name].missing} == {"table-1", "figure-9"}
+    assert all(one.missing for name, one in found.items() if name not in NAMES)
+
+
+def test_an_experiment_of_ones_own_supplies_the_sweep_of_rate_and_decay() -> None:
+    swept = recipes_of("lr-l2", learning_rate=(1e-3, 1e-2), kernel_l2=(0.0,), batch_size=(16,))
+    mine = {"mine": Source(store("mine", swept))}
+    assert figure_4(mine).experiment == table_4(mine).experiment == "mine"
+    assert "these are mine's" in figure_4(mine).caption
+    assert figure_5(mine).missing
+
+
+def test_every_optimizer_is_drawn_before_a_second_recipe_of_one() -> None:
+    recipes = {"sgd η=1": "sgd", "sgd η=2": "sgd", "adam η=1": "adam", "adam η=2": "adam"}
+    assert one_of_each(recipes) == ["sgd η=1", "adam η=1", "sgd η=2", "adam η=2"]
+
+
+def test_an_experiments_name_is_never_taken_for_mathematics() -> None:
+    odd = {"a$_b$": Source(replace(demo(), experiment="a$_b$"))}
+    shown = next(one for one in own_exhibits(odd) if one.figure is not None)
+    figure(shown).canvas.draw()
+    assert figure(shown).get_suptitle().startswith("a\\$_b\\$: How much")
+
+
+def test_settings_that_are_not_the_papers_are_named(of_paper: dict[str, Exhibit]) -> None:
+    said = f"Not the paper's recipes: {EPOCHS} epochs instead of 300 epochs in 15 of 15."
+    assert said in of_paper["figure-1"].caption
+
+
+def test_the_papers_own_recipes_are_not_said_to_differ() -> None:
+    first = next(exhibits({"long": paper()["long"]}))
+    assert "Not the paper's" not in first.caption
+    assert "these are long's" in first.caption
+
+
+def test_figure_1_shows_every_optimizer_at_two_batch_sizes(of_paper: dict[str, Exhibit]) -> None:
+    shown = panels(of_paper["figure-1"])
+    assert [panel.get_title() for panel in shown] == ["batch size 16"] * 3 + ["batch size 128"] * 3
+    for panel in (shown[0], shown[3]):
+        assert set(lines(panel)) == {style.OPTIMIZER_NAMES[name] for name in PAPER_OPTIMIZERS}
+        sgd = lines(panel)["SGD"]
+        np.testing.assert_allclose(sgd.get_ydata(), 0.9 - 0.1 * np.array(SCALES))
+        assert to_hex(sgd.get_color()).upper() == style.OPTIMIZER_COLOURS["sgd"]
+    gap = of_paper["figure-1"].table.query("quantity == 'generalization_gap' and recipe == 'sgd'")
+    drawn = lines(shown[1])["SGD"].get_ydata()
+    np.testing.assert_allclose(drawn, 100 * gap[gap["batch_size"] == 16]["mean"])
+    assert shown[2].get_yscale() == "log"
+    dashed = [line for line in shown[2].get_lines() if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(dashed[0].get_ydata(), 10 * np.array(SCALES), rtol=0.02)
+    assert "Batch sizes 16 and 128 of 3" in of_paper["figure-1"].caption
+
+
+def test_figure_2_has_a_panel_for_every_batch_size(of_paper: dict[str, Exhibit]) -> None:
+    shown = panels(of_paper["figure-2"])
+    assert [panel.get_title() for panel in shown] == [f"batch size {b}" for b in (16, 32, 128)]
+    np.testing.assert_allclose(
+        shown[0].get_images()[0].get_array()[0], 0.9 - 0.1 * np.array(SCALES)
+    )
+    assert len(rows(of_paper["figure-2"])) == 15 * len(SCALES)
+
+
+def test_figure_3_draws_batch_sizes_in_a_column_for_each_optimizer(
+    of_paper: dict[str, Exhibit],
+) -> None:
+    above = panels(of_paper["figure-3"])[: len(PAPER_OPTIMIZERS)]
+    assert [panel.get_title() for panel in above[:2]] == ["SGD", "SGD + momentum"]
+    assert {"b = 16", "b = 32", "b = 128"} <= set(lines(above[0]))
+    # 1 − ½exp(−t/5σ) reaches 99.5 % at t = 5σ·ln 100, beyond 30 epochs from σw = 1.4 on.
+    expected = np.ceil(5 * np.array(SCALES) * np.log(100))
+    reached = np.where(expected <= EPOCHS, expected, np.nan)
+    np.testing.assert_allclose(lines(above[0])["b = 16"].get_ydata(), reached)
+    assert list(lines(above[0])["b = 16, never"].get_xdata()) == [1.8, 2.5]
+    never = 15 * 2 * len(SEEDS)
+    assert f"{never} of {15 * 5 * len(SEEDS)} runs never reach it" in of_paper["figure-3"].caption
+
+
+def test_figure_4_lays_adam_and_long_training_beside_the_sweep(
+    of_paper: dict[str, Exhibit],
+) -> None:
+    exhibit = of_paper["figure-4"]
+    assert exhibit.experiment == "lr-l2, long, main"
+    small = rows(exhibit, batch_size=16).set_index("line")["memory"]
+    np.testing.assert_allclose(small["η=0.001, λ=0"], 0.1 * SPAN)
+    np.testing.assert_allclose(small["η=0.01, λ=0.01"], 0.025 * SPAN)
+    np.testing.assert_allclose(small["SGD, η=0.001, 5,000 epochs"], 0.1 * SPAN)
+    np.testing.assert_allclose(small["Adam, η=0.001"], 0.01 * SPAN)
+    assert len(small) == 6
+    bars = panels(exhibit)[1]
+    order = [text.get_text() for text in bars.get_yticklabels()]
+    assert list(small[order]) == sorted(small)
+    widths = [patch.get_width() for patch in bars.patches]
+    np.testing.assert_allclose(widths, 100 * small[order])
+
+
+def test_figure_4_says_which_baselines_it_has_not() -> None:
+    sources = {"lr-l2": Source(paper()["lr-l2"])}
+    assert "Without long training, which long supplies." in figure_4(sources).caption
+    assert "Without the Adam baseline, which main supplies." in table_4(sources).caption
+
+
+def test_table_4_has_every_rate_and_decay_with_its_spread(of_paper: dict[str, Exhibit]) -> None:
+    table = rows(of_paper["table-4"])
+    assert list(table["experiment"].value_counts()[["lr-l2", "long", "main"]]) == [8, 2, 2]
+    one = table.query("b == 128 and η == '0.01' and λ == '0' and experiment == 'lr-l2'").iloc[0]
+    assert one["spread (pp)"] == pytest.approx(5 * SPAN)
+    assert one["σw=2.5 (%)"] == pytest.approx(100 * (0.9 - 0.05 * 2.5))
+    assert (one["σw=2.5 (%) sd"], one["n"]) == (pytest.approx(0, abs=1e-9), "3")
+    long = table[table["experiment"] == "long"].iloc[0]
+    assert (long["n"], np.isnan(long["spread (pp) low"])) == ("1", True)
+
+
+@pytest.mark.parametrize("name", ["figure-5", "figure-7"])
+def test_architectures_are_laid_beside_the_main_grids_resnet_9(
+    of_paper: dict[str, Exhibit], name: str
+) -> None:
+    exhibit = of_paper[name]
+    assert exhibit.experiment == "depth, main"
+    titles = [f"{rule}, batch size {b}" for rule in ("SGD", "Adam") for b in (16, 128)]
+    assert [panel.get_title() for panel in panels(exhibit)] == titles
+    drawn = lines(panels(exhibit)[0])
+    assert list(drawn) == ["R9-AvgPool", "ResNet-56", "ResNet-110", "ResNet-9"]
+    assert drawn["ResNet-9"].get_color() == "#777777"
+    assert set(rows(exhibit)["optimizer"]) == {"sgd", "momentum", "adam"}
+    assert "SGD + momentum: numbers in the table only." in exhibit.caption
+
+
+def test_figure_7_shows_train_accuracy_in_the_last_epoch(of_paper: dict[str, Exhibit]) -> None:
+    drawn = lines(panels(of_paper["figure-7"])[0])["ResNet-9"]
+    expected = 1 - 0.5 * np.exp(-0.2 * EPOCHS / np.array(SCALES))
+    np.testing.assert_allclose(drawn.get_ydata(), expected)
+
+
+def test_a_comparison_says_that_its_baseline_is_missing() -> None:
+    alone = figure_5({"depth": Source(paper()["depth"])})
+    assert alone.experiment == "depth"
+    assert "Without its baseline, which main supplies." in alone.caption
+
+
+def test_norms_and_augmentation_are_laid_beside_the_main_grid(
+    of_paper: dict[str, Exhibit],
+) -> None:
+    exhibit = of_paper["figure-8"]
+    assert list(lines(panels(exhibit)[0])) == ["BN, aug", "LN, aug", "BN, no aug"]
+    table = rows(of_paper["table-6"], optimizer="SGD", b=16)
+    kinds = list(zip(table["norm"], table["augmentation"], strict=True))
+    assert kinds == [("BN", "flip-crop"), ("LN", "flip-crop"), ("BN", "none")]
+    np.testing.assert_allclose(table["spread (pp)"], 10 * SPAN)
+
+
+def test_table_5_tells_when_each_architecture_fits(of_paper: dict[str, Exhibit]) -> None:
+    table = rows(of_paper["table-5"])
+    assert len(table) == 3 * 3 * 2 + 3 * 2
+    assert set(table["model"]) == {"resnet9", "r9-avgpool", "resnet56", "resnet110"}
+    np.testing.assert_allclose(table["τ_interp at σw=0.1 (epochs)"], np.ceil(0.5 * np.log(100)))
+    assert np.isinf(table["τ_interp at σw=2.5 (epochs)"]).all()
+
+
+def test_table_7_has_the_difference_between_both_scales(of_paper: dict[str, Exhibit]) -> None:
+    table = rows(of_paper["table-7"])
+    assert list(table["b"]) == [16, 128, 16, 128]
+    tuned = table[table["optimizer"] == "SGD + momentum"]
+    np.testing.assert_allclose(tuned["|Δ| (pp)"], 2.5 * SPAN)
+    np.testing.assert_allclose(tuned["σw=0.1 (%)"], 100 * (0.9 - 0.025 * 0.1))
+    assert list(tuned["λ"]) == ["0.0005", "0.0005"]
+
+
+def test_figure_6_has_both_families_and_each_mechanisms_clock(
+    of_paper: dict[str, Exhibit],
+) -> None:
+    exhibit = of_paper["figure-6"]
+    assert exhibit.experiment == "main, lr-l2"
+    titles = [panel.get_title().splitlines()[0] for panel in panels(exhibit)]
+    families = [f"{f}, batch size {b}" for b in (16, 128) for f in ("SGD family", "adaptive rules")]
+    assert titles == [*families, "SGD", "SGD, η=0.01, λ=0.01", "Adam"]
+    clocks = [panel.get_xlabel().split()[0] for panel in panels(exhibit)]
+    assert clocks == ["epoch"] * 4 + ["T_SGD", "T_L2", "T_adapt"]
+    assert {"SGD", "SGD + momentum", "SGD, η=0.01, λ=0.01"} <= set(lines(panels(exhibit)[0]))
+    assert {"b = 16", "b = 32", "b = 128"} <= set(lines(panels(exhibit)[-1]))
+
+
+def test_figure_6_draws_the_known_sensitivity(of_paper: dict[str, Exhibit]) -> None:
+    adam = lines(panels(of_paper["figure-6"])[1])["Adam"]
+    epoch = np.asarray(adam.get_xdata(), dtype=float)
+    np.testing.assert_allclose(adam.get_ydata()[:5], 0.1 * np.exp(-epoch[:5] / 4), rtol=0.1)
+    table = rows(of_paper["figure-6"], recipe="Adam", batch_size=16)
+    assert (table["low"] <= table["beta"]).all()
+    assert table["epoch"].iloc[-1] == EPOCHS
+    assert (table["seeds"] == len(SEEDS)).all()
+
+
+def test_table_2_and_3_are_at_the_extreme_scales(of_paper: dict[str, Exhibit]) -> None:
+    small, large = (rows(of_paper[name], optimizer="SGD") for name in ("table-2", "table-3"))
+    np.testing.assert_allclose(small["test at τ_best (%)"], 89)
+    np.testing.assert_allclose(large["test at τ_best (%)"], 65)
+    assert list(small["reach τ_interp"]) == [3, 3, 3]
+    assert list(large["reach τ_interp"]) == [0, 0, 0]
+    assert large["repair gap (pp)"].isna().all()
+
+
+def test_table_1_is_what_the_experiment_declares(of_demo: dict[str, Exhibit]) -> None:
+    table = rows(of_demo["table-1"])
+    assert list(table["optimizer"]) == [style.OPTIMIZER_NAMES[name] for name in PAPER_OPTIMIZERS]
+    momentum = EXPERIMENTS["main"].config({"optimizer": "momentum"}).momentum
+    assert list(table["momentum"]) == ["–", f"{momentum:g}", "–", "–", "–"]
+    assert list(table["weight_decay"]) == ["–", "–", "–", "0.0001", "0.0001"]
+    assert set(table["learning_rate (per step)"]) == {"0.001"}
+
+
+def test_diverged_runs_are_counted_and_left_out() -> None:
+    base = demo()
+    runs = base.runs.copy()
+    runs.loc[runs["sigma_w"] == SCALES[-1], "diverged"] = True
+    gone = int(runs["diverged"].sum())
+    map_ = figure_2({"demo": Source(replace(base, runs=runs))})
+    assert f"{gone} of them diverged and are left out" in map_.caption
+    last = rows(map_, sigma_w=SCALES[-1])
+    assert last["mean"].isna().all()
+    assert (last["n"] == 0).all()
+
+
+def test_one_seed_gives_spreads_without_intervals() -> None:
+    alone = {"demo": Source(store("demo", recipes_of("demo"), seeds=(42,)))}
+    table = rows(by_name(list(own_exhibits(alone)))["memory demo"])
+    np.testing.assert_allclose(table["spread (pp)"], [10 * SPAN, 10 * SPAN, SPAN])
+    assert table["spread (pp) low"].isna().all()
+    for make in (figure_2, figure_6):
+        assert not make(alone).missing
+        assert "n = 1 seed " in make(alone).caption
+
+
+def test_one_scale_allows_accuracy_alone() -> None:
+    found = made({"demo": store("demo", recipes_of("demo"), scales=(1.0,))})
+    assert {name for name in NAMES if not found[name].missing} == {"table-1", "figure-9"}
+    assert not found["accuracy-by-sigma-w demo"].missing
+    assert found["memory "].missing == "demo: no recipe has runs at two σw"
+
+
+def test_our_own_are_made_for_each_experiment_that_allows_them(
+    own: dict[str, Exhibit],
+) -> None:
+    for experiment in ("main", "lr-l2"):
+        for kind in ("accuracy-by-sigma-w", "memory", "phase-diagram", "forgetting-times"):
+            assert not own[f"{kind} {experiment}"].missing
+    assert all(one.place == "" for one in own.values())
+    assert "collapse-1 main" in own
+    assert own["collapse-2 main"].table is None
+    assert not own["forgetting-law main"].missing
+    assert "forgetting-law long" not in own
+
+
+def test_a_law_of_too_few_recipes_says_why_there_is_none(of_demo: dict[str, Exhibit]) -> None:
+    assert of_demo["forgetting-law "].missing.startswith("demo: recipes: more than 3")
+
+
+def test_the_law_predicts_every_recipe_from_the_others(own: dict[str, Exhibit]) -> None:
+    table = rows(own["forgetting-law-predictions main"])
+    assert len(table) == 15
+    np.testing.assert_allclose(table.set_index("recipe").loc["sgd b16", "observed (pp)"], 10 * SPAN)
+    terms = rows(own["forgetting-law main"])
+    assert {"adaptive", "log_T_SGD", "log_T_adapt"} <= set(terms["term"])
+    assert (terms["factor low"] <= terms["factor"]).all()
+
+
+def test_memory_has_its_interval_and_verdict(of_demo: dict[str, Exhibit]) -> None:
+    table = rows(of_demo["memory demo"])
+    assert list(table["optimizer"]) == ["SGD", "SGD + momentum", "Adam"]
+    np.testing.assert_allclose(table["spread (pp)"], [10 * SPAN, 10 * SPAN, SPAN])
+    assert list(table["verdict"]) == ["remembers", "remembers", "forgets"]
+
+
+def test_the_same_seed_gives_the_same_numbers(of_demo: dict[str, Exhibit]) -> None:
+    again = Source(demo())
+    assert rows(figure_6({"demo": again})).equals(rows(of_demo["figure-6"]))
+    own = {one.name: one for one in own_exhibits({"demo": again})}
+    for name in ("memory", "phase-diagram"):
+        assert rows(own[name]).equals(rows(of_demo[f"{name} demo"]))
