@@ -1,4 +1,4 @@
-"""What a run needs to go on from an epoch, on disk: one safetensors file, written atomically."""
+"""What a run needs to go on from an epoch: one safetensors file, written atomically."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,6 +19,9 @@ from suite.config import RunConfig, parse
 from suite.metrics import EpochRecord
 
 Group = dict[str, Tensor]
+
+HEADER_LENGTH = 8  # bytes
+UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError)
 
 
 class CheckpointError(RuntimeError):
@@ -57,15 +62,21 @@ def save(state: RunState, path: Path) -> None:
     CheckpointError
         If the file cannot be written, e.g. on a full disk. The old one is then still there.
     """
-    about = {
+    write_tensors(_flat(state), path, _about(state))
+
+
+def _flat(state: RunState) -> Group:
+    return {
+        f"{group}/{name}": t for group, part in state.tensors.items() for name, t in part.items()
+    }
+
+
+def _about(state: RunState) -> dict[str, str]:
+    return {
         "config": state.config.model_dump_json(),
         "history": json.dumps([asdict(record) for record in state.history]),
         "kernel_norm_initial": repr(state.kernel_norm_initial),
     }
-    flat = {
-        f"{group}/{name}": t for group, part in state.tensors.items() for name, t in part.items()
-    }
-    write_tensors(flat, path, about)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) -> None:
@@ -98,19 +109,54 @@ def load(path: Path) -> RunState | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            about = file.metadata()
-            tensors: dict[str, Group] = {}
-            for key in file.keys():  # noqa: SIM118 (safe_open is no mapping)
-                group, name = key.split("/", 1)
-                tensors.setdefault(group, {})[name] = file.get_tensor(key)
-        return RunState(
-            config=parse(json.loads(about["config"])),
-            tensors=tensors,
-            history=[EpochRecord(**record) for record in json.loads(about["history"])],
-            kernel_norm_initial=float(about["kernel_norm_initial"]),
-        )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        reason = " | ".join(str(error).splitlines())
-        raise CheckpointError(
-            f"checkpoint: {path} cannot be read ({reason}); delete it to train from the start"
-        ) from error
+            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            return _state(flat, file.metadata())
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def to_bytes(state: RunState) -> bytes:
+    """A run's state as the content of the file that :func:`save` writes."""
+    return tensors_to_bytes(_flat(state), _about(state))
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
+    """The content of a safetensors file with metadata."""
+    return save_bytes({name: t.contiguous() for name, t in tensors.items()}, dict(about))
+
+
+def from_bytes(content: bytes, place: object) -> RunState:
+    """The state that :func:`to_bytes` made; raises as :func:`load` does.
+
+    Parameters
+    ----------
+    place
+        Where it was kept, for a person.
+    """
+    try:
+        # A safetensors file begins with the length of its JSON header.
+        end = HEADER_LENGTH + int.from_bytes(content[:HEADER_LENGTH], "little")
+        about = json.loads(content[HEADER_LENGTH:end])["__metadata__"]
+        return _state(load_bytes(content), about)
+    except UNREADABLE as error:
+        raise _unreadable(place, error) from error
+
+
+def _state(flat: Group, about: Mapping[str, str]) -> RunState:
+    tensors: dict[str, Group] = {}
+    for key, tensor in flat.items():
+        group, name = key.split("/", 1)
+        tensors.setdefault(group, {})[name] = tensor
+    return RunState(
+        config=parse(json.loads(about["config"])),
+        tensors=tensors,
+        history=[EpochRecord(**record) for record in json.loads(about["history"])],
+        kernel_norm_initial=float(about["kernel_norm_initial"]),
+    )
+
+
+def _unreadable(place: object, error: Exception) -> CheckpointError:
+    reason = " | ".join(str(error).splitlines())
+    return CheckpointError(
+        f"checkpoint: {place} cannot be read ({reason}); delete it to train from the start"
+    )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from filelock import FileLock
-
 from suite.checkpoint import CheckpointError, RunState
 from suite.config import RunConfig
+from suite.leases import Lease
 
 
 @dataclass
@@ -15,7 +14,7 @@ class Claim:
     """The right to train one run, and where it goes on from."""
 
     config: RunConfig
-    lock: FileLock
+    lock: Lease
     state: RunState | None
     run_id: str | None  # None until MLflow has the run
     parent: str = ""  # MLflow id of the run under which it is listed

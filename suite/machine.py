@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from suite.settings import Setting, Settings
+from suite.state_dir import check
 
 
 class Machine(Settings):
@@ -31,14 +32,20 @@ class Machine(Settings):
     state_dir: Annotated[
         str,
         Setting(
-            "folder for the checkpoints from which interrupted runs go on; empty is state, "
-            "beside a SQLite store"
+            "folder for the checkpoints from which interrupted runs go on, or an object store's "
+            "address (s3://bucket/state, gs://…, az://…); empty is state, beside a SQLite store"
         ),
     ] = ""
     checkpoint: Annotated[
         Literal["on", "off"],
         Setting("off: an interrupted run starts again from its first epoch"),
     ] = "on"
+
+    @field_validator("state_dir")
+    @classmethod
+    def _state_dir(cls, given: str) -> str:
+        check(given)
+        return given
 
     def source(self, dataset: str) -> str:
         """Where the data set comes from, for MLflow."""

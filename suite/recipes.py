@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from pathlib import Path
 
-from filelock import FileLock
 from mlflow.entities import Run, ViewType
+from mlflow.tracking.context.registry import resolve_tags
 
-from suite.tracking import Tracker, machine_tags
+from suite.leases import Leases
+from suite.tracking import NOTE_TAG, Tracker
 
 RECIPE_TAG = "recipe"
+# No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.
+ABOUT = "All runs of the recipe *{}*: one for each initialization scale σw and seed."
 PAGE = 1000
 
 
@@ -21,23 +23,22 @@ class Recipes:
     ----------
     tracker
         The experiment.
-    folder
-        Where a lock file may be, so that processes of this machine create each recipe once.
+    leases
+        What keeps processes from creating a recipe twice.
     """
 
-    def __init__(self, tracker: Tracker, folder: Path) -> None:
-        self._tracker, self._folder = tracker, folder
+    def __init__(self, tracker: Tracker, leases: Leases) -> None:
+        self._tracker, self._leases = tracker, leases
 
     def open(self, names: Iterable[str]) -> dict[str, str]:
         """MLflow's run of each recipe, created if need be, and running."""
         client = self._tracker.client
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._folder / "recipes.lock"):
+        with self._leases.alone("recipes"):
             there = self._there()
             ids = {}
             for name in dict.fromkeys(names):
                 if name not in there:
-                    tags = {RECIPE_TAG: name, **machine_tags()}
+                    tags = {**resolve_tags(), RECIPE_TAG: name, NOTE_TAG: ABOUT.format(name)}
                     run = client.create_run(self._tracker.experiment_id, tags=tags, run_name=name)
                     there[name] = run
                 elif there[name].info.status != "RUNNING":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
@@ -18,7 +17,9 @@ from suite.claims import Claim, FleetError, UnreadableError
 from suite.config import RunConfig
 from suite.data import ImageData
 from suite.data_description import describe_data
-from suite.fleet import EpochOutcome, FinishedRun, Fleet, Interrupted
+from suite.fleet import Fleet, Interrupted
+from suite.leases import LeaseLostError
+from suite.member import EpochOutcome, FinishedRun
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.pace import Pace
 from suite.tracking import Tracker
@@ -37,8 +38,8 @@ class Session:
 
     Parameters
     ----------
-    tracker, state_dir, data, device
-        The experiment, where checkpoints live, the data set of all its runs, where to train.
+    tracker, workspace, data, device
+        The experiment, where its state is kept, the data set of all its runs, where to train.
     checkpoints
         Whether to write checkpoints; without, an interrupted run starts anew.
     notify
@@ -52,7 +53,7 @@ class Session:
     def __init__(
         self,
         tracker: Tracker,
-        state_dir: Path,
+        workspace: Workspace,
         data: ImageData,
         device: torch.device,
         *,
@@ -62,10 +63,7 @@ class Session:
         uploaded: Callable[[str, KeptResult], None] = lambda _run_id, _result: None,
         writer: Writer | None = None,
     ) -> None:
-        self.tracker, self.data, self.device = tracker, data, device
-        self.workspace = Workspace(
-            state_dir, (tracker.uri, tracker.experiment_id), tracker.experiment_name
-        )
+        self.tracker, self.workspace, self.data, self.device = tracker, workspace, data, device
         self.checkpoints, self.notify, self.uploaded = checkpoints, notify, uploaded
         self.description = describe_data(data, source)
         self.writer = writer or Writer(notify)
@@ -88,6 +86,8 @@ class Session:
             If its checkpoint cannot be read.
         CheckpointError
             If the state directory cannot be written.
+        LeasesAwayError
+            If the server that keeps the leases does not answer.
         """
         lock = self.workspace.lease(config.fingerprint)
         if lock is None:
@@ -128,12 +128,14 @@ class Session:
             If the disk is full.
         FleetError
             If training broke for another reason; the claims are still held.
+        LeaseLostError
+            If the leases ended meanwhile; the runs are left as they are, for whoever has them.
         WriteError
             If MLflow refuses a write for good.
         """
         by_fingerprint = {claim.config.fingerprint: claim for claim in claims}
         for claim in claims:
-            self.writer.submit(lambda claim=claim: self._open(claim))  # type: ignore[misc]
+            self._submit(claim, self._open)
         finished: list[FinishedRun] = []
         pending: dict[str, list[EpochRecord]] = {key: [] for key in by_fingerprint}
         try:
@@ -144,6 +146,7 @@ class Session:
                 self.device,
                 states=states or None,
                 interrupted=interrupted,
+                notify=self.notify,
             )
             pace = Pace()
             for outcome in fleet.epochs():
@@ -162,13 +165,22 @@ class Session:
         except CheckpointError:  # the disk, not a run, is at fault
             self._suspend([c for c in claims if c.config.fingerprint in pending])
             raise
-        except WriteError:
-            raise  # nor is a run, if MLflow refuses
+        except (WriteError, LeaseLostError):
+            raise  # nor is a run, if MLflow refuses or another worker may have it
         except Exception as error:
             done = {run.config.fingerprint for run in finished}
             left = [claim for claim in claims if claim.config.fingerprint not in done]
             raise FleetError(error, left) from error
         return finished
+
+    def _submit(self, claim: Claim, write: Callable[[Claim], None]) -> None:
+        """Have the writer write for a run, if its lease is still held when it comes to that."""
+
+        def guarded() -> None:
+            if self.workspace.still(claim.lock):
+                write(claim)
+
+        self.writer.submit(guarded)
 
     def _open(self, claim: Claim) -> None:
         """Give a run its place in MLflow, complete with what its checkpoint knows."""
@@ -192,6 +204,7 @@ class Session:
     ) -> None:
         """Checkpoint all runs, then log the epochs up to here."""
         start = time.monotonic()
+        self.workspace.insist([claims[key].lock for key in pending])
         if self.checkpoints:
             for state in fleet.states():
                 self.workspace.save(state)
@@ -202,7 +215,7 @@ class Session:
                 records.clear()
 
     def _log(self, claim: Claim, records: list[EpochRecord]) -> None:
-        def write() -> None:
+        def write(claim: Claim) -> None:
             assert claim.run_id is not None
             # MLflow is ahead of a run that starts anew, or from another machine's checkpoint.
             again = [record for record in records if record.epoch <= claim.logged]
@@ -210,21 +223,33 @@ class Session:
                 self.tracker.log_missing_epochs(claim.run_id, again)
             self.tracker.log_epochs(claim.run_id, records[len(again) :])
 
-        self.writer.submit(write)
+        self._submit(claim, write)
 
     def _finish(self, run: FinishedRun, claim: Claim) -> None:
         about = self.description
+        self.workspace.insist([claim.lock])
         self.workspace.keep_result(run, about.classes, about.image_shape)
-        self.writer.submit(lambda: self._upload(claim))
+        self.writer.submit(lambda: self._deliver(claim))
+
+    def _deliver(self, claim: Claim) -> None:
+        """Upload a run that has just been put aside, on a new lease if the first was lost."""
+        if self.workspace.still(claim.lock):
+            self._upload(claim)
+        elif lock := self.workspace.lease(claim.config.fingerprint):
+            claim.lock = lock
+            self._upload_left(claim)
+        # Else whoever has the run now finishes it, from its result if the state is shared.
 
     def _upload(self, claim: Claim) -> None:
-        """Give MLflow all of a finished run, then remove its local files."""
+        """Give MLflow all of a finished run, then remove its files."""
         fingerprint = claim.config.fingerprint
         result = self.workspace.result(fingerprint)
         assert claim.run_id is not None
-        self.tracker.log_missing_epochs(claim.run_id, result.history)
-        if result.best is not None:
-            self.tracker.log_best(claim.run_id, result.best)
+        if self.tracker.log_missing_epochs(claim.run_id, result.history):
+            claim.run_id = self._anew(claim, claim.run_id, result)
+        with self.workspace.best(result) as folder:
+            if folder is not None:
+                self.tracker.log_best(claim.run_id, folder)
         self.tracker.finish(
             claim.run_id,
             result.summary,
@@ -236,6 +261,13 @@ class Session:
         claim.lock.release()
         self.uploaded(claim.run_id, result)
 
+    def _anew(self, claim: Claim, spoilt: str, result: KeptResult) -> str:
+        """A run in place of one to which two workers wrote before one of them knew it lost it."""
+        self.tracker.delete(spoilt)
+        run_id = self.tracker.create(claim.config, self.description, str(self.device), claim.parent)
+        self.tracker.log_epochs(run_id, result.history)
+        return run_id
+
     def upload_kept(self) -> None:
         """Upload results which an earlier session could not bring into MLflow."""
         for fingerprint in self.workspace.kept_results():
@@ -245,17 +277,24 @@ class Session:
                 self._upload_kept(Claim(config, lock, None, None))
 
     def _upload_kept(self, claim: Claim) -> None:
+        self._submit(claim, self._upload_left)
+
+    def _upload_left(self, claim: Claim) -> None:
+        """Upload a result whose lease was had anew: others may have done so, or more."""
         fingerprint = claim.config.fingerprint
-
-        def upload() -> None:
-            there = self.tracker.finished(fingerprint)
-            if there and self._is_of(there, self.workspace.result(fingerprint)):
-                claim.run_id = there  # only the last steps of an upload were cut off
-            else:
-                self._open(claim)
-            self._upload(claim)
-
-        self.writer.submit(upload)
+        if not self.workspace.has_result(fingerprint):
+            claim.lock.release()
+            return
+        there = self.tracker.finished(fingerprint)
+        if there and self._is_of(there, self.workspace.result(fingerprint)):
+            claim.run_id = there  # only the last steps of an upload were cut off
+        elif there and there == claim.run_id:  # another worker took the run up and finished it
+            self.workspace.forget(fingerprint)
+            claim.lock.release()
+            return
+        else:
+            self._open(claim)
+        self._upload(claim)
 
     def _is_of(self, run_id: str, result: KeptResult) -> bool:
         """Whether MLflow's run is this result's: no two trainings end in the same millisecond."""
@@ -264,7 +303,7 @@ class Session:
 
     def _suspend(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            self.writer.submit(lambda claim=claim: self._interrupt(claim))  # type: ignore[misc]
+            self._submit(claim, self._interrupt)
 
     def _interrupt(self, claim: Claim) -> None:
         assert claim.run_id is not None
@@ -275,12 +314,12 @@ class Session:
         """Give a run up: it is marked with the reason, and its lease ends."""
         reason = f"{type(error).__name__}: {error}"[:REASON_LENGTH]
 
-        def mark() -> None:
+        def mark(claim: Claim) -> None:
             if claim.run_id is not None:
                 self.tracker.fail(claim.run_id, reason)
             claim.lock.release()
 
-        self.writer.submit(mark)
+        self._submit(claim, mark)
 
     def again(self, claim: Claim) -> Claim:
         """A claim on the same run from its last checkpoint, after its fleet broke."""

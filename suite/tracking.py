@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import socket
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -30,18 +29,21 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from sqlalchemy import create_engine, text
 
+from suite.addresses import SQLITE, is_postgresql, refuse_password
+from suite.code_version import code_version
 from suite.config import RunConfig
 from suite.data_description import DataDescription
+from suite.database import FINGERPRINT_TAG, engine_of, ids_of, prepare_sqlite
+from suite.experiments import EXPERIMENTS
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.postgresql_leases import exclusively
 
-FINGERPRINT_TAG = "fingerprint"
 DIVERGED_TAG = "diverged"
 STATE_TAG = "state"
+NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a description
 BEST_ARTIFACT = "best"
 
-SQLITE = "sqlite:///"
 METRICS_PER_BATCH = 1000  # MLflow's limit of one log_batch call
 PARAMS_PER_BATCH = 100
 
@@ -56,11 +58,18 @@ class Tracker:
         environment variables MLFLOW_EXPERIMENT_NAME and MLFLOW_EXPERIMENT_ID set.
     tracking_uri
         Empty takes MLflow's own default, which MLFLOW_TRACKING_URI sets.
+
+    Raises
+    ------
+    ConfigError
+        If the URI carries a password.
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
         self.uri = one_name(tracking_uri or mlflow.get_tracking_uri())
+        refuse_password("tracking_uri", self.uri)
         self.client = _client(self.uri)
+        self._engine = engine_of(self.uri)
         self.experiment_id = self._experiment(experiment)
         self.experiment_name = str(self.client.get_experiment(self.experiment_id).name)
 
@@ -71,14 +80,29 @@ class Tracker:
         if found := self.client.get_experiment_by_name(name):
             return str(found.experiment_id)
         try:
-            return str(self.client.create_experiment(name))
+            return str(self.client.create_experiment(name, tags=_about(name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             return self._experiment(name)  # another process was faster
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """What tells the experiment from all others.
+
+        A server goes by another name on each machine, such as that of a tunnel's end; what it
+        says of the experiment is the same everywhere.
+        """
+        if self.uri.startswith(SQLITE):
+            return self.uri, self.experiment_id
+        created = self.client.get_experiment(self.experiment_id).creation_time
+        return f"created {created}", self.experiment_id
+
     def runs_of(self, fingerprint: str) -> list[Run]:
         """All runs of one configuration in the experiment, newest first."""
+        if self._engine is not None:
+            found = ids_of(self._engine, self.experiment_id, fingerprint)
+            return [self.client.get_run(run_id) for run_id in found]
         runs: list[Run] = self.client.search_runs(
             [self.experiment_id],
             f"tags.{FINGERPRINT_TAG} = '{fingerprint}'",
@@ -101,7 +125,7 @@ class Tracker:
         self, config: RunConfig, data: DataDescription, device: str, parent: str = ""
     ) -> str:
         """Begin a run; its id. It can be found by its fingerprint from the first moment."""
-        tags = {**resolve_tags(), **_tags(config, device)}
+        tags = {**resolve_tags(), NOTE_TAG: note(config), **_tags(config, device)}
         if parent:
             tags["mlflow.parentRunId"] = parent
         run = self.client.create_run(self.experiment_id, tags=tags, run_name=config.run_name)
@@ -161,13 +185,19 @@ class Tracker:
         histories = (self.client.get_metric_history(run_id, name) for name in EPOCH_METRIC_NAMES)
         return max((point.step for points in histories for point in points), default=0)
 
-    def log_missing_epochs(self, run_id: str, records: Sequence[EpochRecord]) -> None:
-        """Log those per-epoch metrics which MLflow does not have yet."""
-        there = {
+    def log_missing_epochs(self, run_id: str, records: Sequence[EpochRecord]) -> bool:
+        """Log those per-epoch metrics which MLflow does not have yet.
+
+        Returns
+        -------
+        Whether MLflow has one twice, which it cannot undo.
+        """
+        points = [
             (name, point.step)
             for name in EPOCH_METRIC_NAMES
             for point in self.client.get_metric_history(run_id, name)
-        }
+        ]
+        there = set(points)
         self._log(
             run_id,
             [
@@ -177,6 +207,7 @@ class Tracker:
                 if (name, record.epoch) not in there
             ],
         )
+        return len(there) < len(points)
 
     def _log(self, run_id: str, metrics: list[Metric]) -> None:
         for start in range(0, len(metrics), METRICS_PER_BATCH):
@@ -206,6 +237,10 @@ class Tracker:
         self.client.set_tag(run_id, STATE_TAG, "interrupted")
         self.client.set_terminated(run_id, "KILLED")
 
+    def delete(self, run_id: str) -> None:
+        """Take a run out of the experiment (MLflow can restore it)."""
+        self.client.delete_run(run_id)
+
     def fail(self, run_id: str, reason: str) -> None:
         """End a run that broke, with its reason."""
         self.client.set_tag(run_id, STATE_TAG, "failed")
@@ -221,7 +256,7 @@ class Tracker:
         finished = [run for run in self.runs_of(fingerprint) if run.info.status == "FINISHED"]
         ends = {run.info.run_id: (run.info.end_time, run.info.run_id) for run in finished}
         for other in ends.keys() - {max(ends, key=lambda key: ends[key], default=run_id)}:
-            self.client.delete_run(other)
+            self.delete(other)
 
 
 def one_name(uri: str) -> str:
@@ -234,10 +269,14 @@ def one_name(uri: str) -> str:
 def _client(uri: str) -> MlflowClient:
     """A client whose store exists.
 
-    Several processes that create one SQLite store at the same time break it for good, so one of
-    them creates it while the others wait. Write-ahead logging lets readers and a writer work at
-    once; SQLite remembers it in the file.
+    Several processes that create one store at the same time break it for good, so one of
+    them creates it while the others wait.
     """
+    if is_postgresql(uri):
+        with exclusively(uri, "create MLflow's tables"):
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+        return client
     if not uri.startswith(SQLITE):
         return MlflowClient(uri)
     path = Path(uri.removeprefix(SQLITE)).resolve()
@@ -245,11 +284,26 @@ def _client(uri: str) -> MlflowClient:
     with FileLock(f"{path}.lock"):
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
-        engine = create_engine(uri)
-        with engine.connect() as connection:
-            connection.execute(text("PRAGMA journal_mode=WAL"))
-        engine.dispose()
+        prepare_sqlite(uri)
     return client
+
+
+def note(config: RunConfig) -> str:
+    """A run's description: the command that trains it alone."""
+    chosen = [
+        f"--{name.replace('_', '-')} {getattr(config, name)}"
+        for name in config.names()
+        if getattr(config, name) != config.default(name) and name != "dataset_digest"
+    ]
+    return f"`{' '.join(['python -m suite.train', *chosen])}`"
+
+
+def _about(experiment: str) -> dict[str, str]:
+    """The description of an experiment that is declared."""
+    if experiment not in EXPERIMENTS:
+        return {}
+    declared = EXPERIMENTS[experiment]
+    return {NOTE_TAG: f"{declared.description} (Das et al. 2026, {declared.source})"}
 
 
 def _params(config: RunConfig, data: DataDescription) -> dict[str, str]:
@@ -267,34 +321,16 @@ def _tags(config: RunConfig, device: str) -> dict[str, str]:
     }
 
 
-def default_state_dir(uri: str) -> Path:
-    """Where checkpoints live unless told otherwise: beside a SQLite store, else here."""
-    if uri.startswith(SQLITE):
-        return Path(uri.removeprefix(SQLITE)).resolve().parent / "state"
-    return Path("state").resolve()
-
-
 @cache
 def machine_tags() -> dict[str, str]:
     """Code version, host and library versions."""
     libraries = ("torch", "timm", "mlflow", "numpy")
+    versions = [f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
     return {
-        "code_version": _code_version(),
+        "code_version": code_version(),
         "host": socket.gethostname(),
-        "python_version": platform.python_version(),
-        **{f"{name}_version": version(name) for name in libraries},
+        "versions": ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
     }
-
-
-def _code_version() -> str:
-    """The suite's git commit, with a mark if the tree has changes; else the package version."""
-    here = Path(__file__).parent
-    try:
-        describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-        found = subprocess.run(describe, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return version("initialization-memory")
-    return found.stdout.strip() or version("initialization-memory")
 
 
 def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:

@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.cli import BAD_INPUT, INTERRUPTED, Parser, add_settings, chosen, complain, parse_known
@@ -100,11 +99,15 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
     from suite.checkpoint import CheckpointError
     from suite.data import DataError
+    from suite.leases import lease_database
     from suite.progress import Progress
     from suite.resources import load_data, set_threads, torch_device
     from suite.session import FINAL_WAIT, Session
+    from suite.state_dir import locate
     from suite.stopping import StopRequest
-    from suite.tracking import Tracker, default_state_dir
+    from suite.study import default_storage
+    from suite.tracking import Tracker
+    from suite.workspace import Workspace
     from suite.writer import WriteError
 
     options = vars(arguments)
@@ -116,9 +119,15 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
         return _refuse(error)
     try:
         tracker = Tracker(options.get("experiment", ""), options.get("tracking_uri", ""))
+        workspace = Workspace.of(
+            tracker,
+            locate(machine.state_dir, tracker.uri),
+            lease_database(tracker.uri, default_storage(tracker.uri)),
+        )
+        workspace.leases.check()
         session = Session(
             tracker,
-            Path(machine.state_dir or default_state_dir(tracker.uri)).expanduser(),
+            workspace,
             data,
             device,
             source=machine.source(config.dataset),
@@ -129,6 +138,8 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
         session.writer.drain(FINAL_WAIT)
         with StopRequest() as stop, Progress() as progress:
             return _run(session, config, options, stop.requested, progress)
+    except ConfigError as error:
+        return _refuse(error)
     except (CheckpointError, WriteError, MlflowException, OSError) as error:
         complain(error)
         return FAILED

@@ -1,8 +1,7 @@
-"""The local files of runs under way: lease, checkpoint, and results not yet in MLflow.
+"""The state of runs under way: lease, checkpoint, and results not yet in MLflow.
 
-One folder per MLflow experiment, one subfolder per run. A run's lease is a lock held by the
-operating system for the process that trains it: it ends with the process, however that dies, and
-never before.
+One folder per MLflow experiment, one subfolder per run; on this machine, on a file system that
+machines share, or in an object store that they all reach.
 """
 
 from __future__ import annotations
@@ -10,143 +9,174 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
-from suite import checkpoint
-from suite.checkpoint import CheckpointError, RunState, write_tensors
+from suite.checkpoint import RunState
 from suite.config import RunConfig, parse
+from suite.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.metrics import EpochRecord
+from suite.postgresql_leases import PostgresLeases
+from suite.settings import ConfigError
+from suite.state_files import FolderFiles, ObjectFiles, StateFiles
 
 if TYPE_CHECKING:
-    from suite.fleet import FinishedRun
+    from suite.member import FinishedRun
+    from suite.tracking import Tracker
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-RESULT_FILE = "result.json"
+RESULT_FILE = "result/result.json"
+BEST_FOLDER = "result/best"
+BEST_FILES = (MODEL_FILE, CONFIG_FILE)
+CHECKPOINT_FILE = "checkpoint.safetensors"
+# The result file goes last: as long as it is there, the next start comes here again.
+FILES = (*(f"{BEST_FOLDER}/{name}" for name in BEST_FILES), CHECKPOINT_FILE, RESULT_FILE)
 
 
 class Workspace:
-    """The files of one MLflow experiment's runs under `root`.
+    """The state of one MLflow experiment's runs under `root`.
 
     Parameters
     ----------
     root
-        The state directory.
+        The state directory: a folder, or an object store's address.
     store
-        Tracking URI and experiment id, which keep equal runs of different stores apart.
+        What tells the MLflow experiment from equal ones in other stores.
     name
         The experiment's name, for a person who looks into the folder.
+    lease_database
+        The PostgreSQL database that keeps the leases; empty keeps them as files in the folder.
+
+    Raises
+    ------
+    ConfigError
+        If the state is in an object store, where no lease can be, and there is no database.
     """
 
-    def __init__(self, root: Path, store: tuple[str, str], name: str) -> None:
+    def __init__(
+        self, root: Path | str, store: tuple[str, str], name: str, lease_database: str = ""
+    ) -> None:
         key = hashlib.sha256("|".join(store).encode()).hexdigest()[:8]
         slug = re.sub(r"[^\w.-]+", "-", name) or "experiment"
-        self.folder = root / f"{slug}-{key}"
+        own = f"{slug}-{key}"
+        if not isinstance(root, Path) and not lease_database:
+            raise ConfigError(
+                f"state_dir: needs leases in PostgreSQL, which an object store cannot keep, "
+                f"got {root}; set SUITE_STORAGE to a postgresql:// address, or give a folder"
+            )
+        self.folder = root / own if isinstance(root, Path) else f"{root}/{own}"
+        self._files: StateFiles = (
+            FolderFiles(self.folder) if isinstance(self.folder, Path) else ObjectFiles(self.folder)
+        )
+        self.leases: Leases = (
+            PostgresLeases(lease_database, own) if lease_database else FileLeases(Path(self.folder))
+        )
 
-    def lease(self, fingerprint: str) -> FileLock | None:
+    @classmethod
+    def of(cls, tracker: Tracker, root: Path | str, lease_database: str = "") -> Workspace:
+        """The state of the runs of the tracker's experiment."""
+        return cls(root, tracker.place, tracker.experiment_name, lease_database)
+
+    def lease(self, fingerprint: str) -> Lease | None:
         """The right to train a run, held until released; None if another process has it.
 
         Raises
         ------
         CheckpointError
             If the state directory cannot be written.
+        LeasesAwayError
+            If the server that keeps the leases does not answer.
         """
-        try:
-            # The lock files stay: removing one could let two processes lock two files of one name.
-            (self.folder / "leases").mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "leases" / fingerprint, thread_local=False)
-            lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        except OSError as error:
-            raise CheckpointError(
-                f"state_dir: {self.folder} cannot be written ({error}); "
-                "free some space or choose another --state-dir"
-            ) from error
-        return lock
+        return self.leases.take(fingerprint)
+
+    def still(self, lease: Lease) -> bool:
+        """Whether a lease is held at this moment: to be asked before whatever is written."""
+        self.leases.confirm()
+        return lease.held
+
+    def insist(self, leases: Sequence[Lease]) -> None:
+        """Make sure that leases are held at this moment.
+
+        Raises
+        ------
+        LeaseLostError
+            If one is not.
+        """
+        self.leases.confirm()
+        lost = sum(not lease.held for lease in leases)
+        if lost:
+            raise LeaseLostError(
+                f"leases: the connection to PostgreSQL broke, and {lost} of {len(leases)} runs "
+                "may be another worker's now; start the command again to go on"
+            )
 
     def save(self, state: RunState) -> None:
         """Write a run's checkpoint."""
-        checkpoint.save(state, self._checkpoint(state.config.fingerprint))
+        self._files.save(f"{state.config.fingerprint}/{CHECKPOINT_FILE}", state)
 
     def load(self, fingerprint: str) -> RunState | None:
         """A run's checkpoint, if there is one."""
-        return checkpoint.load(self._checkpoint(fingerprint))
-
-    def _checkpoint(self, fingerprint: str) -> Path:
-        return self.folder / fingerprint / "checkpoint.safetensors"
+        return self._files.load(f"{fingerprint}/{CHECKPOINT_FILE}")
 
     def keep_result(
         self, run: FinishedRun, classes: Sequence[str], image_shape: Sequence[int]
-    ) -> Path:
-        """Put a finished run aside until MLflow has it; the folder with its files.
+    ) -> None:
+        """Put a finished run aside until MLflow has it.
 
         The best checkpoint and its configuration are the files which MLflow will hold; the
-        result file appears last and makes the folder complete.
+        result file appears last and makes it complete.
         """
-        folder = self.folder / run.config.fingerprint / "result"
+        place = run.config.fingerprint
         about = {"config": run.config.model_dump(), "classes": classes, "image_shape": image_shape}
         if run.parameters is not None:
             tensors = {f"parameters/{name}": value for name, value in run.parameters.items()}
             tensors |= {f"buffers/{name}": value for name, value in (run.buffers or {}).items()}
-            write_tensors(tensors, folder / "best" / MODEL_FILE, {})
-            _write_text(folder / "best" / CONFIG_FILE, json.dumps(about, indent=2))
+            self._files.write_tensors(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors)
+            self._files.write(f"{place}/{BEST_FOLDER}/{CONFIG_FILE}", json.dumps(about, indent=2))
         result = {
             "config": run.config.model_dump(),
             "history": [asdict(record) for record in run.history],
             "summary": run.summary,
             "diverged": run.diverged,
         }
-        _write_text(folder / RESULT_FILE, json.dumps(result))
-        return folder
+        self._files.write(f"{place}/{RESULT_FILE}", json.dumps(result))
 
     def kept_results(self) -> list[str]:
         """Fingerprints of finished runs which MLflow does not have yet."""
-        return sorted(f.parent.parent.name for f in self.folder.glob(f"*/result/{RESULT_FILE}"))
+        return self._files.folders_with(RESULT_FILE)
 
     def has_result(self, fingerprint: str) -> bool:
         """Whether a finished run waits here for MLflow."""
-        return (self.folder / fingerprint / "result" / RESULT_FILE).exists()
+        return self._files.exists(f"{fingerprint}/{RESULT_FILE}")
 
     def result(self, fingerprint: str) -> KeptResult:
         """A finished run put aside by :meth:`keep_result`."""
-        return KeptResult(self.folder / fingerprint / "result")
+        return KeptResult(json.loads(self._files.read(f"{fingerprint}/{RESULT_FILE}")))
+
+    @contextmanager
+    def best(self, result: KeptResult) -> Iterator[Path | None]:
+        """A folder with the files of a kept run's best checkpoint; None if it has none."""
+        place = f"{result.config.fingerprint}/{BEST_FOLDER}"
+        if not self._files.exists(f"{place}/{CONFIG_FILE}"):
+            yield None
+            return
+        with self._files.local(place, BEST_FILES) as folder:
+            yield folder
 
     def forget(self, fingerprint: str) -> None:
         """Remove a run's files, once MLflow has all of it."""
-        folder = self.folder / fingerprint
-        # The result file goes last: as long as it is there, the next start comes here again.
-        shutil.rmtree(folder / "result" / "best", ignore_errors=True)
-        self._checkpoint(fingerprint).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        self._files.remove(fingerprint, FILES)
 
 
 class KeptResult:
-    """A finished run on disk."""
+    """A finished run that was put aside."""
 
-    def __init__(self, folder: Path) -> None:
-        content = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    def __init__(self, content: dict[str, Any]) -> None:
         self.config: RunConfig = parse(content["config"])
         self.history = [EpochRecord(**record) for record in content["history"]]
         self.summary: dict[str, float] = content["summary"]
         self.diverged: bool = content["diverged"]
-        self.best = folder / "best" if (folder / "best").exists() else None
-
-
-def _write_text(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"state_dir: {path} cannot be written ({error}); "
-            "free some space or choose another --state-dir"
-        ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow_stores import Store, new_store
+from postgresql_server import PostgresqlServer
 
 # Read when MLflow is imported; tests call nobody.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -36,3 +37,20 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     yield new_store(empty_store, tmp_path)
     mlflow.set_tracking_uri(None)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A real PostgreSQL, once for all tests."""
+    server = PostgresqlServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: PostgresqlServer) -> str:
+    """The URL of an empty database of the test's own."""
+    return postgresql_server.new_database()

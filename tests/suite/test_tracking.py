@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -15,10 +18,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 
-from suite import tracking
 from suite.config import RunConfig, parse
+from suite.database import RUNS_OF
+from suite.experiments import EXPERIMENTS
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.tracking import DataDescription, Tracker, default_state_dir, download_best
+from suite.state_dir import default_state_dir
+from suite.tracking import NOTE_TAG, DataDescription, Tracker, download_best, note
 
 CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})
 DATA = DataDescription(
@@ -62,10 +67,55 @@ def test_a_new_run_is_found_by_its_fingerprint_and_says_all_about_itself(
     assert parse(json.loads(tags["config"])) == CONFIG
     assert (tags["state"], tags["device"]) == ("running", "cpu")
     assert tags["mlflow.runName"] == CONFIG.run_name
-    described = {"code_version", "host", "python_version", "mlflow.user", "mlflow.source.name"}
-    described |= {f"{library}_version" for library in ("torch", "timm", "mlflow", "numpy")}
+    described = {"code_version", "host", "mlflow.user", "mlflow.source.name"}
     assert described <= set(tags)
     assert all(tags[name] for name in described)
+    libraries = ("torch", "timm", "mlflow", "numpy")
+    versions = [f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
+    assert tags["versions"] == ", ".join(versions)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "adam", "sigma_w": 2.5, "seed": 42},
+        {"model": "timm/resnet18", "learning_rate": 3e-5, "kernel_l2": 1e-4},
+        {"dataset": "folder", "dataset_digest": "0123456789abcdef", "width": 0},
+    ],
+)
+def test_the_description_of_a_run_is_the_command_that_trains_it(changes: dict[str, Any]) -> None:
+    config = RunConfig(**changes)
+    command = shlex.split(note(config).strip("`"))
+    assert command[:3] == ["python", "-m", "suite.train"]
+    names = [flag.removeprefix("--").replace("-", "_") for flag in command[3::2]]
+    again = parse(dict(zip(names, command[4::2], strict=True)))
+    assert again == config.with_(dataset_digest="")
+
+
+def test_a_description_which_a_person_has_changed_stays(tracker: Tracker, store: Store) -> None:
+    run_id = begin(tracker)
+    tracker.client.set_tag(run_id, NOTE_TAG, "odd")
+    tracker.take_up(run_id, CONFIG, DATA, "cpu")
+    assert store.tags(run_id)[NOTE_TAG] == "odd"
+
+
+def test_a_declared_experiment_is_described_and_anothers_is_not(store: Store) -> None:
+    described = MlflowClient(store.uri)
+    for name in ("demo", "mine"):
+        Tracker(name, store.uri)
+    demo, mine = (described.get_experiment_by_name(name).tags for name in ("demo", "mine"))
+    assert EXPERIMENTS["demo"].description in demo[NOTE_TAG]
+    assert NOTE_TAG not in mine
+
+
+def test_runs_of_a_configuration_are_found_by_an_index(tracker: Tracker, store: Store) -> None:
+    plan = "EXPLAIN QUERY PLAN " + RUNS_OF.text
+    for name in (":fingerprint", ":experiment"):
+        plan = plan.replace(name, "'1'")
+    steps = [str(row[3]) for row in store.rows(plan)]
+    assert any("suite_runs_by_fingerprint (value=?)" in step for step in steps)
+    assert not any(step.startswith("SCAN") for step in steps)
 
 
 def test_the_data_set_is_an_input_of_the_run(tracker: Tracker) -> None:
@@ -348,11 +398,3 @@ def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     assert sorted(store.statuses().values()) == ["FINISHED"] * 4
     assert store.rows("SELECT name FROM experiments ORDER BY name") == [("Default",), ("shared",)]
     assert len(store.rows("SELECT version_num FROM alembic_version")) == 1
-
-
-def test_the_code_version_is_the_packages_where_there_is_no_git(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert tracking._code_version()
-    monkeypatch.setenv("PATH", "")
-    assert tracking._code_version() == version("initialization-memory")

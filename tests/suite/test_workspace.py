@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from suite.checkpoint import CheckpointError, RunState
 from suite.config import RunConfig, parse
-from suite.fleet import FinishedRun
+from suite.member import FinishedRun
 from suite.metrics import EpochRecord
 from suite.workspace import Workspace
 
@@ -144,8 +144,13 @@ def test_a_result_comes_back_to_the_last_digit(workspace: Workspace) -> None:
     assert kept.config == CONFIG
     assert repr(kept.history) == repr(run.history)  # NaN included
     assert (kept.summary, kept.diverged) == (run.summary, False)
-    assert kept.best is not None
-    tensors = load_file(kept.best / "model.safetensors")
+    with workspace.best(kept) as folder:
+        assert folder is not None
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "config.json",
+            "model.safetensors",
+        ]
+        tensors = load_file(folder / "model.safetensors")
     assert set(tensors) == {"parameters/stem/kernel", "buffers/stem/mean"}
     assert run.parameters is not None
     assert torch.equal(tensors["parameters/stem/kernel"], run.parameters["stem/kernel"])
@@ -155,8 +160,9 @@ def test_a_run_without_best_checkpoint_is_kept_without_one(workspace: Workspace)
     run = finished_run(parameters=None, buffers=None, diverged=True)
     workspace.keep_result(run, ("zero",), (1, 8, 8))
     kept = workspace.result(KEY)
-    assert kept.best is None
     assert kept.diverged
+    with workspace.best(kept) as folder:
+        assert folder is None
 
 
 def test_a_result_counts_only_when_it_is_complete(

@@ -1,0 +1,152 @@
+"""The right to train a run: one process has it, and it ends with that process however that dies.
+
+Two ways to hold a lease, both kept by something that sees a process die, neither by a clock:
+
+* a lock of the operating system on a file of the state directory, for processes of one machine;
+* a session-level advisory lock of PostgreSQL, for processes of many machines, which the server
+  drops with the connection (:mod:`suite.postgresql_leases`).
+
+A connection can also break under a worker that is well. Its leases are then gone, and another
+worker may have the runs by now, so a worker confirms its leases before whatever it writes.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from suite.addresses import is_postgresql, refuse_password
+from suite.checkpoint import CheckpointError
+
+
+class LeaseLostError(ConnectionError):
+    """A lease ended under its holder, who must write nothing more for the run."""
+
+
+class LeasesAwayError(ConnectionError):
+    """The server that keeps the leases does not answer."""
+
+
+class Lease(Protocol):
+    """The right to train one run."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it was still ours when the leases were last confirmed."""
+
+    def release(self) -> None:
+        """End it; nothing happens if it has ended already."""
+
+
+class Leases(Protocol):
+    """Where leases on the runs of one experiment are had."""
+
+    def take(self, key: str) -> Lease | None:
+        """The lease of this name, held until released; None if somebody has it, or we do.
+
+        Raises
+        ------
+        CheckpointError
+            If the state directory cannot be written.
+        LeasesAwayError
+            If the server does not answer.
+        """
+
+    def check(self) -> None:
+        """Make sure that leases can be had.
+
+        Raises
+        ------
+        ConfigError
+            If what keeps them is none that can.
+        LeasesAwayError
+            If it does not answer.
+        """
+
+    def confirm(self) -> None:
+        """Find out whether the leases taken are still ours."""
+
+    def alone(self, what: str) -> AbstractContextManager[object]:
+        """Wait until nobody else does `what`, and keep others from it while the block runs."""
+
+    @property
+    def seconds_away(self) -> float:
+        """For how long the server that keeps the leases has not answered."""
+
+    def close(self) -> None:
+        """End all leases."""
+
+
+def lease_database(tracking_uri: str, storage: str) -> str:
+    """The PostgreSQL database that keeps the leases; empty where files do.
+
+    All workers of an experiment must come to the same answer. Advisory locks are local to a
+    database, so Optuna's goes first, which every sweep of an experiment shares.
+
+    Raises
+    ------
+    ConfigError
+        If the storage's address carries a password.
+    """
+    refuse_password("storage", storage)
+    return next((uri for uri in (storage, tracking_uri) if is_postgresql(uri)), "")
+
+
+class FileLeases:
+    """Leases as locks on files, for the processes that see one folder.
+
+    Parameters
+    ----------
+    folder
+        The experiment's folder in the state directory.
+    """
+
+    seconds_away = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def take(self, key: str) -> Lease | None:
+        """See :meth:`Leases.take`."""
+        try:
+            # The lock files stay: removing one could let two processes lock two files of one name.
+            (self._folder / "leases").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._folder / "leases" / key, thread_local=False)
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        except OSError as error:
+            raise CheckpointError(
+                f"state_dir: {self._folder} cannot be written ({error}); "
+                "free some space or choose another --state-dir"
+            ) from error
+        return _FileLease(lock)
+
+    def check(self) -> None:
+        """Nothing to do: the first lease says what is wrong with the folder."""
+
+    def confirm(self) -> None:
+        """Nothing to ask: such a lock ends with its process, and never before."""
+
+    def close(self) -> None:
+        """Nothing to do: what is held ends with the process."""
+
+    def alone(self, what: str) -> AbstractContextManager[object]:
+        """See :meth:`Leases.alone`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._folder / f"{what}.lock")
+
+
+class _FileLease:
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
+
+    @property
+    def held(self) -> bool:
+        return self._lock.is_locked
+
+    def release(self) -> None:
+        self._lock.release()

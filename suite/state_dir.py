@@ -1,0 +1,72 @@
+"""Where the state of runs under way is kept: a folder, or an address in an object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from suite.addresses import SQLITE
+
+FILE = "file://"
+# Scheme to the package that reads it. An object appears whole with a single put; what other
+# remote file systems promise differs from one to the next, so they are mounted instead.
+OBJECT_STORES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
+
+
+def is_address(place: str) -> bool:
+    """Whether a state directory is no folder that this machine sees."""
+    return "://" in place and not place.startswith(FILE)
+
+
+def check(place: str) -> None:
+    """Make sure that a state directory is of a kind that can be.
+
+    Raises
+    ------
+    ValueError
+        "rule|remedy", as the settings' own validators word it.
+    """
+    scheme = place.split("://", 1)[0]
+    if is_address(place) and scheme not in OBJECT_STORES:
+        known = ", ".join(f"{name}://" for name in OBJECT_STORES)
+        raise ValueError(
+            f"must be a folder or an address that begins with {known}|"
+            "mount the file system and give the folder"
+        )
+
+
+def locate(chosen: str, tracking_uri: str) -> Path | str:
+    """The state directory: a folder as an absolute path, an object store's address as it is.
+
+    Parameters
+    ----------
+    chosen
+        The setting; empty is the default beside the store.
+    """
+    if not chosen:
+        return default_state_dir(tracking_uri)
+    if is_address(chosen):
+        return chosen.rstrip("/")
+    if chosen.startswith(FILE):
+        return Path(unquote(urlsplit(chosen).path)).resolve()
+    return Path(chosen).expanduser().resolve()
+
+
+def default_state_dir(tracking_uri: str) -> Path:
+    """Where state lives unless told otherwise: beside a SQLite store, else here."""
+    if tracking_uri.startswith(SQLITE):
+        return Path(tracking_uri.removeprefix(SQLITE)).resolve().parent / "state"
+    return Path("state").resolve()
+
+
+def log_folder(state_dir: Path | str, tracking_uri: str) -> Path:
+    """Where workers' logs go, which stay on the machine that wrote them."""
+    local = state_dir if isinstance(state_dir, Path) else default_state_dir(tracking_uri)
+    return local / "log"

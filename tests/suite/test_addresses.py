@@ -1,0 +1,64 @@
+"""Addresses of stores: their kind, and their passwords kept out of sight."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.addresses import is_postgresql, refuse_password, without_password
+from suite.settings import ConfigError
+from suite.tracking import Tracker
+
+SAFE = (
+    "sqlite:////a/b.db",
+    "http://127.0.0.1:5000",
+    "https://me@mlflow.example.org/path?x=1",
+    "postgresql://me@[::1]:5432/optuna?sslmode=verify-full",
+    "",
+)
+UNSAFE = {
+    "postgresql://me:secret@h:5432/d": "postgresql://me:***@h:5432/d",
+    "postgresql+psycopg://me:se%40cret@h/d?sslmode=require": (
+        "postgresql+psycopg://me:***@h/d?sslmode=require"
+    ),
+    "postgresql://h/d?user=me&password=secret": "postgresql://h/d?user=me&password=***",
+    "https://me:secret@mlflow.example.org": "https://me:***@mlflow.example.org",
+    "http://:secret@h:5000/": "http://:***@h:5000/",
+}
+
+
+@pytest.mark.parametrize("address", SAFE)
+def test_an_address_without_password_stays_as_it_is(address: str) -> None:
+    assert without_password(address) == address
+    refuse_password("storage", address)
+
+
+@pytest.mark.parametrize(("address", "shown"), UNSAFE.items())
+def test_a_password_is_refused_and_never_repeated(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+    with pytest.raises(ConfigError) as refusal:
+        refuse_password("storage", address)
+    assert shown in str(refusal.value)
+    assert "cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("http://me:secret@127.0.0.1:1", "MLFLOW_TRACKING_PASSWORD"),
+        ("postgresql://me:secret@127.0.0.1:1/mlflow", "~/.pgpass"),
+    ],
+)
+def test_a_tracking_uri_with_a_password_is_refused_before_it_is_used(
+    address: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigError, match="tracking_uri: must carry no password") as refusal:
+        Tracker("sweep", address)
+    assert remedy in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+def test_postgresql_is_known_with_any_driver() -> None:
+    for address in ("postgresql://h/d", "postgresql+psycopg://h/d", "postgres://h/d"):
+        assert is_postgresql(address)
+    for address in ("sqlite:///postgresql.db", "http://postgresql", "mysql://h/d", ""):
+        assert not is_postgresql(address)
