@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from suite.cli import BAD_INPUT, INTERRUPTED, Parser, add_settings, chosen, complain, parse_known
 from suite.config import RunConfig
+from suite.executors.options import Placement, check_placement
 from suite.experiment_files import apply, configurations, find
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.machine import Machine
@@ -37,6 +38,7 @@ OPTIONS = (
     *("experiment", "set", "list", "dry_run", "fleet", "workers", "retries"),
     *("tracking_uri", "storage"),
 )
+FLAGS = (*Machine.names(), *Placement.names())
 
 
 def parser() -> Parser:
@@ -59,11 +61,14 @@ def parser() -> Parser:
     add("--dry-run", action="store_true", help="show what the sweep costs and what theory predicts")
     add("--fleet", metavar="auto|N", help="runs trained at once by a worker; auto measures (auto)")
     add(
-        "--workers", metavar="N", help="worker processes; 0 is one per GPU, or as the CPU likes (0)"
+        "--workers",
+        metavar="N",
+        help="workers; 0 is one per GPU, or as the CPU likes; with Ray, what has room (0)",
     )
     add("--retries", metavar="N", help="how often a run that fails is tried again (1)")
     add("--tracking-uri", help="MLflow store ($MLFLOW_TRACKING_URI, or mlflow.db)")
-    add("--storage", help="Optuna storage URL (optuna.db beside MLflow's)")
+    add("--storage", help="Optuna storage URL ($SUITE_STORAGE, or optuna.db)")
+    add_settings(made, Placement, "where to train (never changes the numbers of a run)")
     add_settings(made, Machine, "the machine (never changes the numbers of a run)")
     return made
 
@@ -80,11 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = vars(parse_known(parser(), argv, (*Machine.names(), *OPTIONS)))
+        arguments = vars(parse_known(parser(), argv, (*FLAGS, *OPTIONS)))
         if arguments.get("list"):
             print(listing())
             return 0
-        machine = Machine.parse(chosen(argparse.Namespace(**arguments), Machine))
+        given = argparse.Namespace(**arguments)
+        machine = Machine.parse(chosen(given, Machine))
+        placement = Placement.parse(chosen(given, Placement))
         experiment = apply(find(arguments.get("experiment", "demo")), arguments.get("set", []))
         points = configurations(experiment)
         sizes = {
@@ -92,10 +99,11 @@ def _main(argv: Sequence[str] | None) -> int:
             "workers": _count(arguments, "workers", "0", least=0),
             "retries": _count(arguments, "retries", "1", least=0),
         }
+        check_placement(placement, machine, sizes["workers"])
     except ConfigError as error:
         complain(error)
         return BAD_INPUT
-    return _sweep(experiment, points, machine, arguments, sizes)
+    return _sweep(experiment, points, (machine, placement), arguments, sizes)
 
 
 def _count(arguments: dict[str, Any], name: str, default: str, *, least: int) -> int:
@@ -123,7 +131,7 @@ def listing() -> str:
 def _sweep(
     experiment: Experiment,
     points: list[tuple[dict[str, Any], RunConfig]],
-    machine: Machine,
+    where: tuple[Machine, Placement],
     arguments: dict[str, Any],
     sizes: dict[str, int],
 ) -> int:
@@ -139,7 +147,8 @@ def _sweep(
         sweep = Sweep(
             experiment,
             points,
-            machine,
+            where[0],
+            placement=where[1],
             tracking_uri=arguments.get("tracking_uri", ""),
             storage=arguments.get("storage"),
             **sizes,
@@ -180,7 +189,8 @@ def _run(sweep: Sweep) -> int:
     print(outcome.text)
     if stop.requested():
         return INTERRUPTED
-    return FAILED if outcome.left or outcome.broken else 0
+    left_behind = outcome.left and not outcome.going_on
+    return FAILED if left_behind or outcome.broken else 0
 
 
 def _leave(code: int) -> NoReturn:

@@ -23,6 +23,10 @@ EventKind = Literal[
     "end",  # None, "interrupted", or why the worker stopped
 ]
 
+# What a worker found that was asked for one fleet: one to train, nothing but what other processes
+# hold, or nothing left at all.
+Found = Literal["trained", "held", "nothing"]
+
 
 @dataclass(frozen=True)
 class FleetStart:
@@ -73,22 +77,30 @@ class Job:
         The runs to be done, those already finished left out.
     parents
         Recipe name to the MLflow run under which its runs are listed.
+    state_dir
+        A folder of this machine, or an object store's address.
     began
         When the sweep began, in milliseconds since 1970: what has failed since is not tried again.
     fleet
         Runs at once; 0 measures.
     workers, index
         How many workers share the work, and which one this is.
+    neighbours
+        How many workers share this one's GPU or, on CPUs, its machine; 0 is all.
+    lease_database
+        The PostgreSQL database that keeps the leases; empty keeps them in the folder.
     """
 
     configs: Sequence[RunConfig]
     parents: Mapping[str, str]
     experiment: str
     tracking_uri: str
-    state_dir: Path
+    state_dir: Path | str
     machine: Machine
     began: int
     fleet: int
     retries: int
     workers: int
     index: int
+    lease_database: str = ""
+    neighbours: int = 0

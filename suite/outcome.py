@@ -19,12 +19,15 @@ class Outcome:
         Reasons for which workers stopped before their work was done.
     left
         Number of runs which MLflow does not have as finished.
+    going_on
+        Where workers go on after the command has left them: what to tell the person of that.
     """
 
     text: str = ""
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     left: int = 0
+    going_on: str = ""
 
     def lines(self) -> list[str]:
         """What went wrong, a line each."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,24 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from suite.config import RunConfig
 from suite.display import Display
-from suite.executors.processes import ProcessExecutor, split_threads
+from suite.executors import Executor, Place, find_place
+from suite.executors.options import Placement
+from suite.executors.processes import default_workers
 from suite.experiments import Experiment
 from suite.jobs import Event, FinishedNews, Job
+from suite.leases import lease_database
 from suite.ledger import Ledger, LedgerReader
 from suite.machine import Machine
-from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES, EpochRecord
 from suite.outcome import Outcome, looking
 from suite.recipes import Recipes
-from suite.study import Scoreboard, default_storage
-from suite.tracking import DIVERGED_TAG, Tracker, default_state_dir
+from suite.settings import ConfigError
+from suite.state_dir import locate
+from suite.study import Score, Scoreboard, default_storage
+from suite.tracking import Tracker
+from suite.waiting import told
 from suite.workspace import Workspace
+
+RUNS_AT_ONCE = 200  # whose results are read and written together
 
 
 class Sweep:
@@ -38,7 +44,9 @@ class Sweep:
     storage
         Optuna storage URL; None is a file beside MLflow's.
     fleet, workers, retries
-        Runs at once (0 measures), processes (0 decides), second tries.
+        Runs at once (0 measures), workers (0 decides), second tries.
+    placement
+        Where to train.
 
     Raises
     ------
@@ -57,24 +65,26 @@ class Sweep:
         fleet: int,
         workers: int,
         retries: int,
+        placement: Placement,
     ) -> None:
-        self.experiment, self.machine = experiment, machine
+        self.experiment, self.machine, self.placement = experiment, machine, placement
         self.fleet, self.retries = fleet, retries
         self.points = _with_digest(points, machine)
         self.tracker = Tracker(experiment.name, tracking_uri)
         self.reader = LedgerReader(self.tracker)
         self.ledger = self.reader.latest()
         self.left = [c for _, c in self.points if c.fingerprint not in self.ledger.finished]
-        self.workers = workers or default_workers(machine)
+        self._workers_asked = workers
+        here = placement.executor == "processes"
+        self.workers = workers or (default_workers(machine) if here else 1)
         if self.left:
             self.workers = min(self.workers, len(self.left))
-        chosen = machine.state_dir or default_state_dir(self.tracker.uri)
-        self.state_dir = Path(chosen).expanduser().resolve()
+        self.state_dir = locate(machine.state_dir, self.tracker.uri)
         self.storage = default_storage(self.tracker.uri) if storage is None else storage
         self._by_fingerprint = {config.fingerprint: (p, config) for p, config in self.points}
-        place = (self.tracker.uri, self.tracker.experiment_id)
-        self.folder = Workspace(self.state_dir, place, self.tracker.experiment_name).folder
-        self.recipes = Recipes(self.tracker, self.folder)
+        self.lease_database = lease_database(self.tracker.uri, self.storage)
+        self.workspace = Workspace.of(self.tracker, self.state_dir, self.lease_database)
+        self.recipes = Recipes(self.tracker, self.workspace.leases)
         self._scoreboard: Scoreboard | None = None
 
     @property
@@ -92,10 +102,13 @@ class Sweep:
         ConfigError, DataError
             If one cannot.
         """
-        from suite.fleet import check, fusion_key
+        from suite.fleet import check
+        from suite.member import fusion_key
         from suite.resources import data_key, load_data, torch_device
 
-        torch_device(self.machine.device)
+        if self.placement.executor == "processes":
+            torch_device(self.machine.device)
+        self.workspace.leases.check()
         kinds = {fusion_key(config): config for config in self.left}
         parts = {data_key(config): config for config in self.left}
         for key, first in parts.items():
@@ -108,29 +121,30 @@ class Sweep:
         """Bring the scoreboard up to date with what MLflow has finished, and end the recipes."""
         finished = self.ledger.finished
         known = self.scoreboard.known
-        for fingerprint, run_id in finished.items():
-            if fingerprint in self._by_fingerprint and fingerprint not in known:
-                self._score(fingerprint, run_id)
+        missing = [f for f in finished if f in self._by_fingerprint and f not in known]
+        parts = [missing[i : i + RUNS_AT_ONCE] for i in range(0, len(missing), RUNS_AT_ONCE)]
+        doing = (
+            f"bringing {len(missing):,} finished runs into the Optuna study, {RUNS_AT_ONCE} a part"
+        )
+        for part in told(parts, len(parts), doing):
+            self._score({fingerprint: finished[fingerprint] for fingerprint in part})
         open_ones = {c.recipe_name for _, c in self.points if c.fingerprint not in finished}
         self.recipes.end({c.recipe_name for _, c in self.points} - open_ones, "FINISHED")
 
-    def _score(self, fingerprint: str, run_id: str) -> None:
-        """Write the trial of a run which MLflow has, but the study does not."""
-        run = self.tracker.client.get_run(run_id)
-        curves = {
-            name: {m.step: m for m in self.tracker.client.get_metric_history(run_id, name)}
-            for name in EPOCH_METRIC_NAMES
-        }
-        history = [
-            EpochRecord(
-                epoch, point.timestamp, **{name: curves[name][epoch].value for name in curves}
+    def _score(self, runs: Mapping[str, str]) -> None:
+        """Write the trials of runs, by fingerprint, which MLflow has, but the study does not."""
+        found = self.reader.results(list(runs.values()))
+        self.scoreboard.add_all(
+            Score(
+                self._by_fingerprint[fingerprint][0],
+                fingerprint,
+                run_id,
+                found[run_id].curve,
+                found[run_id].summary,
+                found[run_id].diverged,
             )
-            for epoch, point in sorted(curves["val_accuracy"].items())
-        ]
-        metrics = run.data.metrics
-        summary = {name: metrics[name] for name in SUMMARY_METRIC_NAMES if name in metrics}
-        diverged = run.data.tags.get(DIVERGED_TAG) == "true"
-        self._add(FinishedNews(fingerprint, run_id, history, summary, diverged))
+            for fingerprint, run_id in runs.items()
+        )
 
     def _add(self, news: FinishedNews) -> None:
         point = self._by_fingerprint[news.fingerprint][0]
@@ -153,24 +167,32 @@ class Sweep:
         """
         began = time.time_ns() // 1_000_000
         self.check()
+        place = find_place(self.placement, self._job(began), self._workers_asked)
         self.settle()
         parents = self.recipes.open(config.recipe_name for config in self.left)
         outcome = Outcome()
         total = len(self.points)
         epochs = {config.fingerprint: config.epochs for config in self.left}
         display = Display(self.experiment.name, total - len(self.left), epochs)
-        executor = ProcessExecutor(self._jobs(parents, began))
+        executor = self._start(place, parents)
         with display:
             display.say(
                 f"{self.experiment.name}: {len(self.left):,} of {total:,} runs to do, "
-                f"{self.workers} worker{'s' if self.workers > 1 else ''}; "
-                f"MLflow at {self.tracker.uri}"
+                f"{place.description}; MLflow at {self.tracker.uri}"
             )
             for worker, event in executor.events(stop):
                 self._take(event, outcome, display)
                 display.take(worker, event)
+        outcome.going_on = executor.going_on
         self._conclude(outcome, display, began, stopped=stop())
         return outcome
+
+    def _start(self, place: Place, parents: Mapping[str, str]) -> Executor:
+        try:
+            return place.start(parents)
+        except ConfigError:  # a cluster refuses some things only when it is asked for them
+            self.recipes.end({config.recipe_name for config in self.left}, "KILLED")
+            raise
 
     def _take(self, event: Event, outcome: Outcome, display: Display) -> None:
         if event.kind == "finished":
@@ -185,31 +207,30 @@ class Sweep:
         elif event.kind == "end" and event.content not in (None, "interrupted"):
             outcome.broken.append(event.content)
 
-    def _jobs(self, parents: dict[str, str], began: int) -> list[Job]:
-        jobs = [
-            Job(
-                configs=self.left,
-                parents=parents,
-                experiment=self.experiment.name,
-                tracking_uri=self.tracker.uri,
-                state_dir=self.state_dir,
-                machine=self.machine.model_copy(update={"device": device}),
-                began=began,
-                fleet=self.fleet,
-                retries=self.retries,
-                workers=self.workers,
-                index=index,
-            )
-            for index, device in enumerate(devices(self.machine, self.workers))
-        ]
-        return split_threads(jobs, len(os.sched_getaffinity(0)))
+    def _job(self, began: int) -> Job:
+        """What each worker needs to know, all but its index and the recipes' runs."""
+        data_dir = str((self.machine.data_path or Path("data")).resolve())
+        return Job(
+            configs=self.left,
+            parents={},
+            experiment=self.experiment.name,
+            tracking_uri=self.tracker.uri,
+            state_dir=self.state_dir,
+            machine=self.machine.model_copy(update={"data_dir": data_dir}),
+            began=began,
+            fleet=self.fleet,
+            retries=self.retries,
+            workers=self.workers,
+            index=0,
+            lease_database=self.lease_database,
+        )
 
     def _conclude(self, outcome: Outcome, display: Display, began: int, *, stopped: bool) -> None:
         """Compare with the ledger, close what is done, and put it all in words."""
         try:
             self.ledger = self.reader.read()
             self.settle()
-            if stopped:
+            if stopped and not outcome.going_on:
                 self.recipes.end({config.recipe_name for config in self.left}, "KILLED")
             self._note_others(outcome, display, self.ledger, began)
             away = ""
@@ -220,8 +241,12 @@ class Sweep:
         outcome.left = len(waiting)
         lines = [display.summary(), *outcome.lines()]
         if away:
-            lines.append(f"{away}; what it lacks is in {self.folder}, the next start uploads it")
-        if stopped:
+            lines.append(
+                f"{away}; what it lacks is in {self.workspace.folder}, the next start uploads it"
+            )
+        if outcome.going_on:
+            lines.append(outcome.going_on)
+        elif stopped:
             lines.append("interrupted; the same command goes on from the last checkpoints")
         lines.append(f"to look: {looking(self.tracker.uri)}")
         outcome.text = "\n".join(lines)
@@ -235,30 +260,6 @@ class Sweep:
             elif ledger.failed.get(fingerprint, -1) >= began:
                 outcome.failed.setdefault(fingerprint, (name, "failed in another process"))
                 display.failed.add(fingerprint)
-
-
-def default_workers(machine: Machine) -> int:
-    """Worker processes that suit the machine: one per GPU, else one per CPU core.
-
-    Small convolutions do not speed up with threads, so on a CPU single-threaded workers side by
-    side are fastest (docs/LOG.md).
-    """
-    if machine.device in ("auto", "cuda"):
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.device_count()
-    return 1 if machine.device.startswith(("cuda:", "mps")) else len(os.sched_getaffinity(0))
-
-
-def devices(machine: Machine, workers: int) -> list[str]:
-    """The device of each worker: GPUs in turn."""
-    if machine.device in ("auto", "cuda"):
-        import torch
-
-        if torch.cuda.is_available():
-            return [f"cuda:{index % torch.cuda.device_count()}" for index in range(workers)]
-    return [machine.device] * workers
 
 
 def _with_digest(

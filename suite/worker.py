@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +13,16 @@ import torch
 from suite.calibration import Calibrator
 from suite.claims import Claim, FleetError, UnreadableError
 from suite.config import RunConfig
-from suite.fleet import EpochOutcome, Fleet, Interrupted, fusion_key
-from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart, Job
+from suite.fleet import Fleet, Interrupted
+from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart, Found, Job
+from suite.leases import LeaseLostError, LeasesAwayError
 from suite.ledger import Ledger, LedgerReader
+from suite.member import EpochOutcome, fusion_key
+from suite.memory import release
 from suite.resources import data_key, load_data, set_threads, torch_device
 from suite.session import Session
 from suite.tracking import Tracker
-from suite.workspace import KeptResult
+from suite.workspace import KeptResult, Workspace
 from suite.writer import Writer
 
 WAIT_FOR_OTHERS = 2.0  # seconds between two looks at runs which other processes hold
@@ -54,11 +58,16 @@ class Worker:
         self.device = torch_device(job.machine.device)
         self.tracker = Tracker(job.experiment, job.tracking_uri)
         self.reader = LedgerReader(self.tracker)
+        self.workspace = Workspace.of(self.tracker, job.state_dir, job.lease_database)
         self.writer = Writer(self._notice)
         self.benches: dict[object, Bench] = {}
         self.failures: Counter[str] = Counter()
         self.settled: set[str] = set()  # trained here, or given up
         self.elsewhere: set[str] = set()  # finished by other processes
+        self.held = 0  # runs which other processes held when the pass under way came to them
+        self.lost = 0  # runs whose leases were lost in the pass under way
+        self.told = False  # that the leases are away
+        self.limits: dict[object, int] = {}  # fusion key to the largest fleet that fits in memory
 
     def run(self) -> None:
         """Work until every run of the job is finished or given up.
@@ -72,10 +81,31 @@ class Worker:
         WriteError
             If MLflow refuses a write for good.
         """
-        try:
-            while self._pass() and self.reader.seconds_away < LONGEST_ABSENCE:
+        with self._open():
+            while self._pass() and self._seconds_away() < LONGEST_ABSENCE:
                 self.tell(Event("idle"))
                 self._sleep(WAIT_FOR_OTHERS)
+
+    def run_one(self) -> Found:
+        """Train one fleet to its end, if there is one that nobody else trains.
+
+        Raises
+        ------
+        Interrupted, CheckpointError, WriteError
+            As :meth:`run` does.
+        """
+        with self._open():
+            self.held = self.lost = 0
+            for bench, claims in self._claims():
+                self._train_all(bench, claims)
+                return "trained"
+        return "held" if self.held else "nothing"
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Wait for MLflow in the end, for a shorter time if something broke off the work."""
+        try:
+            yield
         except BaseException:
             self._close(interrupted=True)
             raise
@@ -84,24 +114,36 @@ class Worker:
     def _close(self, *, interrupted: bool) -> None:
         for bench in list(self.benches.values())[:1]:  # they share one writer
             bench.session.close(interrupted=interrupted)
+        self.workspace.leases.close()
+
+    def _seconds_away(self) -> float:
+        return max(self.reader.seconds_away, self.workspace.leases.seconds_away)
 
     def _pass(self) -> int:
-        """Train what can be had; the number of runs which other processes hold."""
-        groups = self._groups(self.reader.latest())
-        return sum(self._work_off(group) for group in groups)
+        """Train what can be had; the number of runs which other processes hold, or may hold."""
+        self.held = self.lost = 0
+        for bench, claims in self._claims():
+            self._train_all(bench, claims)
+        return self.held + self.lost
 
-    def _work_off(self, group: list[RunConfig]) -> int:
-        bench = self._bench(group[0])
-        size = self._fleet_size(bench, group)
-        held, remaining = 0, group
-        while remaining:
-            if self.interrupted():
-                raise Interrupted
-            claims, remaining, busy = self._claim(bench, remaining, size)
-            held += busy
-            for fleet in _by_epoch(claims):
-                self._train(bench, fleet)
-        return held
+    def _train_all(self, bench: Bench, claims: list[Claim]) -> None:
+        for fleet in _by_epoch(claims):
+            self._train(bench, fleet)
+
+    def _claims(self) -> Iterator[tuple[Bench, list[Claim]]]:
+        """Claims for one fleet after another, of what can be had."""
+        for group in self._groups(self.reader.latest()):
+            bench = self._bench(group[0])
+            size = self._fleet_size(bench, group)
+            remaining = group
+            while remaining:
+                if self.interrupted():
+                    raise Interrupted
+                most = self._limit(group[0], size)
+                claims, remaining, busy = self._claim(bench, remaining, most)
+                self.held += busy
+                if claims:
+                    yield bench, claims
 
     def _bench(self, config: RunConfig) -> Bench:
         key = data_key(config)
@@ -109,7 +151,7 @@ class Worker:
             data, _ = load_data(config, self.job.machine)
             session = Session(
                 self.tracker,
-                self.job.state_dir,
+                self.workspace,
                 data,
                 self.device,
                 source=self.job.machine.source(config.dataset),
@@ -118,7 +160,8 @@ class Worker:
                 uploaded=self._uploaded,
                 writer=self.writer,
             )
-            calibrator = Calibrator(data, self.device, self.job.workers, self._notice)
+            sharing = self.job.neighbours or self.job.workers
+            calibrator = Calibrator(data, self.device, sharing, self._notice, self.interrupted)
             self.benches[key] = Bench(session, calibrator)
         return self.benches[key]
 
@@ -149,6 +192,10 @@ class Worker:
         fleets = -(-len(group) // best)
         return -(-len(group) // fleets)  # fleets of nearly equal size
 
+    def _limit(self, config: RunConfig, size: int) -> int:
+        """A fleet's size, or the smaller one at which fleets of such runs fit in memory."""
+        return min(size, self.limits.get(fusion_key(config), size))
+
     def _claim(
         self, bench: Bench, configs: Sequence[RunConfig], size: int
     ) -> tuple[list[Claim], list[RunConfig], int]:
@@ -164,6 +211,12 @@ class Worker:
             except UnreadableError as error:
                 self._give_up(config, str(error))
                 continue
+            except LeasesAwayError as error:
+                if not self.told:
+                    self._notice(str(error))
+                self.told = True
+                return self._still_open(claims), [], busy + 1
+            self.told = False
             if claim is None:
                 busy += 1
             else:
@@ -191,35 +244,64 @@ class Worker:
         images = len(bench.session.data.train)
         start = FleetStart(_fleet_name(configs), names, configs[0].epochs, claims[0].epoch, images)
         self.tell(Event("fleet", start))
+        broken: FleetError | None = None
         try:
             finished = bench.session.train(
                 claims, on_epoch=self._epoch, interrupted=self.interrupted
             )
             self.settled |= {run.config.fingerprint for run in finished}
-        except FleetError as broken:
-            if isinstance(broken.error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
+        except LeaseLostError:  # the next pass takes up again what nobody else has
+            self.lost += len(claims)
+            self._notice(f"PostgreSQL ended the leases of {len(claims)} runs; claiming them again")
+        except FleetError as error:
+            broken = error
+        if broken is not None:  # not within `except`, which would hold the broken fleet
+            release(broken)
             ended = set(names) - {claim.config.fingerprint for claim in broken.claims}
             self.settled |= ended
             self._recover(bench, broken)
 
     def _recover(self, bench: Bench, broken: FleetError) -> None:
         claims = [bench.session.again(claim) for claim in broken.claims]
+        full = isinstance(broken.error, torch.OutOfMemoryError)
         if len(claims) > 1:
-            self._notice(f"a fleet of {len(claims)} broke ({broken}); halving it")
             half = len(claims) // 2
+            if full:
+                self._shrink(bench, claims)
+            else:
+                self._notice(f"a fleet of {len(claims)} broke ({broken}); halving it")
             for part in (claims[:half], claims[half:]):
                 for fleet in _by_epoch(part):
-                    self._train(bench, fleet)
+                    for piece in _pieces(fleet, self._limit(fleet[0].config, len(fleet))):
+                        self._train(bench, piece)
             return
         (claim,) = claims
         self.failures[claim.config.fingerprint] += 1
         if self.failures[claim.config.fingerprint] <= self.job.retries:
             self._notice(f"{claim.config.run_name} broke ({broken}); trying again")
             self._train(bench, [claim])
-        else:
-            bench.session.fail(claim, broken.error)
-            self._give_up(claim.config, str(broken))
+            return
+        error, reason = broken.error, str(broken)
+        if full:
+            reason = (
+                f"out of memory on {self.device} with this run alone; choose a smaller "
+                "batch_size or width, a larger device, or fewer --workers on it"
+            )
+            error = torch.OutOfMemoryError(reason)
+        bench.session.fail(claim, error)
+        self._give_up(claim.config, reason)
+
+    def _shrink(self, bench: Bench, claims: Sequence[Claim]) -> None:
+        """Plan smaller fleets of such runs from now on, here and at the next start."""
+        config, runs = claims[0].config, len(claims)
+        fits = runs - runs // 2
+        self.limits[fusion_key(config)] = fits
+        with suppress(Interrupted):  # training is asked again at once, and marks the runs
+            bench.calibrator.too_large(config, runs)
+        self._notice(
+            f"a fleet of {runs} ran out of memory on {self.device}; "
+            f"its runs go on from their checkpoints in fleets of at most {fits}"
+        )
 
     def _give_up(self, config: RunConfig, reason: str) -> None:
         self.settled.add(config.fingerprint)
@@ -253,6 +335,11 @@ def _by_epoch(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
     """Claims in groups that stand at the same epoch, those furthest on first."""
     for epoch in sorted({claim.epoch for claim in claims}, reverse=True):
         yield [claim for claim in claims if claim.epoch == epoch]
+
+
+def _pieces(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
+    for start in range(0, len(claims), size):
+        yield list(claims[start : start + size])
 
 
 def _fleet_name(configs: Sequence[RunConfig]) -> str:

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -21,6 +22,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from suite.jobs import Event, Job
+from suite.machine import Machine
+from suite.state_dir import log_folder
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
@@ -38,6 +41,34 @@ class _Worker:
     ended: bool = False
 
 
+class LocalProcesses:
+    """The processors of this machine.
+
+    Parameters
+    ----------
+    job
+        What each worker needs to know; how many there are stands in it.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.description = f"{job.workers} worker{'s' if job.workers > 1 else ''}"
+
+    def start(self, parents: Mapping[str, str]) -> ProcessExecutor:
+        """See :meth:`suite.executors.Place.start`."""
+        machine = self._job.machine
+        jobs = [
+            replace(
+                self._job,
+                parents=parents,
+                machine=machine.model_copy(update={"device": device}),
+                index=index,
+            )
+            for index, device in enumerate(devices(machine, self._job.workers))
+        ]
+        return ProcessExecutor(split_threads(jobs, len(os.sched_getaffinity(0))))
+
+
 class ProcessExecutor:
     """Runs jobs in processes of this machine.
 
@@ -47,6 +78,8 @@ class ProcessExecutor:
         One for each worker.
     """
 
+    going_on = ""  # workers end with their sweep
+
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._context = multiprocessing.get_context("spawn")
         resource_tracker.ensure_running()  # its own start would undo the mask below
@@ -55,13 +88,8 @@ class ProcessExecutor:
     def _start(self, job: Job, deaths: int = 0) -> _Worker:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(job, theirs), daemon=True)
-        # Ctrl-C reaches the whole process group. Workers are born deaf to it: the sweep asks for
-        # the stop, once, by SIGTERM.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with deaf_to_ctrl_c():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Worker(job, process, ours, deaths)
 
@@ -126,6 +154,43 @@ class ProcessExecutor:
                 os.kill(worker.process.pid, number)
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, which reaches the whole process group.
+
+    The sweep asks them to stop, once, by SIGTERM.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def default_workers(machine: Machine) -> int:
+    """Worker processes that suit the machine: one per GPU, else one per CPU core.
+
+    Small convolutions do not speed up with threads, so on a CPU single-threaded workers side by
+    side are fastest (docs/LOG.md).
+    """
+    if machine.device in ("auto", "cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.device_count()
+    return 1 if machine.device.startswith(("cuda:", "mps")) else len(os.sched_getaffinity(0))
+
+
+def devices(machine: Machine, workers: int) -> list[str]:
+    """The device of each worker: GPUs in turn."""
+    if machine.device in ("auto", "cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            return [f"cuda:{index % torch.cuda.device_count()}" for index in range(workers)]
+    return [machine.device] * workers
+
+
 def split_threads(jobs: Sequence[Job], cores: int) -> list[Job]:
     """The jobs with the machine's cores divided among them, unless threads are set."""
     share = max(1, cores // len(jobs))
@@ -164,13 +229,14 @@ def _work(job: Job, pipe: Connection) -> None:
         except Interrupted:
             ending = "interrupted"
     except Exception as error:
-        ending = _reason(error, log)
+        ending = reason(error, log)
     tell(Event("end", ending))
 
 
 def log_file(job: Job) -> Path:
     """Where a worker's warnings and tracebacks go."""
-    return job.state_dir / "log" / f"{job.experiment.replace('/', '-')}-worker-{job.index}.txt"
+    folder = log_folder(job.state_dir, job.tracking_uri)
+    return folder / f"{job.experiment.replace('/', '-')}-worker-{job.index}.txt"
 
 
 def _speak_into(log: Path) -> None:
@@ -186,7 +252,7 @@ def _speak_into(log: Path) -> None:
     os.close(target)
 
 
-def _reason(error: Exception, log: Path) -> str:
+def reason(error: Exception, log: Path) -> str:
     """Why a worker stopped, in one line; what is no known trouble has its traceback in the log."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

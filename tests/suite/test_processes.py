@@ -180,9 +180,9 @@ def test_what_libraries_print_goes_to_a_log(
 def test_why_a_worker_stopped_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert processes._reason(OSError("no space\nat all"), tmp_path) == "no space"
+    assert processes.reason(OSError("no space\nat all"), tmp_path) == "no space"
     assert capfd.readouterr().err == ""
-    reason = processes._reason(KeyError("a bug"), tmp_path / "log.txt")
+    reason = processes.reason(KeyError("a bug"), tmp_path / "log.txt")
     assert reason == f"KeyError: 'a bug' (traceback in {tmp_path / 'log.txt'})"
     assert "KeyError" in capfd.readouterr().err
 

@@ -24,6 +24,7 @@ from suite.resources import load_data
 from suite.session import Session
 from suite.tracking import Tracker
 from suite.worker import Worker
+from suite.workspace import Workspace
 
 MACHINE = Machine(threads=1, device="cpu")
 
@@ -160,9 +161,8 @@ def train_until(stage: Stage, configs: Sequence[RunConfig], epochs: int) -> None
     tracker = Tracker("sweep", stage.store.uri)
     data, _ = load_data(configs[0], MACHINE)
     device = worker_module.torch_device("cpu")
-    session = Session(
-        tracker, stage.folder / "state", data, device, source="x", notify=lambda _line: None
-    )
+    workspace = Workspace.of(tracker, stage.folder / "state")
+    session = Session(tracker, workspace, data, device, source="x", notify=lambda _line: None)
     claims = [session.claim(config) for config in configs]
     seen: list[int] = []
 
@@ -292,15 +292,15 @@ def test_while_mlflow_is_away_training_goes_on_with_the_ledger_last_read(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = [0]
-    original = LedgerReader.read
+    original = LedgerReader._from_database
 
-    def sometimes(self: LedgerReader) -> Any:
+    def sometimes(self: LedgerReader, *query: Any, **values: Any) -> Any:
         reads[0] += 1
         if 1 < reads[0] < 6:
             raise MlflowException("away", TEMPORARILY_UNAVAILABLE)
-        return original(self)
+        return original(self, *query, **values)
 
-    monkeypatch.setattr(LedgerReader, "read", sometimes)
+    monkeypatch.setattr(LedgerReader, "_from_database", sometimes)
     stage.worker(runs(4), fleet=2).run()
     assert reads[0] >= 3
     assert set(stage.statuses().values()) == {"FINISHED"}
