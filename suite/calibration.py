@@ -13,30 +13,41 @@ import platform
 import resource
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from suite.config import RunConfig
 from suite.data import ImageData
-from suite.fleet import FUSABLE, Fleet
+from suite.fleet import Fleet, Interrupted
+from suite.member import FUSABLE
+from suite.memory import release
 
 SIZES = (1, 2, 4, 8, 16, 25, 50)
 WARM_UP, COUNTED = 2, 5
+BETWEEN_LOOKS = 0.25  # seconds between two looks for a stop request, while others measure
 MEMORY_SHARE = 0.6  # of the machine's or the GPU's memory
 WORTH_A_TRY = 0.8  # larger sizes are tried while the last reached this part of the best speed
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one fleet size reached: runs at once, images per second over all of them."""
+    """What one fleet size reached: runs at once, images per second over all of them.
+
+    No images at all are those of a fleet that does not fit in memory.
+    """
 
     runs: int
     images_per_second: float
+
+    def __str__(self) -> str:
+        reached = f"{self.images_per_second:,.0f}" if self.images_per_second else "out of memory"
+        return f"{self.runs}: {reached}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Calibration:
         return max(self.speeds, key=lambda speed: speed.images_per_second)
 
     def __str__(self) -> str:
-        tried = ", ".join(f"{s.runs}: {s.images_per_second:,.0f}" for s in self.speeds)
+        tried = ", ".join(str(speed) for speed in self.speeds)
         return f"{self.best.runs} runs at once (images/s by fleet size: {tried})"
 
 
@@ -66,6 +77,8 @@ class Calibrator:
         Processes that share the device.
     notify
         Called with the result of each measurement.
+    interrupted
+        Whether to stop; asked before every step, and while another process measures.
     """
 
     def __init__(
@@ -74,8 +87,10 @@ class Calibrator:
         device: torch.device,
         workers: int,
         notify: Callable[[str], None],
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.data, self.device, self.workers, self.notify = data, device, workers, notify
+        self.interrupted = interrupted
         self._file = cache_file()
 
     def calibrate(self, config: RunConfig, most: int) -> Calibration:
@@ -87,22 +102,45 @@ class Calibrator:
             One of the runs.
         most
             Runs there are; larger fleets are not tried.
+
+        Raises
+        ------
+        Interrupted
+            If asked to stop; what was measured so far is not kept.
         """
         key = self._key(config)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         # One worker measures, the others wait and read: two at once would disturb each other.
-        with FileLock(f"{self._file}.lock"):
+        with self._alone():
             known = _read(self._file)
             if key in known and _covers(known[key], most):
                 return known[key]
             found = self._measure(config, most)
-            known[key] = found
-            scratch = self._file.with_suffix(".new")
-            content = {k: [asdict(speed) for speed in c.speeds] for k, c in known.items()}
-            scratch.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            scratch.replace(self._file)
+            self._keep(known | {key: found})
         self.notify(f"{config.recipe_name}: {found}")
         return found
+
+    def too_large(self, config: RunConfig, runs: int) -> None:
+        """Remember that a fleet of so many runs like `config` does not fit in memory."""
+        key = self._key(config)
+        with self._alone():
+            known = _read(self._file)
+            fitting = [s for s in known.get(key, Calibration(())).speeds if s.runs < runs]
+            if fitting:  # else the next start measures
+                self._keep(known | {key: Calibration((*fitting, Speed(runs, 0.0)))})
+
+    def _keep(self, known: Mapping[str, Calibration]) -> None:
+        scratch = self._file.with_suffix(".new")
+        content = {k: [asdict(speed) for speed in c.speeds] for k, c in known.items()}
+        scratch.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        scratch.replace(self._file)
+
+    def _alone(self) -> AbstractContextManager[object]:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self._file}.lock")
+        while not self.interrupted():
+            with suppress(Timeout):
+                return lock.acquire(timeout=BETWEEN_LOOKS)
+        raise Interrupted
 
     def known(self, config: RunConfig) -> Calibration | None:
         """What an earlier start measured for runs like `config`, if one did."""
@@ -116,10 +154,10 @@ class Calibrator:
                 break
             try:
                 speeds.append(Speed(runs, self._speed(config, runs)))
-            except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
+            except torch.OutOfMemoryError as error:
+                release(error)
                 # One run alone has to be tried all the same: training says then what is wrong.
-                return Calibration(tuple(speeds) or (Speed(1, 0.0),))
+                return Calibration((*speeds, Speed(runs, 0.0)))
             best = max(speed.images_per_second for speed in speeds)
             if speeds[-1].images_per_second < WORTH_A_TRY * best:
                 break
@@ -127,7 +165,9 @@ class Calibrator:
 
     def _speed(self, config: RunConfig, runs: int) -> float:
         configs = [config.with_(seed=config.seed + index) for index in range(runs)]
-        fleet = Fleet(configs, self.data, self.device)
+        fleet = Fleet(
+            configs, self.data, self.device, interrupted=self.interrupted, notify=self.notify
+        )
         seconds = fleet.measure(WARM_UP + COUNTED)[WARM_UP:]
         return runs * config.batch_size / statistics.median(seconds)
 
@@ -139,7 +179,8 @@ class Calibrator:
 
     def _memory(self) -> int:
         if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
+            # Reserved, since what belongs to a captured step is free for nothing else.
+            return torch.cuda.max_memory_reserved(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 

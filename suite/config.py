@@ -28,6 +28,7 @@ TIMM_PREFIX = "timm/"
 OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
 
 FINGERPRINT_LENGTH = 16
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 class RunConfig(Settings):
@@ -167,11 +168,11 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _acts(self) -> RunConfig:
-        for name in self.names():
+        for name, conditions in self.conditions().items():
             value = getattr(self, name)
             if self.acts(name) or value == self.default(name) or (name == "width" and value == 0):
                 continue
-            other, values = next(iter(self.about(name).only_with.items()))
+            other, values = next(iter(conditions.items()))
             remedy = f"leave it at {self.default(name)}" if self.default(name) else "leave it out"
             raise ValueError(
                 f"{name}: acts only with {other}={' or '.join(values)}, got {value} "
@@ -181,8 +182,10 @@ class RunConfig(Settings):
 
     def acts(self, name: str) -> bool:
         """Whether setting `name` has any effect on this run's numbers."""
-        conditions = self.about(name).only_with
-        return all(getattr(self, other) in values for other, values in conditions.items())
+        for other, values in self.conditions().get(name, {}).items():
+            if getattr(self, other) not in values:
+                return False
+        return True
 
     @property
     def channels(self) -> int:
@@ -191,23 +194,21 @@ class RunConfig(Settings):
 
     def identity(self) -> dict[str, Any]:
         """The settings that make this run what it is, in their canonical values."""
-        identity = {
-            name: getattr(self, name)
-            for name in self.names()
-            if self.acts(name) and not self._implied(name)
-        }
+        identity = {name: getattr(self, name) for name in self.names()}
+        for name in self.conditions():
+            if not self.acts(name):
+                del identity[name]
+        for name, implicit in self.implicits().items():
+            if name in identity and identity[name] == implicit:
+                del identity[name]
         if "width" in identity:
             identity["width"] = self.channels
         return identity
 
-    def _implied(self, name: str) -> bool:
-        implicit = self.about(name).implicit
-        return implicit is not None and getattr(self, name) == implicit
-
     @cached_property
     def fingerprint(self) -> str:
         """The run's identity: first 16 hexadecimal digits of SHA-256 over its canonical JSON."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        text = CANONICAL.encode(self.identity())
         return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
     @property

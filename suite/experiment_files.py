@@ -29,6 +29,7 @@ import yaml
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.settings import ConfigError, unknown
+from suite.waiting import told
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "recipes")
@@ -48,7 +49,8 @@ def find(name: str) -> Experiment:
 def _named(name: str) -> Experiment:
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
-    close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
+    files = [f"{name}{suffix}" for suffix in SUFFIXES if Path(f"{name}{suffix}").is_file()]
+    close = files[:1] or difflib.get_close_matches(name, EXPERIMENTS, n=1)
     hint = f"did you mean {close[0]}?" if close else "--list shows all"
     raise ConfigError(
         f"experiment: must be one of {', '.join(EXPERIMENTS)} or a .toml or .yaml file, "
@@ -195,7 +197,7 @@ def configurations(experiment: Experiment) -> list[tuple[dict[str, Any], RunConf
     """
     seen: dict[str, dict[str, Any]] = {}
     found = []
-    for point in experiment.points():
+    for point in told(experiment.points(), experiment.size, f"{experiment.name}: listing the runs"):
         config = experiment.config(point)
         if config.fingerprint in seen:
             raise ConfigError(

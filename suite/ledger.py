@@ -7,20 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import Run, ViewType
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Engine, TextClause, bindparam, text
 
-from suite.tracking import FINGERPRINT_TAG, Tracker
+from suite.database import FINGERPRINT_TAG, engine_of
+from suite.results import Result, read_results
+from suite.tracking import Tracker
 from suite.writer import passing
 
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PAGE = 1000
-SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 
-QUERY = text(
+ROWS = (
     "SELECT t.value, r.run_uuid, r.status, r.end_time FROM runs r "
     "JOIN tags t ON t.run_uuid = r.run_uuid "
-    "WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active' AND t.key = :tag "
-    "ORDER BY r.start_time"
+    "WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active' "
+    f"AND t.key = '{FINGERPRINT_TAG}'"
+)
+ALL = text(f"{ROWS} ORDER BY r.start_time")
+SOME = text(f"{ROWS} AND t.value IN :some ORDER BY r.start_time").bindparams(
+    bindparam("some", expanding=True)
 )
 # Fingerprint, MLflow id, status, end in milliseconds since 1970.
 Row = tuple[str, str, str, int | None]
@@ -56,13 +60,7 @@ class LedgerReader:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        scheme = tracker.uri.split(":", 1)[0].split("+", 1)[0]
-        patience = {"timeout": SQLITE_PATIENCE} if scheme == "sqlite" else {}
-        self._engine = (
-            create_engine(tracker.uri, poolclass=NullPool, connect_args=patience)
-            if scheme in DATABASES
-            else None
-        )
+        self._engine = engine_of(tracker.uri)
         self._last: Ledger | None = None
         self._away_since: float | None = None
 
@@ -73,7 +71,9 @@ class LedgerReader:
 
     def read(self) -> Ledger:
         """The ledger as it is now."""
-        return _ledger(self._from_server() if self._engine is None else self._from_database())
+        if self._engine is None:
+            return _ledger(self._from_server())
+        return _ledger(self._from_database(self._engine, ALL))
 
     def latest(self) -> Ledger:
         """The ledger as it is now or, while MLflow is away, as it was when last read.
@@ -94,23 +94,32 @@ class LedgerReader:
 
     def of(self, fingerprints: Sequence[str]) -> Ledger:
         """The part of the ledger about a few runs; raises as :meth:`latest` does."""
-        if self._engine is not None or self._last is None or self._away_since is not None:
+        if self._last is None or self._away_since is not None:
             return self.latest()
         try:
-            return _ledger(
-                [row for f in fingerprints for row in map(_row, self._tracker.runs_of(f)[::-1])]
-            )
+            return _ledger(self._some(fingerprints))
         except Exception as error:
             if not passing(error):
                 raise
             self._away_since = time.monotonic()
             return self._last
 
-    def _from_database(self) -> list[Row]:
-        assert self._engine is not None
-        where = {"experiment": int(self._tracker.experiment_id), "tag": FINGERPRINT_TAG}
-        with self._engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(QUERY, where)]
+    def results(self, run_ids: Sequence[str]) -> dict[str, Result]:
+        """What MLflow knows of finished runs, by its ids."""
+        return read_results(self._tracker, self._engine, run_ids)
+
+    def _some(self, fingerprints: Sequence[str]) -> list[Row]:
+        """Not the whole ledger: a worker asks before each fleet, so its cost would be squared."""
+        if self._engine is not None:
+            return self._from_database(self._engine, SOME, some=list(fingerprints))
+        return [row for f in fingerprints for row in map(_row, self._tracker.runs_of(f)[::-1])]
+
+    def _from_database(self, engine: Engine, query: TextClause, **some: list[str]) -> list[Row]:
+        where = {"experiment": int(self._tracker.experiment_id), **some}
+        with engine.connect() as connection:
+            return [
+                (f, run, status, end) for f, run, status, end in connection.execute(query, where)
+            ]
 
     def _from_server(self) -> list[Row]:
         rows: list[Row] = []

@@ -58,6 +58,16 @@ class Settings(BaseModel):
         return _declaration(cls, name)
 
     @classmethod
+    def conditions(cls) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """The settings that act only with others, each with the values it needs of them."""
+        return _conditions(cls)
+
+    @classmethod
+    def implicits(cls) -> Mapping[str, Any]:
+        """The settings that were added later, each with the value which earlier runs had."""
+        return _implicits(cls)
+
+    @classmethod
     def default(cls, name: str) -> Any:
         """The default of setting `name`."""
         return cls.model_fields[name].default
@@ -153,6 +163,19 @@ def _short(value: Any) -> str:
 def _declaration(settings: type[Settings], name: str) -> Setting:
     metadata = settings.model_fields[name].metadata
     return next(item for item in metadata if isinstance(item, Setting))
+
+
+# Asked for at every point of a grid, so the declarations are gone through once.
+@cache
+def _conditions(settings: type[Settings]) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    declared = {name: settings.about(name).only_with for name in settings.names()}
+    return {name: needed for name, needed in declared.items() if needed}
+
+
+@cache
+def _implicits(settings: type[Settings]) -> Mapping[str, Any]:
+    declared = {name: settings.about(name).implicit for name in settings.names()}
+    return {name: value for name, value in declared.items() if value is not None}
 
 
 def unknown(name: str, value: Any, known: tuple[str, ...]) -> str:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 
+from suite.addresses import SQLITE, is_postgresql, refuse_password
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.metrics import EpochRecord
+from suite.postgresql_leases import exclusively
 from suite.settings import ConfigError
-from suite.tracking import SQLITE
+from suite.study_rows import insert_curve, insert_trials
 
+STORAGE_VARIABLE = "SUITE_STORAGE"
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"
 SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 
@@ -42,11 +47,17 @@ TRIALS_SINCE = text(
     "WHERE t.study_id = :study AND t.trial_id > :newest AND a.key = :key"
 )
 
-INSERT_CURVE = text(
-    "INSERT INTO trial_intermediate_values "
-    "(trial_id, step, intermediate_value, intermediate_value_type) "
-    "VALUES (:trial, :step, :value, :kind)"
-)
+
+@dataclass(frozen=True)
+class Score:
+    """A finished run as its trial shows it; `curve` is val_accuracy by epoch."""
+
+    point: Mapping[str, Any]
+    fingerprint: str
+    run_id: str
+    curve: Mapping[int, float]
+    summary: Mapping[str, float]
+    diverged: bool
 
 
 class FactorialSampler(GridSampler):
@@ -96,9 +107,7 @@ class Scoreboard:
         self._known: set[str] = set()
         self._bare: dict[str, int] = {}  # trials whose writer was killed before their curve
         self._newest = -1
-        self._lock: AbstractContextManager[object] = (
-            FileLock(_lock_path(storage)) if storage else nullcontext()
-        )
+        self._address = storage
         self._look()
 
     @property
@@ -123,55 +132,37 @@ class Scoreboard:
         checkpoint has no value and is pruned.
         """
         curve = {record.epoch: record.val_accuracy for record in history}
-        with self._lock:  # another sweep may be writing the same trial
-            self._look()
-            if fingerprint in self._known:
-                return
-            trial = self._trial(point, fingerprint, run_id, summary, diverged=diverged)
-            if not isinstance(self._storage, RDBStorage):
-                trial.intermediate_values = curve
-                self._storage.create_new_trial(self.study._study_id, template_trial=trial)
-                return
-            place = self._bare.get(fingerprint)
-            if place is None:
-                place = self._storage.create_new_trial(self.study._study_id, template_trial=trial)
-            self._write_curve(self._storage, place, curve)
-            self._known.add(fingerprint)
+        self.add_all([Score(point, fingerprint, run_id, curve, summary, diverged)])
 
-    def _trial(
-        self,
-        point: Mapping[str, Any],
-        fingerprint: str,
-        run_id: str,
-        summary: Mapping[str, float],
-        *,
-        diverged: bool,
-    ) -> FrozenTrial:
-        accuracy = summary.get("test_accuracy", math.nan)
-        attributes = {RUN_ID: run_id, FINGERPRINT: fingerprint, "diverged": diverged, **summary}
-        return create_trial(
+    def add_all(self, scores: Iterable[Score]) -> None:
+        """Write the trials of finished runs, as :meth:`add` does, in a few statements."""
+        with _alone(self._address):  # another sweep may be writing the same trials
+            self._look()
+            new = {s.fingerprint: s for s in scores if s.fingerprint not in self._known}
+            begun = self._bare.keys() & new.keys()
+            trials = [self._trial(s) for f, s in new.items() if f not in begun]
+            if isinstance(self._storage, RDBStorage):
+                insert_trials(self._storage, self.study._study_id, trials)
+                for fingerprint in begun:
+                    insert_curve(self._storage, self._bare.pop(fingerprint), new[fingerprint].curve)
+            else:
+                for trial in trials:
+                    self._storage.create_new_trial(self.study._study_id, template_trial=trial)
+            self._known |= new.keys()
+
+    def _trial(self, score: Score) -> FrozenTrial:
+        accuracy = score.summary.get("test_accuracy", math.nan)
+        about = {RUN_ID: score.run_id, FINGERPRINT: score.fingerprint, "diverged": score.diverged}
+        trial = create_trial(
             state=TrialState.COMPLETE if math.isfinite(accuracy) else TrialState.PRUNED,
             value=accuracy if math.isfinite(accuracy) else None,
-            params=dict(point),
+            params=dict(score.point),
             distributions=self._distributions,
-            user_attrs=attributes,
-            system_attrs=self._sampler.attributes(point),
+            user_attrs={**about, **score.summary},
+            system_attrs=self._sampler.attributes(score.point),
         )
-
-    @staticmethod
-    def _write_curve(storage: RDBStorage, trial_id: int, curve: Mapping[int, float]) -> None:
-        """Intermediate values in one statement: Optuna's own way takes a query for each."""
-        rows = [
-            {
-                "trial": trial_id,
-                "step": step,
-                "value": value if math.isfinite(value) else None,
-                "kind": _kind(value),
-            }
-            for step, value in curve.items()
-        ]
-        with storage.engine.begin() as connection:
-            connection.execute(INSERT_CURVE, rows)
+        trial.intermediate_values = dict(score.curve)
+        return trial
 
     def _look(self) -> None:
         """Learn which trials there are, from those which are newer than the last look."""
@@ -194,15 +185,6 @@ class Scoreboard:
                 self._bare[fingerprint] = place
 
 
-def _kind(value: float) -> str:
-    """How Optuna's tables name the kind of an intermediate value."""
-    if math.isnan(value):
-        return "NAN"
-    if math.isinf(value):
-        return "INF_POS" if value > 0 else "INF_NEG"
-    return "FINITE"
-
-
 def study_name(experiment: Experiment) -> str:
     """The experiment's name, with a mark where it is not as declared.
 
@@ -223,7 +205,9 @@ def _content(experiment: Experiment) -> str:
 
 
 def default_storage(tracking_uri: str) -> str:
-    """A SQLite file beside MLflow's, or in the working directory."""
+    """$SUITE_STORAGE, else a SQLite file beside MLflow's or in the working directory."""
+    if STORAGE_VARIABLE in os.environ:
+        return os.environ[STORAGE_VARIABLE]
     if tracking_uri.startswith(SQLITE):
         return f"{SQLITE}{Path(tracking_uri.removeprefix(SQLITE)).parent / 'optuna.db'}"
     return f"{SQLITE}optuna.db"
@@ -232,15 +216,27 @@ def default_storage(tracking_uri: str) -> str:
 def _open(storage: str) -> BaseStorage:
     if not storage:
         return InMemoryStorage()
-    patience = {"connect_args": {"timeout": SQLITE_PATIENCE}} if storage.startswith(SQLITE) else {}
+    refuse_password("storage", storage)
+    options: dict[str, Any] = {"pool_pre_ping": True}  # the server may have restarted meanwhile
+    if storage.startswith(SQLITE):
+        options = {"connect_args": {"timeout": SQLITE_PATIENCE}}
     try:
-        with FileLock(_lock_path(storage)):  # two that create the tables at once would clash
-            return RDBStorage(storage, engine_kwargs=patience)
+        with _alone(storage):  # two that create the tables at once would clash
+            return RDBStorage(storage, engine_kwargs=options)
     except (ArgumentError, ImportError) as error:
         raise ConfigError(
             f"storage: must be a database URL, got {storage!r} ({_first_line(error)}); "
             "e.g. sqlite:///optuna.db"
         ) from None
+
+
+def _alone(storage: str) -> AbstractContextManager[object]:
+    """Keeps other sweeps from the study: those on all machines which a shared database has."""
+    if not storage:
+        return nullcontext()
+    if is_postgresql(storage):
+        return exclusively(storage, "write an Optuna study")
+    return FileLock(_lock_path(storage))
 
 
 def _lock_path(storage: str) -> Path:

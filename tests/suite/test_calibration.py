@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from training_helpers import small_digits, small_run
 
 from suite import calibration
 from suite.calibration import Calibration, Calibrator, Speed, cache_file
 from suite.config import RunConfig
+from suite.fleet import Interrupted
 
 
 class Bench(Calibrator):
@@ -122,6 +126,33 @@ def test_a_damaged_cache_is_measured_anew() -> None:
     cache_file().write_text('{"broken', encoding="utf-8")
     assert Bench(RISING).calibrate(small_run(), 2).best.runs == 2
     assert Bench({}).calibrate(small_run(), 2).best.runs == 2
+
+
+def test_a_stop_request_ends_the_measurement_at_the_next_step_and_keeps_nothing() -> None:
+    asked: list[bool] = []
+
+    def interrupted() -> bool:
+        asked.append(True)
+        return len(asked) > 4
+
+    calibrator = Calibrator(small_digits(), torch.device("cpu"), 1, lambda _line: None, interrupted)
+    with pytest.raises(Interrupted):
+        calibrator.calibrate(small_run(), 2)
+    assert len(asked) == 5  # at the lock, before three steps, and before the one not taken
+    assert calibrator.known(small_run()) is None
+    with FileLock(f"{cache_file()}.lock", timeout=0):
+        pass  # the next worker may measure
+
+
+def test_a_stop_request_ends_the_wait_for_another_process_that_measures() -> None:
+    stop = threading.Event()
+    calibrator = Calibrator(small_digits(), torch.device("cpu"), 1, lambda _line: None, stop.is_set)
+    with FileLock(f"{cache_file()}.lock"), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(calibrator.calibrate, small_run(), 2)
+        assert not waiting.done()
+        stop.set()
+        with pytest.raises(Interrupted):
+            waiting.result(timeout=10)
 
 
 def test_real_steps_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

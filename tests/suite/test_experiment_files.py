@@ -29,6 +29,16 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("suffix", [".toml", ".yaml", ".yml"])
+def test_a_name_without_its_suffix_is_answered_with_the_file_that_is_there(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, MINE, f"dem{suffix}")  # closer to a file than to the experiment demo
+    with pytest.raises(ConfigError, match=rf"got 'dem'; did you mean dem\{suffix}\?"):
+        find("dem")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_named_experiment_is_found_and_each_point_is_another_run(name: str) -> None:
     experiment = find(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -17,7 +18,7 @@ from suite.experiment_files import apply, configurations
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.metrics import EpochRecord
 from suite.settings import ConfigError
-from suite.study import Scoreboard, default_storage, study_name
+from suite.study import Score, Scoreboard, default_storage, study_name
 
 SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
 
@@ -71,6 +72,58 @@ def test_a_trial_has_parameters_run_value_and_all_epochs(
         "best_epoch": 3.0,
     }
     assert board.study.best_trial.number == trial.number
+
+
+def rows(board: Scoreboard) -> dict[str, list[tuple[object, ...]]]:
+    """What the database holds of the trials, but for the time of day."""
+    queries = {
+        "trials": "SELECT trial_id, number, study_id, state FROM trials",
+        "values": "SELECT trial_id, objective, value, value_type FROM trial_values",
+        "params": "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params",
+        "user": "SELECT trial_id, key, value_json FROM trial_user_attributes",
+        "system": "SELECT trial_id, key, value_json FROM trial_system_attributes",
+        "curves": "SELECT trial_id, step, intermediate_value, intermediate_value_type "
+        "FROM trial_intermediate_values",
+    }
+    engine = board._storage.engine  # type: ignore[attr-defined]
+    with engine.connect() as connection:
+        return {
+            name: sorted(map(tuple, connection.execute(text(query))), key=repr)
+            for name, query in queries.items()
+        }
+
+
+def test_trials_written_together_are_the_rows_which_optuna_writes(
+    tmp_path: Path, boards: list[Scoreboard]
+) -> None:
+    ours, optunas = (Scoreboard(SMALL, f"sqlite:///{tmp_path / name}") for name in ("a.db", "b.db"))
+    boards += [ours, optunas]
+    curves: list[dict[int, float]] = [{1: 0.25, 2: math.nan, 3: -math.inf, 4: math.inf}, {}]
+    summaries = [{"test_accuracy": 0.5, "repair_gap": math.nan}, {"epochs_trained": 1.0}]
+    scores = [
+        Score(point, config.fingerprint, f"run-{n}", curve, summary, diverged=bool(n))
+        for n, ((point, config), curve, summary) in enumerate(
+            zip(configurations(SMALL)[3:5], curves, summaries, strict=True)
+        )
+    ]
+    ours.add_all(scores[:1])
+    ours.add_all(scores)
+    for score in scores:
+        template = optunas._trial(score)
+        optunas._storage.create_new_trial(optunas.study._study_id, template_trial=template)
+    assert rows(ours) == rows(optunas)
+    assert [trial.number for trial in ours.study.trials] == [0, 1]
+    start = ours.study.trials[0].datetime_start
+    assert start is not None
+    assert abs((datetime.now() - start).total_seconds()) < 600
+
+
+def test_a_run_without_any_epoch_has_a_trial(storage: str, boards: list[Scoreboard]) -> None:
+    boards.append(Scoreboard(SMALL, storage))
+    for _ in range(2):
+        fingerprint = add(boards[0], SMALL, 0, history=[])
+    assert [trial.intermediate_values for trial in boards[0].study.trials] == [{}]
+    assert fingerprint in boards[0].known
 
 
 def stock_study(board: Scoreboard, proposed: list[dict[str, object]]) -> optuna.Study:

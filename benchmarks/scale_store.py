@@ -1,0 +1,129 @@
+"""Stores of any number of finished runs without their histories: what a grid's size alone costs.
+
+MLflow makes its own tables; the rows go in by SQL, some 100 times faster than through its client,
+which is held to write the same rows by a test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, create_engine, inspect, text
+
+from benchmarks.synthetic_store import COLUMNS, FIRST_START, Row
+from suite.config import RunConfig
+from suite.database import FINGERPRINT_TAG
+from suite.experiment_files import changed
+from suite.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
+from suite.metrics import SUMMARY_METRIC_NAMES
+from suite.study import Score, Scoreboard
+from suite.tracking import DIVERGED_TAG, STATE_TAG, Tracker, machine_tags
+from suite.waiting import told
+
+NAME = "scale"
+POINTS_PER_SEED = EXPERIMENTS["main"].size // len(PAPER_SEEDS)
+RUNS_AT_ONCE = 1000
+CACHE_KILOBYTES = 3_000_000  # random keys go into indexes of gigabytes
+RUN_MILLISECONDS = 60_000
+IMAGES = {"train_images": "40000", "validation_images": "10000", "test_images": "10000"}
+
+
+def grid(points: int) -> Experiment:
+    """The main grid with more or fewer seeds; `points` is a multiple of `POINTS_PER_SEED`."""
+    if points % POINTS_PER_SEED:
+        raise ValueError(f"points: must be a multiple of {POINTS_PER_SEED}, got {points}")
+    main = EXPERIMENTS["main"]
+    axes = changed(main, "seed", list(range(points // POINTS_PER_SEED)), axis=True).axes
+    return Experiment(NAME, main.description, main.source, axes, main.fixed)
+
+
+def fill(uri: str, storage: str, experiment: Experiment) -> None:
+    """Add to MLflow a FINISHED run, and to Optuna a trial, for each point of an experiment."""
+    tracker = Tracker(NAME, uri)
+    board = Scoreboard(experiment, storage)
+    ids = np.random.default_rng(0)
+    engine = create_engine(uri)
+    points = told(experiment.points(), experiment.size, "writing the store")
+    with engine.begin() as connection, _quick(connection):
+        for part in _parts(enumerate(points), RUNS_AT_ONCE):
+            rows: dict[str, list[Row]] = {table: [] for table in COLUMNS}
+            scores = []
+            for index, point in part:
+                config = experiment.config(point)
+                run_id = uuid.UUID(bytes=ids.bytes(16), version=4).hex
+                for table, more in _run(run_id, config, index, int(tracker.experiment_id)):
+                    rows[table] += more
+                about = (config.fingerprint, run_id, {1: 0.5}, summary(index))
+                scores.append(Score(point, *about, diverged=False))
+            for table, columns in COLUMNS.items():
+                _insert(connection, table, columns, rows[table])
+            board.add_all(scores)
+    engine.dispose()
+
+
+def _run(
+    run_id: str, config: RunConfig, index: int, experiment_id: int
+) -> Iterator[tuple[str, list[Row]]]:
+    """The rows of one run, by table."""
+    start = FIRST_START + index * RUN_MILLISECONDS
+    end = start + RUN_MILLISECONDS
+    name = config.run_name
+    ours = (run_id, name, "LOCAL", NAME, "FINISHED", start, end, "active", experiment_id)
+    yield "runs", [ours]
+    metrics: list[Row] = [(key, v, end, run_id, 0, False) for key, v in summary(index).items()]
+    yield "metrics", metrics
+    yield "latest_metrics", metrics
+    params = config.parameters() | IMAGES
+    yield "params", [(key, value, run_id) for key, value in params.items()]
+    tags = {
+        FINGERPRINT_TAG: config.fingerprint,
+        "config": config.model_dump_json(),
+        STATE_TAG: "finished",
+        DIVERGED_TAG: "false",
+        "device": "cpu",
+        "mlflow.runName": name,
+        **machine_tags(),
+    }
+    yield "tags", [(key, value, run_id) for key, value in tags.items()]
+
+
+def summary(index: int) -> dict[str, float]:
+    """Made-up summary metrics of a run of which no epoch was logged."""
+    values = {name: float(index % 97) / 97 for name in SUMMARY_METRIC_NAMES}
+    return values | {"epochs_trained": 0.0, "best_epoch": 0.0}
+
+
+def _insert(connection: Connection, table: str, columns: Iterable[str], rows: list[Row]) -> None:
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    names = list(columns)
+    quoted, marks = ", ".join(f'"{n}"' for n in names), ", ".join([mark] * len(names))
+    connection.exec_driver_sql(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)
+
+
+@contextmanager
+def _quick(connection: Connection) -> Iterator[None]:
+    """Rebuild SQLite's secondary indexes once at the end instead of row by row."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KILOBYTES}")
+    names = {index["name"] for table in COLUMNS for index in inspect(connection).get_indexes(table)}
+    found = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    definitions = {n: sql for n, sql in connection.execute(found).all() if n in names}
+    for name in definitions:
+        connection.execute(text(f"DROP INDEX {name}"))
+    yield
+    for definition in definitions.values():
+        connection.execute(text(definition))
+
+
+def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """As itertools.batched, which Python 3.11 lacks."""
+    source = iter(items)
+    while part := list(itertools.islice(source, size)):
+        yield part
