@@ -25,9 +25,11 @@ from suite.config import RunConfig
 from suite.data import ImageData, load
 from suite.experiment_files import apply
 from suite.experiments import EXPERIMENTS
-from suite.fleet import Fleet, fusion_key
+from suite.fleet import Fleet
+from suite.member import fusion_key
 from suite.session import Session
 from suite.tracking import Tracker
+from suite.workspace import Workspace
 
 CPU = torch.device("cpu")
 
@@ -97,9 +99,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tracker = Tracker("demo", f"sqlite:///{folder / 'mlflow.db'}")
-        session = MeasuredSession(
-            tracker, folder / "state", data, CPU, source="digits", notify=print
-        )
+        workspace = Workspace.of(tracker, folder / "state")
+        session = MeasuredSession(tracker, workspace, data, CPU, source="digits", notify=print)
         alone(fleets(2, options.fleet)[0], data)  # warm up
         for configs in fleets(options.epochs, options.fleet)[: options.fleets]:
             plain, kept = alone(configs, data), tracked(configs, session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from suite.fleet import Fleet
 from suite.forecast import forecast
 from suite.metrics import EPOCH_METRIC_NAMES
 from suite.resources import load_data, set_threads, torch_device
+from suite.waiting import told
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep
@@ -57,6 +59,7 @@ def report(sweep: Sweep) -> str:
     everything = Counter(config.recipe_name for _, config in sweep.points)
     left = Counter(config.recipe_name for config in sweep.left)
     costs = _costs(recipes, data)
+    print("measuring some steps of training …", file=sys.stderr, flush=True)
     flops_left = sum(costs[name].flops * left[name] for name in recipes)
     rate, how = _flop_rate(sweep, recipes, costs, data)
     lines = [
@@ -103,8 +106,8 @@ def cost(config: RunConfig, data: ImageData) -> Cost:
     """FLOPs and bytes of one run, counted on the network itself."""
     plain = config.with_(batch_size=2, augmentation="none", precision="fp32")
     fleet = Fleet([plain], _slice(data, 2), torch.device("cpu"))
-    inputs = fleet.train_images[:2].unsqueeze(1)
-    views = fleet.layout.views(fleet.theta.detach())
+    inputs = fleet.step.inputs(torch.arange(2).unsqueeze(1), None)
+    views = fleet.layout.views(fleet.theta)
     with FlopCounterMode(display=False) as forward:
         fleet.network.logits(views, fleet.buffers, inputs, training=False)
     per_image = forward.get_total_flops() / 2
@@ -119,7 +122,7 @@ def _costs(recipes: dict[str, RunConfig], data: ImageData) -> dict[str, Cost]:
     """The cost of each recipe, counted once for those that differ in rates or batch size only."""
     counted: dict[object, Cost] = {}
     found = {}
-    for name, config in recipes.items():
+    for name, config in told(recipes.items(), len(recipes), "counting the recipes' FLOPs"):
         same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "sigma_w": 1.0, "seed": 0}
         key = config.with_(**same, augmentation="none").fingerprint
         if key not in counted:

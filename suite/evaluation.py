@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from suite.config import RunConfig
-from suite.data import Split
 from suite.models.specs import Network
+
+if TYPE_CHECKING:
+    from suite.config import RunConfig
+    from suite.data import Split
 
 DTYPES = {
     "fp32": torch.float32,
@@ -30,10 +33,15 @@ def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[
 
 
 def set_precision(config: RunConfig) -> None:
-    """Make fp32 mean fp32 on GPUs, where TensorFloat-32 is torch's default for convolutions."""
+    """Make fp32 mean fp32 on GPUs, where TensorFloat-32 is torch's default for convolutions.
+
+    cuDNN's algorithms are fixed ones without atomic sums, not those which win a race in this very
+    process: a run that is resumed goes on bit by bit.
+    """
     allowed = config.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
 
 
 def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:

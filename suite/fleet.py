@@ -8,12 +8,14 @@ end of the epoch, and the others go on.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from suite import augmentation
+from suite.captured import stepper
 from suite.checkpoint import Group, RunState
 from suite.clocks import clocks, learning_rates, steps_per_epoch
 from suite.config import ConfigError, RunConfig
@@ -73,6 +75,8 @@ class Fleet:
         For each run where it goes on from, all at the same epoch; None starts anew.
     interrupted
         Asked before every step; once it says yes, :class:`Interrupted` is raised.
+    notify
+        Called with one line on what a person should know.
 
     Raises
     ------
@@ -88,12 +92,13 @@ class Fleet:
         *,
         states: Sequence[RunState] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
+        notify: Callable[[str], None] = warnings.warn,
     ) -> None:
         if len({fusion_key(config) for config in configs}) != 1:
             raise ValueError(f"runs of a fleet may differ only in {', '.join(FUSABLE)}")
         for config in configs[:1]:
             check(config, data)
-        self.device, self.interrupted = device, interrupted
+        self.device, self.interrupted, self.notify = device, interrupted, notify
         self.common = configs[0]
         self.dtype = DTYPES[self.common.precision]
         set_precision(self.common)
@@ -160,6 +165,7 @@ class Fleet:
             self.data.train,
             self.optimizer,
         )
+        self.advance = stepper(self.step, self.notify)
         self.rates = learning_rates(configs[0], len(self.data.train))
         penalties = [config.kernel_l2 for config in configs]
         self.penalty = (
@@ -200,7 +206,7 @@ class Fleet:
             if self.interrupted():
                 raise Interrupted
             start = time.perf_counter()
-            scores, _ = self.step(index, draws, float(self.rates[0]))
+            scores, _ = self.advance(index, draws, float(self.rates[0]))
             scores.sum().item()  # waits for the device
             seconds.append(time.perf_counter() - start)
         return seconds
@@ -243,7 +249,7 @@ class Fleet:
                 square_sum = self.layout.kernel_square_sum(self.theta)
                 penalty += len(index) * self.penalty * square_sum
             rate = float(self.rates[(epoch - 1) * self.steps + step])
-            tally.add(*self.step(index, draws[part] if draws else None, rate))
+            tally.add(*self.advance(index, draws[part] if draws else None, rate))
         tally.count()
         return tally.loss + penalty, tally.correct
 

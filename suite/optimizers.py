@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from suite.config import RunConfig
 from suite.layout import Layout
 from suite.models.specs import ParameterSpec
+
+if TYPE_CHECKING:
+    from suite.config import RunConfig
+
+# A number of an update that changes from step to step.
+Factor = float | Tensor
 
 BETA1, BETA2 = 0.9, 0.999
 MUON_MOMENTUM = 0.95
@@ -27,6 +33,8 @@ NEWTON_SCHULZ_EPSILON = 1e-7
 ADAM_EPSILON = {"keras": 1e-7, "torch": 1e-8}
 # Keras adds λΣw² to the loss, gradient 2λw; torch's weight_decay adds λw.
 L2_GRADIENT = {"keras": 2.0, "torch": 1.0}
+# A step count at which 1 − βᵗ is 1 to the last bit.
+FOREVER = 1e6
 
 
 def orthogonalised(optimizer: str, spec: ParameterSpec) -> bool:
@@ -58,6 +66,9 @@ class Optimizer:
         Where their parameters stand; those for which :func:`orthogonalised` is true come first.
     theta
         The flat parameters, which :meth:`step` updates.
+    replayable
+        Whether the factors that change from step to step are tensors beside theta, so that
+        :meth:`update` can be captured once and replayed, as in a CUDA graph; None: on a GPU.
 
     Attributes
     ----------
@@ -68,7 +79,14 @@ class Optimizer:
         Updates made so far.
     """
 
-    def __init__(self, configs: Sequence[RunConfig], layout: Layout, theta: Tensor) -> None:
+    def __init__(
+        self,
+        configs: Sequence[RunConfig],
+        layout: Layout,
+        theta: Tensor,
+        *,
+        replayable: bool | None = None,
+    ) -> None:
         first = configs[0]
         self.rule, self.semantics, self.theta = first.optimizer, first.semantics, theta
         self.steps = 0
@@ -94,6 +112,25 @@ class Optimizer:
             name: list(place.views(self.moments[name]).values())
             for name, place in self.moment_layouts.items()
         }
+        # What torch's fused kernels read from tensors they read in single precision.
+        self.replayable = theta.is_cuda if replayable is None else replayable
+        self.fused_adam = self.ratios is None and not (
+            self.replayable and theta.dtype == torch.float64
+        )
+        self.factors: dict[str, Factor] = {
+            name: theta.new_zeros(()) for name in self._read() if self.replayable
+        }
+        self._forever = torch.tensor(FOREVER, device=theta.device)
+
+    def _read(self) -> set[str]:
+        """The factors which the rule reads where they are tensors: each costs a launch a step."""
+        adam = {"adam"}
+        if self.semantics == "torch":
+            adam = {"rate", "count"} if self.fused_adam else {"adam", "epsilon"}
+        decay = {"decay"} if self.weight_decay else set()
+        if self.rule in ("sgd", "momentum"):
+            return {"rate"} | decay
+        return adam | decay | ({"rate"} if self.orthogonal else set())
 
     def restore(self, moments: Mapping[str, Tensor], steps: int) -> None:
         """Go on from a saved state: flat moments by name, and the updates made until then."""
@@ -101,7 +138,6 @@ class Optimizer:
             self.moments[name].copy_(flat)
         self.steps = steps
 
-    @torch.no_grad()
     def step(self, gradients: list[Tensor], rate: float) -> None:
         """One update of all runs.
 
@@ -113,17 +149,47 @@ class Optimizer:
         rate
             η_k of the first run.
         """
+        self.prepare(rate)
+        self.update(gradients)
+
+    def prepare(self, rate: float) -> None:
+        """Count a step and set what changes with it: the part that a CUDA graph cannot hold.
+
+        Parameters
+        ----------
+        rate
+            η_k of the first run.
+        """
         self.steps += 1
+        unbias = (1 - BETA2**self.steps) ** 0.5
+        epsilon = ADAM_EPSILON[self.semantics]
+        values = {
+            "rate": rate,
+            "decay": rate * self.weight_decay,
+            "adam": rate * unbias / (1 - BETA1**self.steps),
+            "epsilon": epsilon * (unbias if self.semantics == "torch" else 1.0),
+            "count": float(self.steps),
+        }
+        if not self.replayable:
+            self.factors = dict(values)
+            return
+        for name, place in self.factors.items():
+            assert isinstance(place, Tensor)
+            place.fill_(values[name])  # the number travels with the launch: nobody waits
+
+    @torch.no_grad()
+    def update(self, gradients: list[Tensor]) -> None:
+        """The update for which :meth:`prepare` was called, of all runs; see :meth:`step`."""
         self._penalize(gradients[: len(self.kernels)])
         if self.weight_decay:
-            self._decay(rate * self.weight_decay)
+            self._decay(self.factors["decay"])
         if self.rule == "sgd":
-            self._move(self.parameters, gradients, -rate)
+            self._descend(self.parameters, gradients, self.factors["rate"])
         elif self.rule == "momentum":
-            self._momentum(gradients, rate)
+            self._momentum(gradients, self.factors["rate"])
         else:
-            self._muon(gradients, rate)
-            self._adam(gradients, rate)
+            self._muon(gradients)
+            self._adam(gradients)
 
     def _penalize(self, gradients: list[Tensor]) -> None:
         """Add the L2 penalty's part to the gradients of the kernels."""
@@ -133,56 +199,68 @@ class Optimizer:
         elif self.l2:
             torch._foreach_add_(gradients, self.kernels, alpha=self.l2)
 
-    def _move(self, targets: list[Tensor], directions: list[Tensor], factor: float) -> None:
-        """``targets += factor × ratio × directions``; directions may be overwritten."""
+    def _descend(self, targets: list[Tensor], directions: list[Tensor], factor: Factor) -> None:
+        """``targets −= factor × ratio × directions``; directions may be overwritten."""
         if self.ratios is not None:
             ratios = self.ratios[len(self.ratios) - len(targets) :]
             for direction, ratio in zip(directions, ratios, strict=True):
                 direction.mul_(ratio)
-        torch._foreach_add_(targets, directions, alpha=factor)
+        if not isinstance(factor, Tensor):
+            torch._foreach_add_(targets, directions, alpha=-factor)
+        elif factor.dtype == torch.float32:  # one sweep over memory
+            torch._fused_sgd_(
+                targets,
+                directions,
+                [],
+                weight_decay=0.0,
+                momentum=0.0,
+                lr=factor,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+            )
+        else:
+            torch._foreach_sub_(targets, torch._foreach_mul(directions, factor))
 
-    def _decay(self, factor: float) -> None:
+    def _decay(self, factor: Factor) -> None:
         if self.ratios is None:
             self.theta.mul_(1.0 - factor)
             return
         for parameter, ratio in zip(self.parameters, self.ratios, strict=True):
             parameter.mul_(1.0 - factor * ratio)
 
-    def _momentum(self, gradients: list[Tensor], rate: float) -> None:
+    def _momentum(self, gradients: list[Tensor], rate: Factor) -> None:
         flat, velocities = self.moments["velocity"], self._moments["velocity"]
         flat.mul_(self.friction)
         if self.semantics == "keras":  # the rate is inside the velocity
-            self._move(velocities, gradients, -rate)
+            self._descend(velocities, gradients, rate)
             self.theta.add_(flat)
         else:
             torch._foreach_add_(velocities, gradients)
             moves = velocities if self.ratios is None else [v.clone() for v in velocities]
-            self._move(self.parameters, moves, -rate)
+            self._descend(self.parameters, moves, rate)
 
-    def _adam(self, gradients: list[Tensor], rate: float) -> None:
+    def _adam(self, gradients: list[Tensor]) -> None:
         """W −= η √(1−β2ᵗ)/(1−β1ᵗ) · m/(√v + ε′): Keras adds ε as it is, torch ε√(1−β2ᵗ)."""
         start = len(self.orthogonal)
         parameters, gradients = self.parameters[start:], gradients[start:]
         first, second = self._moments["first"][start:], self._moments["second"]
-        unbias = (1 - BETA2**self.steps) ** 0.5
-        epsilon = ADAM_EPSILON[self.semantics]
-        if self.ratios is None:
-            self._fused_adam(
-                parameters,
-                gradients,
-                first,
-                second,
-                rate,
-                epsilon if self.semantics == "torch" else epsilon / unbias,
-            )
+        if self.fused_adam:
+            self._fused_adam(parameters, gradients, first, second)
             return
         torch._foreach_lerp_(first, gradients, 1 - BETA1)
         torch._foreach_mul_(second, BETA2)
         torch._foreach_addcmul_(second, gradients, gradients, value=1 - BETA2)
         roots = torch._foreach_sqrt(second)
-        torch._foreach_add_(roots, epsilon * (unbias if self.semantics == "torch" else 1.0))
+        epsilon = self.factors.get("epsilon", ADAM_EPSILON[self.semantics])
+        if isinstance(epsilon, Tensor):
+            # torch._foreach_add_ would take the number out of it, for which the host has to wait.
+            torch.ops.aten._foreach_add_.Tensor(roots, epsilon)
+        else:
+            torch._foreach_add_(roots, epsilon)
         directions = list(torch._foreach_div(first, roots))
-        self._move(parameters, directions, -rate * unbias / (1 - BETA1**self.steps))
+        self._descend(parameters, directions, self.factors["adam"])
 
     def _fused_adam(
         self,
@@ -190,14 +268,25 @@ class Optimizer:
         gradients: list[Tensor],
         first: list[Tensor],
         second: list[Tensor],
-        rate: float,
-        epsilon: float,
     ) -> None:
         """Adam as torch.optim.Adam(fused=True) does it, in one sweep over memory.
 
         Its ε stands outside the bias correction of √v, as in torch; Keras's is divided by that.
+        Where ε may not change, in a graph, Keras's rule is torch's after endless steps, at the rate
+        that has the corrections in it.
         """
-        count = torch.tensor(float(self.steps), device=self.theta.device)
+        epsilon = ADAM_EPSILON[self.semantics]
+        count: Any
+        rate: Any  # torch's stubs know two functions, one for floats and one for tensors
+        if not self.replayable:
+            count = torch.tensor(float(self.steps), device=self.theta.device)
+            rate = self.factors["rate"]
+            if self.semantics == "keras":
+                epsilon /= (1 - BETA2**self.steps) ** 0.5
+        elif self.semantics == "keras":
+            count, rate = self._forever, self.factors["adam"]
+        else:
+            count, rate = self.factors["count"], self.factors["rate"]
         torch._fused_adam_(
             parameters,
             list(gradients),
@@ -214,7 +303,7 @@ class Optimizer:
             maximize=False,
         )
 
-    def _muon(self, gradients: list[Tensor], rate: float) -> None:
+    def _muon(self, gradients: list[Tensor]) -> None:
         for place in range(len(self.orthogonal)):
             parameter, gradient = self.parameters[place], gradients[place]
             moment = self._moments["first"][place]
@@ -223,8 +312,11 @@ class Optimizer:
             update = newton_schulz(matrices, keras=self.semantics == "keras").view_as(parameter)
             if self.ratios is not None:
                 update = update * self.ratios[place]
-            scale = _muon_scale(matrices.shape[1], matrices.shape[2], self.semantics)
-            parameter.add_(update, alpha=-rate * scale)
+            factor = self.factors["rate"] * _muon_scale(matrices, self.semantics)
+            if isinstance(factor, Tensor):
+                parameter.sub_(update * factor)
+            else:
+                parameter.add_(update, alpha=-factor)
 
 
 def _per_run(values: Sequence[float], parameters: list[Tensor]) -> list[Tensor]:
@@ -259,7 +351,8 @@ def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:
     return x.transpose(1, 2) if tall else x
 
 
-def _muon_scale(rows: int, columns: int, semantics: str) -> float:
+def _muon_scale(matrices: Tensor, semantics: str) -> float:
+    rows, columns = matrices.shape[1:]
     if semantics == "keras":
         return 0.2 * math.sqrt(max(rows, columns))
     return math.sqrt(max(1.0, rows / columns))

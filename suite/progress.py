@@ -13,7 +13,8 @@ from rich.progress import Progress as Bar
 
 from suite.config import RunConfig
 from suite.data import ImageData
-from suite.fleet import EpochOutcome, Fleet
+from suite.fleet import Fleet
+from suite.member import EpochOutcome
 
 SECONDS_BETWEEN_LINES = 10.0
 

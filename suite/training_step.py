@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from suite import augmentation
-from suite.config import RunConfig
-from suite.data import Split
 from suite.evaluation import DTYPES, autocast, scaled
 from suite.layout import Layout
 from suite.models.specs import Network
 from suite.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from suite.config import RunConfig
+    from suite.data import Split
 
 # Data sets up to so many values are kept as floating-point numbers: no conversion in each step.
 FLOAT_DATA_LIMIT = 2**24
@@ -51,6 +55,7 @@ class TrainingStep:
     ) -> None:
         self.config, self.network, self.buffers = config, network, buffers
         self.optimizer, self.labels, self.device = optimizer, train.labels, theta.device
+        self.layout, self.theta = layout, theta
         self.dtype = DTYPES[config.precision]
         small = train.images.numel() <= FLOAT_DATA_LIMIT
         self.images = scaled(train.images, self.dtype) if small else train.images
@@ -79,6 +84,11 @@ class TrainingStep:
             Class scores before the update, shape (batch, R, classes), and what they should be,
             shape (batch, R).
         """
+        self.optimizer.prepare(rate)
+        return self.compute(index, draws)
+
+    def compute(self, index: Tensor, draws: augmentation.Draws | None) -> tuple[Tensor, Tensor]:
+        """All of a step on tensors, which a graph can hold; the optimizer has been prepared."""
         labels = self.labels[index]
         with autocast(self.config, self.device):
             scores = self.network.logits(
@@ -90,8 +100,12 @@ class TrainingStep:
         gradients = torch.autograd.grad(
             loss / len(index), leaves, allow_unused=True, materialize_grads=True
         )
-        self.optimizer.step([_like(*pair) for pair in zip(gradients, leaves, strict=True)], rate)
+        self.optimizer.update([_like(*pair) for pair in zip(gradients, leaves, strict=True)])
         return scores.detach(), labels
+
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes: parameters, buffers, the optimizer's moments."""
+        return [self.theta, *self.buffers.values(), *self.optimizer.moments.values()]
 
     def inputs(self, index: Tensor, draws: augmentation.Draws | None) -> Tensor:
         """The images of one batch, in [0, 1], shape (batch, R, channels, height, width)."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from suite.config import RESNETS, ConfigError, RunConfig
+from typing import TYPE_CHECKING
+
 from suite.models.resnet import CifarResNet, ResNet9
 from suite.models.specs import Network
+
+if TYPE_CHECKING:
+    from suite.config import RunConfig
 
 SMALLEST_SIDE = 8  # three poolings, or two strides and a 3×3 kernel with something to see
 
@@ -26,6 +30,10 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
     ConfigError
         If the architecture cannot take such images, or timm does not know it.
     """
+    # The architectures themselves do without the settings' libraries: benchmarks/gpu.py runs on a
+    # machine that has none of them.
+    from suite.config import RESNETS, ConfigError
+
     if config.model not in RESNETS:
         # timm brings a second of import; the ResNets do without.
         from suite.models.timm_network import TimmNetwork

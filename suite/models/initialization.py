@@ -6,12 +6,16 @@ of one seed start from exactly proportional kernels, whatever their σw.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from suite.config import RunConfig
 from suite.models.specs import BufferSpec, ParameterSpec
 from suite.randomness import generator
+
+if TYPE_CHECKING:
+    from suite.config import RunConfig
 
 
 def initial_parameter(config: RunConfig, spec: ParameterSpec, dtype: torch.dtype) -> Tensor:

@@ -150,7 +150,9 @@ def small_convolution(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     if pixels == 1:
         scores = torch.bmm(images, by_tap[:, 4])
     else:
-        taps = by_tap.index_select(1, _taps(height, width, kernel.device))
+        chosen = _taps(height, width, kernel.device)
+        # On a GPU the gradient of index_select adds up in any order, that of indexing in one.
+        taps = by_tap[:, chosen] if kernel.is_cuda else by_tap.index_select(1, chosen)
         matrices = taps.view(runs * pixels, pixels * inputs, outputs)
         scores = torch.bmm(images.repeat_interleave(pixels, 0), matrices)
     scores = scores.view(runs, height, width, batch, outputs)

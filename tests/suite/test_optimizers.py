@@ -56,13 +56,18 @@ def slope(name: str, value: Any, step: int) -> Any:
 
 
 def trained(
-    configs: Sequence[RunConfig], starts: Sequence[Arrays], steps: int = STEPS
+    configs: Sequence[RunConfig],
+    starts: Sequence[Arrays],
+    steps: int = STEPS,
+    *,
+    replayable: bool = False,
+    dtype: torch.dtype = torch.float64,
 ) -> list[list[dict[str, Array]]]:
     """The suite's parameters of each run after each step."""
     layout = Layout(arranged(configs[0].optimizer, SPECS), len(configs))
     tensors = [{name: torch.from_numpy(v) for name, v in values.items()} for values in starts]
-    theta = layout.pack(tensors, torch.empty(0, dtype=torch.float64))
-    optimizer = Optimizer(configs, layout, theta)
+    theta = layout.pack(tensors, torch.empty(0, dtype=dtype))
+    optimizer = Optimizer(configs, layout, theta, replayable=replayable)
     rates = learning_rates(configs[0], configs[0].batch_size)
     paths: list[list[dict[str, Array]]] = [[] for _ in configs]
     for step in range(steps):
@@ -294,6 +299,44 @@ def test_runs_with_their_own_rate_and_l2_do_in_one_optimizer_what_they_do_alone(
     for run, config in enumerate(configs):
         (alone,) = trained([config], [starts[run]], steps=5)
         assert_same(together[run][-1], alone[-1])
+
+
+@pytest.mark.parametrize("strengths", [(0.0, 0.0), (0.03, 0.03), (0.0, 0.03)], ids=str)
+@pytest.mark.parametrize("rates", [(1e-2, 1e-2), (1e-2, 3e-3)], ids=str)
+@pytest.mark.parametrize("semantics", ["keras", "torch"])
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_with_their_factors_in_tensors_are_the_same(
+    rule: str, semantics: str, rates: tuple[float, ...], strengths: tuple[float, ...]
+) -> None:
+    decay = {"weight_decay": 0.1} if rule in ("adamw", "muon", "muon_keras") else {}
+    configs = [
+        run_of(rule, semantics=semantics, learning_rate=rate, kernel_l2=strength, **decay)
+        for rate, strength in zip(rates, strengths, strict=True)
+    ]
+    starts = [start(1), start(2)]
+    expected = trained(configs, starts, steps=30)
+    ours = trained(configs, starts, steps=30, replayable=True)
+    # Fused kernels take such factors in single precision only.
+    rough = trained(configs, starts, steps=30, replayable=True, dtype=torch.float32)
+    for run in (0, 1):
+        for step in (0, 1, 29):
+            assert_same(ours[run][step], expected[run][step])
+            assert_same(rough[run][step], expected[run][step], tolerance=2e-6)
+
+
+def test_factors_in_tensors_are_those_the_rule_reads() -> None:
+    layout = Layout(arranged("sgd", SPECS), 1)
+    theta = torch.zeros(layout.size)
+    for rule, semantics, expected in [
+        ("sgd", "keras", {"rate"}),
+        ("adam", "keras", {"adam"}),
+        ("adamw", "torch", {"rate", "count", "decay"}),
+        ("muon", "keras", {"rate", "adam", "decay"}),
+    ]:
+        place = Layout(arranged(rule, SPECS), 1)
+        config = run_of(rule, semantics=semantics)
+        factors = Optimizer([config], place, theta, replayable=True).factors
+        assert set(factors) == expected
 
 
 def test_moments_are_laid_out_as_their_layouts_say() -> None:

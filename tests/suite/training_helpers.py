@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from suite.config import RunConfig, parse
 from suite.data import ImageData, Split, load
-from suite.fleet import FinishedRun, Fleet
+from suite.fleet import Fleet
+from suite.member import FinishedRun
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 
 CPU = torch.device("cpu")
