@@ -15,7 +15,8 @@ demo: $(VENV)/.installed  ## train the demo sweep, then draw how it remembers it
 test: $(VENV)/.installed-dev  ## the whole fast test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-slow: $(VENV)/.installed-dev  ## the long tests: kill -9, servers that go away, mlflow run
+slow: $(VENV)/.installed-dev  ## the long tests: kill -9, servers that go away, mlflow run, Ray, SLURM
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,ray,slurm]'
 	$(BIN)/python -m pytest -m slow --timeout 900
 
 lint: $(VENV)/.installed-dev
@@ -24,8 +25,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev  ## ratios against plain PyTorch, measured side by side
+bench: $(VENV)/.installed-dev  ## ratios against plain PyTorch and Keras, measured side by side
 	$(BIN)/python -m benchmarks.plain_loop
+	$(BIN)/python -m benchmarks.plain_loop --side 32 --width 16 --epochs 3
+	$(BIN)/python -m benchmarks.sweep_speed
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'

@@ -2,7 +2,9 @@
 
 Both train a ResNet-9 on the same tensors in memory, with the same batch order, the same rule and a
 validation pass each epoch; the plain loop has no DataLoader, no tracking and no checkpoints. Epochs
-of the two alternate, so that a machine whose speed drifts does not favour either.
+of the two alternate, so that a machine whose speed drifts does not favour either. With `--side` the
+images are random and larger, where arithmetic and not launching dominates; there the table also has
+the speed of fused fleets, which should not pay.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.config import RunConfig, parse
-from suite.data import ImageData, load
+from suite.data import ImageData, Split, load
 from suite.fleet import Fleet
 from suite.randomness import batch_order
 from suite.resources import set_threads
@@ -50,7 +52,7 @@ class Plain(nn.Module):
 
 def plain_epochs(config: RunConfig, data: ImageData) -> Iterator[float]:
     """Train one epoch for each value drawn."""
-    model = Plain(data.channels, config.width, data.num_classes)
+    model = Plain(data.channels, config.channels, data.num_classes)
     rules: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "sgd": torch.optim.SGD,
         "adam": torch.optim.Adam,
@@ -77,19 +79,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=15, help="counted epochs of each (15)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is all cores")
+    parser.add_argument("--side", type=int, default=0, help="of random images; 0 takes digits (0)")
+    parser.add_argument("--width", type=int, default=8, help="of the ResNet-9 (8)")
+    parser.add_argument("--batch", default="16,64", help="batch sizes (16,64)")
     arguments = parser.parse_args()
     set_threads(arguments.threads)
-    data = load("digits", None)
-    print(f"digits, ResNet-9 width 8, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    data = random_images(arguments.side) if arguments.side else load("digits", None)
+    about = f"{arguments.side}×{arguments.side}×3 images" if arguments.side else "digits"
+    threads = torch.get_num_threads()
+    print(
+        f"{about}, ResNet-9 width {arguments.width}, {threads} threads, torch {torch.__version__}"
+    )
     print(f"{'rule':<6}{'batch':>6}{'plain images/s':>17}{'suite images/s':>17}{'ratio':>8}")
     for optimizer in ("sgd", "adam"):
-        for batch_size in (16, 64):
+        for batch_size in map(int, arguments.batch.split(",")):
             config = parse(
                 {
                     "optimizer": optimizer,
                     "batch_size": batch_size,
                     "epochs": arguments.epochs + 2,
                     "semantics": "torch",
+                    "width": arguments.width,
                 }
             )
             plain, ours = _pairs(config, data)
@@ -99,6 +109,33 @@ def main() -> None:
             print(
                 f"{optimizer:<6}{batch_size:>6}{speeds[0]:>17,.0f}{speeds[1]:>17,.0f}{ratio:>8.2f}"
             )
+            if arguments.side:
+                fused = ", ".join(
+                    f"{runs}: {_fused(config, data, runs):,.0f}" for runs in (1, 2, 4)
+                )
+                print(f"      images/s by fleet size: {fused}")
+
+
+def random_images(side: int) -> ImageData:
+    """A data set of noise, 512 images to train and 128 to validate on."""
+    stream = torch.Generator().manual_seed(0)
+
+    def split(images: int) -> Split:
+        shape = (images, 3, side, side)
+        return Split(
+            torch.randint(256, shape, generator=stream, dtype=torch.uint8),
+            torch.arange(images) % 10,
+        )
+
+    names = tuple(str(label) for label in range(10))
+    return ImageData("random", names, split(512), split(128), split(128), digest="")
+
+
+def _fused(config: RunConfig, data: ImageData, runs: int) -> float:
+    """Images per second of a fleet, training alone."""
+    configs = [config.with_(seed=seed) for seed in range(runs)]
+    seconds = Fleet(configs, data, torch.device("cpu")).measure(8)[3:]
+    return runs * config.batch_size / statistics.median(seconds)
 
 
 def _pairs(config: RunConfig, data: ImageData) -> tuple[list[float], list[float]]:

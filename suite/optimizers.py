@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 # A number of an update that changes from step to step.
 Factor = float | Tensor
 
+# Rules that read the rate and nothing else that changes from step to step, with their moments; and
+# those that have Adam's moments.
+PLAIN = {"sgd": (), "momentum": ("velocity",)}
+ADAPTIVE = ("adam", "adamw", "muon_keras", "muon")
 BETA1, BETA2 = 0.9, 0.999
 MUON_MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -101,10 +105,11 @@ class Optimizer:
         self.l2 = strengths[0] if len(set(strengths)) == 1 else _per_run(strengths, self.kernels)
         self.orthogonal = [s for s in layout.specs if orthogonalised(self.rule, s)]
         rest = Layout(layout.specs[len(self.orthogonal) :], layout.runs)
-        self.moment_layouts = {
-            "sgd": {},
-            "momentum": {"velocity": layout},
-        }.get(self.rule, {"first": layout, "second": rest})
+        self.moment_layouts = (
+            dict.fromkeys(PLAIN[self.rule], layout)
+            if self.rule in PLAIN
+            else {"first": layout, "second": rest}
+        )
         self.moments = {
             name: theta.new_zeros(place.size) for name, place in self.moment_layouts.items()
         }
@@ -128,7 +133,7 @@ class Optimizer:
         if self.semantics == "torch":
             adam = {"rate", "count"} if self.fused_adam else {"adam", "epsilon"}
         decay = {"decay"} if self.weight_decay else set()
-        if self.rule in ("sgd", "momentum"):
+        if self.rule in PLAIN:
             return {"rate"} | decay
         return adam | decay | ({"rate"} if self.orthogonal else set())
 
@@ -187,9 +192,11 @@ class Optimizer:
             self._descend(self.parameters, gradients, self.factors["rate"])
         elif self.rule == "momentum":
             self._momentum(gradients, self.factors["rate"])
-        else:
+        elif self.rule in ADAPTIVE:
             self._muon(gradients)
             self._adam(gradients)
+        else:
+            raise NotImplementedError(f"optimizer {self.rule} has no update")
 
     def _penalize(self, gradients: list[Tensor]) -> None:
         """Add the L2 penalty's part to the gradients of the kernels."""

@@ -69,6 +69,7 @@ def assert_quiet(command: Command) -> None:
         assert word not in command.text, command.text
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_runs_go_on_from_their_checkpoints(
     place: Place,
 ) -> None:

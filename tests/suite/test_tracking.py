@@ -389,6 +389,7 @@ sys.exit(sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in childre
 """
 
 
+@pytest.mark.slow
 def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     """Without the lock around it, that breaks a SQLite store for good."""
     store = Store(tmp_path / "new" / "mlflow.db")
