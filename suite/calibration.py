@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -29,10 +28,13 @@ from suite.member import FUSABLE
 from suite.memory import release
 
 SIZES = (1, 2, 4, 8, 16, 25, 50)
-WARM_UP, COUNTED = 2, 5
+WARM_UP, COUNTED = 2, 6
+ENGINE = 2  # counts changes of the engine after which old measurements say nothing
 BETWEEN_LOOKS = 0.25  # seconds between two looks for a stop request, while others measure
 MEMORY_SHARE = 0.6  # of the machine's or the GPU's memory
-WORTH_A_TRY = 0.8  # larger sizes are tried while the last reached this part of the best speed
+# Larger sizes are tried until two in a row stay below this part of the best speed: one may have met
+# the machine's other work.
+WORTH_A_TRY = 0.8
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Calibrator:
     ) -> None:
         self.data, self.device, self.workers, self.notify = data, device, workers, notify
         self.interrupted = interrupted
+        self._told: set[str] = set()
         self._file = cache_file()
 
     def calibrate(self, config: RunConfig, most: int) -> Calibration:
@@ -113,11 +116,18 @@ class Calibrator:
         with self._alone():
             known = _read(self._file)
             if key in known and _covers(known[key], most):
+                self._tell(config, known[key])
                 return known[key]
             found = self._measure(config, most)
             self._keep(known | {key: found})
-        self.notify(f"{config.recipe_name}: {found}")
+        self._tell(config, found)
         return found
+
+    def _tell(self, config: RunConfig, found: Calibration) -> None:
+        line = f"{config.recipe_name}: {found}"
+        if line not in self._told:
+            self._told.add(line)
+            self.notify(line)
 
     def too_large(self, config: RunConfig, runs: int) -> None:
         """Remember that a fleet of so many runs like `config` does not fit in memory."""
@@ -159,7 +169,8 @@ class Calibrator:
                 # One run alone has to be tried all the same: training says then what is wrong.
                 return Calibration((*speeds, Speed(runs, 0.0)))
             best = max(speed.images_per_second for speed in speeds)
-            if speeds[-1].images_per_second < WORTH_A_TRY * best:
+            last = speeds[-2:]
+            if len(last) == 2 and all(s.images_per_second < WORTH_A_TRY * best for s in last):
                 break
         return Calibration(tuple(speeds))
 
@@ -169,7 +180,8 @@ class Calibrator:
             configs, self.data, self.device, interrupted=self.interrupted, notify=self.notify
         )
         seconds = fleet.measure(WARM_UP + COUNTED)[WARM_UP:]
-        return runs * config.batch_size / statistics.median(seconds)
+        # The fastest step is the one that other processes disturbed least.
+        return runs * config.batch_size / min(seconds)
 
     def _fits(self, before: int, tried: int, runs: int) -> bool:
         """Whether a fleet's memory, growing in proportion to its runs, stays within the share."""
@@ -203,6 +215,7 @@ class Calibrator:
             "threads": torch.get_num_threads(),
             "workers": self.workers,
             "torch": torch.__version__,
+            "engine": ENGINE,
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 

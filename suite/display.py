@@ -55,6 +55,7 @@ class Display:
         # Kept up to date, not counted: with 62,500 runs, counting at each redraw took 0.08 s.
         self._epochs_left = self._all_epochs = sum(epochs.values())
         self.epochs_done = self.images_done = 0
+        self._noticed: dict[str, int] = {}  # notice to the worker that gave it first
         self.fleets: dict[int, FleetLine] = {}
         self._spoken = self._began = time.monotonic()
         self._first_epoch_began: float | None = None  # before it: libraries, data, calibration
@@ -95,7 +96,9 @@ class Display:
             self._end([event.content[0]], self.failed)
             self.say(f"{event.content[1]} failed: {event.content[2]}")
         elif event.kind == "notice":
-            self.say(event.content)
+            # Workers notice the same things; one that repeats itself has a reason.
+            if self._noticed.setdefault(event.content, worker) == worker:
+                self.say(event.content)
         elif event.kind in ("end", "idle"):
             self.fleets.pop(worker, None)
         if not self.console.is_terminal:

@@ -44,7 +44,7 @@ class Bench(Calibrator):
 
 
 RISING = {1: 10.0, 2: 19.0, 4: 30.0, 8: 40.0, 16: 45.0, 25: 46.0, 50: 47.0}
-FALLING = {1: 10.0, 2: 7.0}
+FALLING = {1: 10.0, 2: 7.0, 4: 6.0}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,13 @@ def test_the_fastest_size_wins_and_is_told() -> None:
 def test_sizes_stop_where_fusing_has_begun_to_cost() -> None:
     bench = Bench(FALLING)
     assert bench.calibrate(small_run(), 50).best.runs == 1
-    assert bench.measured == [1, 2]
+    assert bench.measured == [1, 2, 4]
+
+
+def test_one_size_that_met_other_work_does_not_end_the_search() -> None:
+    bench = Bench(RISING | {4: 5.0})
+    bench.total = 10**6
+    assert bench.calibrate(small_run(), 50).best.runs == 50
 
 
 def test_no_fleet_larger_than_the_runs_there_are_is_tried() -> None:
@@ -76,7 +82,7 @@ def test_a_second_start_reads_what_the_first_measured() -> None:
     first = Bench(RISING).calibrate(small_run(), 4)
     second = Bench({})
     assert second.calibrate(small_run(seed=7, sigma_w=2.0, epochs=9), 4) == first
-    assert second.said == []
+    assert second.said == ["sgd b8: 4 runs at once (images/s by fleet size: 1: 10, 2: 19, 4: 30)"]
     assert second.known(small_run()) == first
 
 

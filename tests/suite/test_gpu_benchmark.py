@@ -51,6 +51,7 @@ def run_bare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_on_a_bare_machine(tmp_path: Path) -> None:
     file = tmp_path / "numbers.json"
     quick = ["--device", "cpu", "--quick", "--precision", "fp32", "--json", str(file)]
