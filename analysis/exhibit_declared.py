@@ -8,6 +8,7 @@ from analysis.exhibit import Exhibit
 from analysis.figures_scales import optimizer_name
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS
+from suite.rules import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2
 
 SETTINGS = ("learning_rate", "schedule", "cosine_alpha", "momentum", "kernel_l2", "weight_decay")
 ABSENT = "–"
@@ -24,14 +25,17 @@ def table_1() -> Exhibit:
         for name in SETTINGS:
             unit = RunConfig.about(name).unit
             row[f"{name} ({unit})" if unit else name] = _value(config, name)
+        constants = {"β1": BETA1, "β2": BETA2, "ε": ADAM_EPSILON[config.semantics]}
+        adaptive = optimizer in ADAPTIVE
+        row |= {name: f"{value:g}" if adaptive else ABSENT for name, value in constants.items()}
         rows.append(row)
     epochs = main.config({}).epochs
     meanings = "; ".join(f"{name}: {RunConfig.about(name).help}" for name in SETTINGS)
     text = (
-        f"As declared in suite/config.py and suite/experiments.py, for {epochs} epochs at batch "
-        f"sizes {', '.join(str(size) for size in main.axes['batch_size'])}; {ABSENT}: does not "
-        f"act. {meanings}. The moments' factors and ε of the adaptive rules are Keras's and no "
-        "settings: suite/optimizers.py has them. No measurement, so no interval."
+        f"As declared in suite/config.py, rules.py and experiments.py, for {epochs} epochs at "
+        f"batch sizes {', '.join(str(size) for size in main.axes['batch_size'])}; {ABSENT}: does "
+        f"not act. {meanings}; β1, β2, ε: of Adam's moments, Keras's defaults and no settings "
+        "(suite/rules.py). No measurement, so no interval."
     )
     return Exhibit(
         "table-1",

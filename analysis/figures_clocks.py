@@ -18,7 +18,9 @@ from analysis.style import (
     OPTIMIZER_MARKERS,
     OPTIMIZER_NAMES,
     REMEMBER_COLOUR,
+    hollow_handle,
     log_ticks,
+    optimizer_handles,
 )
 
 CLOCK_LABELS = {
@@ -163,29 +165,8 @@ def _end(high: float) -> str:
 
 
 def _legend(figure: Figure, recipes: pd.DataFrame, boundaries: pd.DataFrame) -> None:
-    handles: list[Any] = [
-        Line2D(
-            [],
-            [],
-            color=OPTIMIZER_COLOURS[name],
-            marker=OPTIMIZER_MARKERS[name],
-            linestyle="",
-            markersize=7,
-            label=OPTIMIZER_NAMES[name],
-        )
-        for name in dict.fromkeys(recipes["optimizer"])
-    ]
-    handles.append(
-        Line2D(
-            [],
-            [],
-            color="#555555",
-            marker="o",
-            markerfacecolor="white",
-            linestyle="",
-            label="hollow: another clock governs",
-        )
-    )
+    handles: list[Any] = [*optimizer_handles(recipes["optimizer"])]
+    handles.append(hollow_handle("hollow: another clock governs"))
     if np.isfinite(boundaries["level"]).any():
         level = 100 * boundaries["level"].iloc[0]
         handles.append(

@@ -14,8 +14,9 @@ from analysis.figures_clocks import CLOCK_LABELS
 from analysis.style import (
     OPTIMIZER_COLOURS,
     OPTIMIZER_MARKERS,
-    OPTIMIZER_NAMES,
+    hollow_handle,
     log_ticks,
+    optimizer_handles,
     recipe_name,
 )
 
@@ -81,28 +82,8 @@ def law_figure(predicted: pd.DataFrame, coefficients: pd.DataFrame, title: str) 
     _coefficients(right, coefficients)
     inside = f"{int(known['inside'].sum())} of {len(known)}"
     left.set_title(f"{inside} memories inside the 95 % interval of their prediction", fontsize=11)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=OPTIMIZER_COLOURS[name],
-            marker=OPTIMIZER_MARKERS[name],
-            linestyle="",
-            label=OPTIMIZER_NAMES[name],
-        )
-        for name in dict.fromkeys(known["optimizer"])
-    ]
-    handles.append(
-        Line2D(
-            [],
-            [],
-            color="#555555",
-            marker="o",
-            markerfacecolor="white",
-            linestyle="",
-            label="hollow: below its noise, put at half of it",
-        )
-    )
+    handles = optimizer_handles(known["optimizer"])
+    handles.append(hollow_handle("hollow: below its noise, put at half of it"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=10)
     figure.suptitle(title, fontsize=12)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,6 +13,7 @@ mpl.use("Agg")
 
 from matplotlib.axis import Axis  # the backend is chosen first
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 RGBA = tuple[float, float, float, float]
@@ -72,6 +73,29 @@ def recipe_name(label: str) -> str:
     """A recipe's label with its optimizer as it is written in prose."""
     first, _, rest = label.partition(" ")
     return " ".join(filter(None, (OPTIMIZER_NAMES.get(first, first), rest)))
+
+
+def optimizer_handles(names: Iterable[str]) -> list[Line2D]:
+    """A legend entry for each optimizer, once, with its marker."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=OPTIMIZER_COLOURS[name],
+            marker=OPTIMIZER_MARKERS[name],
+            linestyle="",
+            markersize=7,
+            label=OPTIMIZER_NAMES[name],
+        )
+        for name in dict.fromkeys(names)
+    ]
+
+
+def hollow_handle(label: str) -> Line2D:
+    """The legend entry that says what a hollow marker means."""
+    return Line2D(
+        [], [], color="#555555", marker="o", markerfacecolor="white", linestyle="", label=label
+    )
 
 
 def batch_colours(sizes: Sequence[int]) -> dict[int, RGBA]:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.stock_resnet9 import StockResNet9
 from suite.captured import CapturedStep, CudaGraphs, Step
 from suite.evaluation import DTYPES, autocast, scaled
 from suite.layout import Layout
@@ -78,32 +79,6 @@ class Way(Protocol):
         ...
 
 
-class Plain(nn.Module):
-    """ResNet-9 as one would write it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        w = width
-        plan = [(CHANNELS, w), (w, 2 * w), (2 * w, 2 * w), (2 * w, 2 * w)]
-        plan += [(2 * w, 4 * w), (4 * w, 8 * w), (8 * w, 8 * w), (8 * w, 8 * w)]
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU())
-            for i, o in plan
-        )
-        self.head = nn.Linear(8 * w, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores."""
-        b = self.blocks
-        x = F.max_pool2d(b[1](b[0](x)), 2)
-        x = x + b[3](b[2](x))
-        x = F.max_pool2d(b[4](x), 2)
-        x = F.max_pool2d(b[5](x), 2)
-        x = x + b[7](b[6](x))
-        scores: Tensor = self.head(x.amax((2, 3)))
-        return scores
-
-
 class PlainLoops:
     """Stock modules and `torch.optim`, one run after the other: what the others are held to."""
 
@@ -111,7 +86,9 @@ class PlainLoops:
         self.data, self.run, device = data, runs[0], data.images.device
         self.dtype = DTYPES[self.run.precision]
         self.names = [spec.name for spec in _network(self.run, data).parameters]
-        self.models = [Plain(run.width).to(device, self.dtype) for run in runs]
+        self.models = [
+            StockResNet9(CHANNELS, run.width, CLASSES).to(device, self.dtype) for run in runs
+        ]
         for run, model in zip(runs, self.models, strict=True):
             start = _initial(run, data)
             with torch.no_grad():

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
+from benchmarks.stock_resnet9 import StockResNet9
 from suite.config import RunConfig, parse
 from suite.data import ImageData, Split, load
 from suite.fleet import Fleet
@@ -25,34 +25,9 @@ from suite.randomness import batch_order
 from suite.resources import set_threads
 
 
-class Plain(nn.Module):
-    """ResNet-9 as one would write it."""
-
-    def __init__(self, channels: int, width: int, classes: int) -> None:
-        super().__init__()
-        w = width
-        plan = [(channels, w), (w, 2 * w), (2 * w, 2 * w), (2 * w, 2 * w)]
-        plan += [(2 * w, 4 * w), (4 * w, 8 * w), (8 * w, 8 * w), (8 * w, 8 * w)]
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU())
-            for i, o in plan
-        )
-        self.head = nn.Linear(8 * w, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores."""
-        b = self.blocks
-        x = F.max_pool2d(b[1](b[0](x)), 2)
-        x = x + b[3](b[2](x))
-        x = F.max_pool2d(b[4](x), 2)
-        x = F.max_pool2d(b[5](x), 2)
-        x = x + b[7](b[6](x))
-        return self.head(x.amax((2, 3)))
-
-
 def plain_epochs(config: RunConfig, data: ImageData) -> Iterator[float]:
     """Train one epoch for each value drawn."""
-    model = Plain(data.channels, config.channels, data.num_classes)
+    model = StockResNet9(data.channels, config.channels, data.num_classes)
     rules: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "sgd": torch.optim.SGD,
         "adam": torch.optim.Adam,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.plain_loop import Plain
+from benchmarks.stock_resnet9 import StockResNet9
 from suite.data import load
 
 
@@ -49,7 +49,7 @@ def train_model(
 ) -> float:
     """Train one model; seconds from its second epoch on."""
     torch.manual_seed(seed)
-    model = Plain(1, 8, 10)
+    model = StockResNet9(1, 8, 10)
     rule = torch.optim.SGD if arguments.optimizer == "sgd" else torch.optim.Adam
     optimizer = rule(model.parameters(), lr=1e-3)
     batches = DataLoader(train, batch_size=arguments.batch_size, shuffle=True)

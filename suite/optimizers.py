@@ -3,13 +3,11 @@
 All runs of a fleet share the rule and the schedule's shape; their initial rates and L2 strengths
 may differ. Rules act on the flat tensor of :class:`suite.layout.Layout`.
 
-Sources: Keras 3.15 (`keras.optimizers`), PyTorch 2.14 (`torch.optim`); Muon: K. Jordan et al.
-2024, scaled in Keras as by Liu et al. 2025 (arXiv 2502.16982).
+Sources: Keras 3.15 (`keras.optimizers`), PyTorch 2.14 (`torch.optim`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,8 @@ from torch import Tensor
 
 from suite.layout import Layout
 from suite.models.specs import ParameterSpec
+from suite.newton_schulz import newton_schulz, step_scale
+from suite.rules import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2, L2_GRADIENT, MUON_MOMENTUM, PLAIN
 
 if TYPE_CHECKING:
     from suite.config import RunConfig
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 # A number of an update that changes from step to step.
 Factor = float | Tensor
 
-# Rules that read the rate and nothing else that changes from step to step, with their moments; and
-# those that have Adam's moments.
-PLAIN = {"sgd": (), "momentum": ("velocity",)}
-ADAPTIVE = ("adam", "adamw", "muon_keras", "muon")
-BETA1, BETA2 = 0.9, 0.999
-MUON_MOMENTUM = 0.95
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-NEWTON_SCHULZ_STEPS = 5
-NEWTON_SCHULZ_EPSILON = 1e-7
-ADAM_EPSILON = {"keras": 1e-7, "torch": 1e-8}
-# Keras adds λΣw² to the loss, gradient 2λw; torch's weight_decay adds λw.
-L2_GRADIENT = {"keras": 2.0, "torch": 1.0}
 # A step count at which 1 − βᵗ is 1 to the last bit.
 FOREVER = 1e6
 
@@ -93,6 +81,8 @@ class Optimizer:
     ) -> None:
         first = configs[0]
         self.rule, self.semantics, self.theta = first.optimizer, first.semantics, theta
+        moves = {"sgd": self._sgd, "momentum": self._momentum}
+        self._move = (moves | dict.fromkeys(ADAPTIVE, self._adaptive))[self.rule]
         self.steps = 0
         self.friction = first.momentum
         self.weight_decay = first.weight_decay if first.acts("weight_decay") else 0.0
@@ -188,15 +178,7 @@ class Optimizer:
         self._penalize(gradients[: len(self.kernels)])
         if self.weight_decay:
             self._decay(self.factors["decay"])
-        if self.rule == "sgd":
-            self._descend(self.parameters, gradients, self.factors["rate"])
-        elif self.rule == "momentum":
-            self._momentum(gradients, self.factors["rate"])
-        elif self.rule in ADAPTIVE:
-            self._muon(gradients)
-            self._adam(gradients)
-        else:
-            raise NotImplementedError(f"optimizer {self.rule} has no update")
+        self._move(gradients)
 
     def _penalize(self, gradients: list[Tensor]) -> None:
         """Add the L2 penalty's part to the gradients of the kernels."""
@@ -237,7 +219,15 @@ class Optimizer:
         for parameter, ratio in zip(self.parameters, self.ratios, strict=True):
             parameter.mul_(1.0 - factor * ratio)
 
-    def _momentum(self, gradients: list[Tensor], rate: Factor) -> None:
+    def _sgd(self, gradients: list[Tensor]) -> None:
+        self._descend(self.parameters, gradients, self.factors["rate"])
+
+    def _adaptive(self, gradients: list[Tensor]) -> None:
+        self._muon(gradients)
+        self._adam(gradients)
+
+    def _momentum(self, gradients: list[Tensor]) -> None:
+        rate = self.factors["rate"]
         flat, velocities = self.moments["velocity"], self._moments["velocity"]
         flat.mul_(self.friction)
         if self.semantics == "keras":  # the rate is inside the velocity
@@ -319,7 +309,7 @@ class Optimizer:
             update = newton_schulz(matrices, keras=self.semantics == "keras").view_as(parameter)
             if self.ratios is not None:
                 update = update * self.ratios[place]
-            factor = self.factors["rate"] * _muon_scale(matrices, self.semantics)
+            factor = self.factors["rate"] * step_scale(matrices, self.semantics)
             if isinstance(factor, Tensor):
                 parameter.sub_(update * factor)
             else:
@@ -332,34 +322,3 @@ def _per_run(values: Sequence[float], parameters: list[Tensor]) -> list[Tensor]:
         torch.tensor(values, dtype=p.dtype, device=p.device).view(-1, *[1] * (p.ndim - 1))
         for p in parameters
     ]
-
-
-def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:
-    """Approximately orthogonalised matrices, five quintic Newton–Schulz iterations.
-
-    The iteration runs in the matrices' own precision. (torch.optim.Muon rounds to bfloat16 first,
-    which would make a run's numbers depend on its company in the fleet.)
-
-    Parameters
-    ----------
-    matrices
-        Shape (R, rows, columns).
-    keras
-        Whether the guard against a zero norm is added (Keras) or a lower bound (torch).
-    """
-    a, b, c = NEWTON_SCHULZ
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.transpose(1, 2) if tall else matrices
-    norm = torch.linalg.matrix_norm(x, keepdim=True)
-    x = x / (norm + NEWTON_SCHULZ_EPSILON if keras else norm.clamp(min=NEWTON_SCHULZ_EPSILON))
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.transpose(1, 2)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.transpose(1, 2) if tall else x
-
-
-def _muon_scale(matrices: Tensor, semantics: str) -> float:
-    rows, columns = matrices.shape[1:]
-    if semantics == "keras":
-        return 0.2 * math.sqrt(max(rows, columns))
-    return math.sqrt(max(1.0, rows / columns))

@@ -42,12 +42,8 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
     """A real PostgreSQL, once for all tests."""
-    server = PostgresqlServer()
-    try:
-        server.start()
+    with PostgresqlServer() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -73,6 +73,17 @@ class PostgresqlServer:
                 "UTF8",
             ]
         )
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def _run(self, command: list[str], cwd: str = "") -> subprocess.CompletedProcess[str]:
         options: dict[str, Any] = {"user": self._user, "cwd": cwd or self._folder}

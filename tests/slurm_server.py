@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -66,6 +67,17 @@ class SlurmServer:
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf")}
         self._cpus = cpus
         self._daemons: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def start(self) -> None:
         for name in ("state", "spool"):

@@ -1,4 +1,4 @@
-"""What the tests of the training engine share."""
+"""What the tests of training and of sweeps share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sweep_commands import RUNS, Place, Reference, histories
 
 KERAS_VALUES = Path(__file__).parents[1] / "reference" / "keras_values.npz"
 
@@ -27,3 +28,21 @@ def keras_values() -> Mapping[str, NDArray[np.float64]]:
     """What Keras computed; `tests/reference/make_keras_values.py` says what each key holds."""
     with np.load(KERAS_VALUES) as file:
         return dict(file)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Where a test runs the real sweep command; what it leaves running is ended."""
+    made = Place(tmp_path)
+    yield made
+    made.clean()
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """The numbers of a sweep of processes which nobody disturbs."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"))
+    place.finish()
+    found = histories(place)
+    assert len(found) == RUNS
+    return found

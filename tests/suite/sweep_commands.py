@@ -28,6 +28,7 @@ SMALL = (
     *("--fleet", "2", "--workers", "2", "--threads", "1", "--device", "cpu"),
 )
 RUNS = 8
+Reference = dict[str, np.ndarray]  # a run's name to its history
 
 
 @dataclass

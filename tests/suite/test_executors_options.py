@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from job_helpers import some_job
 
-from suite.config import RunConfig
 from suite.executors import find_place
 from suite.executors.options import (
     Placement,
@@ -30,19 +30,7 @@ SERVER = {
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    return Job(
-        configs=[RunConfig()],
-        parents={},
-        experiment="sweep",
-        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
-        state_dir=tmp_path,
-        machine=Machine(),
-        began=0,
-        fleet=1,
-        retries=1,
-        workers=2,
-        index=0,
-    )
+    return some_job(tmp_path, state_dir=tmp_path, machine=Machine(), workers=2)
 
 
 @pytest.mark.parametrize(

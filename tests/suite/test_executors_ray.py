@@ -9,12 +9,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from sweep_commands import EPOCHS, RUNS, SMALL, Place, assert_undisturbed, histories
+from sweep_commands import EPOCHS, RUNS, SMALL, Place, Reference, assert_undisturbed
 
 from suite.jobs import Event
 
@@ -26,7 +24,6 @@ from suite.executors.ray_task import Post, Return
 
 LONGEST_STOP = 15.0  # seconds, the end of Ray's own processes included
 RAY = (*SMALL, "--executor", "ray")
-Reference = dict[str, np.ndarray]
 
 
 def test_a_post_hands_on_each_event_once_and_asks_to_stop() -> None:
@@ -198,21 +195,6 @@ def test_stopped_before_anything_began_it_ends(monkeypatch: pytest.MonkeyPatch) 
     cluster = Cluster(monkeypatch, [], width=2)
     assert cluster.run(lambda: True) == [(0, Event("end", "interrupted"))]
     assert cluster.started == 0
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path)
-    yield made
-    made.clean()
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """The numbers of a sweep of processes."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"))
-    place.finish()
-    return histories(place)
 
 
 @pytest.mark.slow

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from job_helpers import some_job
 from slurm_server import SlurmServer
-from sweep_commands import EPOCHS, RUNS, SMALL, Place, assert_undisturbed, histories
+from sweep_commands import EPOCHS, RUNS, SMALL, Place, Reference, assert_undisturbed
 
-from suite.config import RunConfig
 from suite.jobs import Event, Job
 from suite.machine import Machine
 from suite.settings import ConfigError
@@ -30,24 +29,11 @@ from suite.executors.slurm_queue import Machines, QueueAwayError
 
 LOCAL = (*SMALL, "--executor", "slurm", "--slurm-cluster", "local")
 SLURM = (*SMALL, "--executor", "slurm", "--slurm-time-limit", "10")
-Reference = dict[str, np.ndarray]
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    return Job(
-        configs=[RunConfig()],
-        parents={},
-        experiment="my sweep/1",
-        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
-        state_dir=tmp_path / "state",
-        machine=Machine(),
-        began=0,
-        fleet=1,
-        retries=1,
-        workers=2,
-        index=0,
-    )
+    return some_job(tmp_path, experiment="my sweep/1", machine=Machine(), workers=2)
 
 
 def placement(**settings: Any) -> Placement:
@@ -244,21 +230,6 @@ def test_a_signal_before_the_time_limit_stops_training_first(
     assert "worker 0 stopped in time for its job to be queued again" in text
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path)
-    yield made
-    made.clean()
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """The numbers of a sweep of processes."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"))
-    place.finish()
-    return histories(place)
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_local_jobs_and_the_next_start_gives_the_numbers_of_processes(
     place: Place, reference: Reference
@@ -282,12 +253,8 @@ def assert_undisturbed_but_logs(place: Place, reference: Reference) -> None:
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[SlurmServer]:
-    server = SlurmServer()
-    try:
-        server.start()
+    with SlurmServer() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_helpers import some_job
 from mlflow_stores import Store
 from postgresql_server import PostgresqlServer
 
 from suite import session as session_module
 from suite import worker as worker_module
 from suite.config import RunConfig, parse
-from suite.jobs import Event, Job
+from suite.jobs import Event
 from suite.leases import Lease
-from suite.machine import Machine
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.postgresql_leases import PostgresLeases
 from suite.session import Session
@@ -47,21 +47,9 @@ class Site:
         self.hear: Callable[[Event], None] = lambda _event: None
 
     def worker(self, configs: Sequence[RunConfig], **changes: Any) -> Worker:
-        job: dict[str, Any] = {
-            "configs": configs,
-            "parents": {},
-            "experiment": "sweep",
-            "tracking_uri": self.store.uri,
-            "state_dir": self.folder,
-            "machine": Machine(threads=1, device="cpu"),
-            "began": time.time_ns() // 1_000_000,
-            "fleet": 4,
-            "retries": 1,
-            "workers": 1,
-            "index": 0,
-            "lease_database": self.database,
-        }
-        return Worker(Job(**(job | changes)), self._take, lambda: False)
+        place = {"tracking_uri": self.store.uri, "state_dir": self.folder}
+        about = {"configs": configs, "lease_database": self.database} | place | changes
+        return Worker(some_job(self.folder, **about), self._take, lambda: False)
 
     def _take(self, event: Event) -> None:
         self.events.append(event)
@@ -290,12 +278,8 @@ def test_epochs_that_two_workers_logged_are_mended_when_the_run_ends(
 
 @pytest.fixture
 def own_server() -> Iterator[PostgresqlServer]:
-    server = PostgresqlServer()
-    try:
-        server.start()
+    with PostgresqlServer() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ from suite.clocks import learning_rates
 from suite.config import RunConfig, parse
 from suite.layout import Layout
 from suite.models.specs import ParameterSpec
-from suite.optimizers import Optimizer, arranged, newton_schulz
+from suite.newton_schulz import newton_schulz
+from suite.optimizers import Optimizer, arranged
 
 Array = NDArray[np.float64]
 Arrays = Mapping[str, Array]

@@ -18,7 +18,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
 from sweep_commands import (
@@ -27,30 +26,13 @@ from sweep_commands import (
     SMALL,
     Command,
     Place,
+    Reference,
     assert_undisturbed,
     histories,
 )
 
 LONGEST_STOP = 10.0  # seconds
 OUTAGE = 20.0
-Reference = dict[str, np.ndarray]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path)
-    yield made
-    made.clean()
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """The numbers of a sweep which nobody disturbs."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"))
-    place.finish()
-    found = histories(place)
-    assert len(found) == RUNS
-    return found
 
 
 def assert_scoreboard_complete(place: Place) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_helpers import some_job
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store
@@ -17,7 +18,7 @@ from suite import worker as worker_module
 from suite.checkpoint import CheckpointError
 from suite.config import RunConfig, parse
 from suite.fleet import Fleet, Interrupted
-from suite.jobs import Event, Job
+from suite.jobs import Event
 from suite.ledger import LedgerReader
 from suite.machine import Machine
 from suite.resources import load_data
@@ -42,21 +43,9 @@ class Stage:
         self.events: list[Event] = []
 
     def worker(self, configs: Sequence[RunConfig], **changes: Any) -> Worker:
-        job: dict[str, Any] = {
-            "configs": configs,
-            "parents": {},
-            "experiment": "sweep",
-            "tracking_uri": self.store.uri,
-            "state_dir": self.folder / "state",
-            "machine": MACHINE,
-            "began": time.time_ns() // 1_000_000,
-            "fleet": 4,
-            "retries": 1,
-            "workers": 1,
-            "index": 0,
-        }
         interrupted = changes.pop("interrupted", lambda: False)
-        return Worker(Job(**(job | changes)), self.events.append, interrupted)
+        about = {"configs": configs, "tracking_uri": self.store.uri, "machine": MACHINE} | changes
+        return Worker(some_job(self.folder, **about), self.events.append, interrupted)
 
     def told(self, kind: str) -> list[Any]:
         return [event.content for event in self.events if event.kind == kind]

@@ -1,0 +1,17 @@
+"""Constants of the update rules that are no settings of a run; Keras's and PyTorch's defaults.
+
+Das et al. 2026, Table 1.
+"""
+
+from __future__ import annotations
+
+# Rules that read the rate and nothing else that changes from step to step, with their moments; and
+# those that have Adam's moments.
+PLAIN: dict[str, tuple[str, ...]] = {"sgd": (), "momentum": ("velocity",)}
+ADAPTIVE = ("adam", "adamw", "muon_keras", "muon")
+# Decay of Adam's first and second moment in a step.
+BETA1, BETA2 = 0.9, 0.999
+ADAM_EPSILON = {"keras": 1e-7, "torch": 1e-8}
+MUON_MOMENTUM = 0.95
+# Keras adds λΣw² to the loss, gradient 2λw; torch's weight_decay adds λw.
+L2_GRADIENT = {"keras": 2.0, "torch": 1.0}

@@ -1,0 +1,29 @@
+"""Jobs of workers, with what a test does not care about filled in."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from suite.config import RunConfig
+from suite.jobs import Job
+from suite.machine import Machine
+
+
+def some_job(folder: Path, **changes: Any) -> Job:
+    """A worker's job: one run of the defaults, on one thread, store and state in `folder`."""
+    whole: dict[str, Any] = {
+        "configs": [RunConfig()],
+        "parents": {},
+        "experiment": "sweep",
+        "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+        "state_dir": folder / "state",
+        "machine": Machine(threads=1, device="cpu"),
+        "began": time.time_ns() // 1_000_000,
+        "fleet": 4,
+        "retries": 1,
+        "workers": 1,
+        "index": 0,
+    }
+    return Job(**(whole | changes))
