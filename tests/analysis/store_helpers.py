@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import store
-from benchmarks.synthetic_store import Written, reduced, write
+from benchmarks.synthetic_store import Faults, Written, reduced, write
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.metrics import EPOCH_METRIC_NAMES
 
 SMALL = reduced(EXPERIMENTS["demo"], epochs=6, seeds=2)
 CONFIGS: Sequence[RunConfig] = tuple(SMALL.configs())  # 30 runs of 6 epochs
+FAULTS = Faults(missing=2, unfinished=3, duplicates=2, gaps=2, diverged=2, repeated=2, deleted=2)
 
 
 @cache

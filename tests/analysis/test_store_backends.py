@@ -19,16 +19,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store_helpers import CONFIGS, empty_store
+from store_helpers import CONFIGS, FAULTS, empty_store
 
 from analysis import store, store_bulk
 from analysis.store import Store, StoreError, load
 from analysis.store_bulk import batches
 from analysis.store_history import Slots
-from benchmarks.synthetic_store import Faults, write
+from benchmarks.synthetic_store import write
 from benchmarks.synthetic_truth import Truth
-
-FAULTS = Faults(missing=2, unfinished=3, duplicates=2, gaps=2, diverged=2, repeated=2, deleted=2)
 
 
 @pytest.fixture
