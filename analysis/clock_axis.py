@@ -17,12 +17,12 @@ from analysis.cells import Cell, find_cells
 from analysis.histories import run_positions
 from suite.clocks import clocks, steps_per_epoch
 from suite.config import RunConfig
+from suite.rules import ADAPTIVE
 
 Floats = NDArray[np.float64]
 Axis = Literal["epoch", "steps", "T_SGD", "T_L2", "T_adapt"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 CLOCKS: tuple[Axis, ...] = ("T_SGD", "T_L2", "T_adapt")
-ADAPTIVE = ("adam", "adamw", "muon_keras", "muon")
 
 
 def axes(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.clock_axis import ADAPTIVE
 from analysis.exhibit import Exhibit, absent
 from analysis.exhibit_choice import best_source, elsewhere
 from analysis.exhibit_source import Source
@@ -18,6 +17,7 @@ from analysis.figures_ablation import rate_looks, spread_figure
 from analysis.figures_scales import Look, optimizer_looks, optimizer_name
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS, PAPER_RUN
+from suite.rules import ADAPTIVE
 
 SWEEP, LONG, MAIN = "lr-l2", "long", "main"
 WANTED = "runs of SGD at several learning rates or λ"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.clock_axis import ADAPTIVE
 from analysis.exhibit import Exhibit, absent
 from analysis.exhibit_choice import two_sizes
 from analysis.exhibit_grid import MAIN, WANTED, grid_source, recipe_order
@@ -18,6 +17,7 @@ from analysis.figures_collapse import collapse_number
 from analysis.figures_scales import Look, batch_looks, optimizer_looks
 from analysis.figures_sensitivity import SensitivityPanel, sensitivity_page
 from analysis.style import recipe_name
+from suite.rules import ADAPTIVE
 
 SWEEP = "lr-l2"
 PAPER_L2 = (1e-2, 1e-2)  # learning rate and λ of the paper's example

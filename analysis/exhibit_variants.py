@@ -18,7 +18,7 @@ from analysis.exhibit_source import Source
 from analysis.exhibit_tables import accuracies, stacked, with_fitting
 from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
 from analysis.figures_scales import ScalePanel, optimizer_name, scale_grid, variant_looks
-from analysis.style import OPTIMIZER_NAMES
+from analysis.style import OPTIMIZERS
 from suite.config import RESNETS, RunConfig
 
 MAIN = "main"
@@ -236,7 +236,7 @@ def _in_order(lines: Sequence[str]) -> list[str]:
 
 
 def _shown_rules(table: pd.DataFrame) -> list[str]:
-    there = [name for name in OPTIMIZER_NAMES if name in set(table["optimizer"])]
+    there = sorted(set(table["optimizer"]), key=lambda name: [*OPTIMIZERS, name].index(name))
     return [rule for rule in SHOWN_RULES if rule in there] or there[:2]
 
 

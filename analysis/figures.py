@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from analysis.style import OPTIMIZER_COLOURS, OPTIMIZER_MARKERS, OPTIMIZER_NAMES
+from analysis.style import optimizer_look
 
 MOST_COLUMNS = 3
 MOST_INSIDE = 4  # lines whose legend leaves room for them in the panel
@@ -58,13 +58,13 @@ def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
         optimizer = rows["optimizer"].iloc[0]
         number = seen.get(optimizer, 0)
         seen[optimizer] = number + 1
-        colour = OPTIMIZER_COLOURS[optimizer]
-        name = OPTIMIZER_NAMES[optimizer] if same[optimizer] == 1 else str(label)
+        colour = optimizer_look(optimizer).colour
+        name = optimizer_look(optimizer).name if same[optimizer] == 1 else str(label)
         panel.plot(
             rows["sigma_w"],
             rows["mean"],
             color=colour,
-            marker=OPTIMIZER_MARKERS[optimizer],
+            marker=optimizer_look(optimizer).marker,
             markersize=5,
             linestyle=STYLES[number % len(STYLES)],
             fillstyle=FILLS[number // len(STYLES) % len(FILLS)],

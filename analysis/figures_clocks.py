@@ -14,13 +14,11 @@ from matplotlib.patches import Patch
 
 from analysis.style import (
     FORGET_COLOUR,
-    OPTIMIZER_COLOURS,
-    OPTIMIZER_MARKERS,
-    OPTIMIZER_NAMES,
     REMEMBER_COLOUR,
     hollow_handle,
     log_ticks,
     optimizer_handles,
+    optimizer_look,
 )
 
 CLOCK_LABELS = {
@@ -99,12 +97,12 @@ def _series(panel: Axes, rows: pd.DataFrame, optimizer: str, *, filled: bool) ->
     # A limit raised to 0 may lie above a negative estimate.
     below = (y - 100 * rows["low"].fillna(rows["memory"])).clip(lower=0)
     above = (100 * rows["high"].fillna(rows["memory"]) - y).clip(lower=0)
-    colour = OPTIMIZER_COLOURS[optimizer]
+    colour = optimizer_look(optimizer).colour
     panel.errorbar(
         rows["place"],
         y,
         yerr=np.vstack([below, above]),
-        fmt=OPTIMIZER_MARKERS[optimizer],
+        fmt=optimizer_look(optimizer).marker,
         color=colour,
         markerfacecolor=colour if filled else "white",
         markersize=7 if filled else 6,
@@ -112,7 +110,7 @@ def _series(panel: Axes, rows: pd.DataFrame, optimizer: str, *, filled: bool) ->
         elinewidth=1.3,
         capsize=2.5,
         zorder=3 if filled else 2,
-        label=f"{OPTIMIZER_NAMES[optimizer]}{'' if filled else ', governed by another clock'}",
+        label=f"{optimizer_look(optimizer).name}{'' if filled else ', governed by another clock'}",
     )
 
 

@@ -12,11 +12,10 @@ from matplotlib.lines import Line2D
 
 from analysis.figures_clocks import CLOCK_LABELS
 from analysis.style import (
-    OPTIMIZER_COLOURS,
-    OPTIMIZER_MARKERS,
     hollow_handle,
     log_ticks,
     optimizer_handles,
+    optimizer_look,
     recipe_name,
 )
 
@@ -95,7 +94,7 @@ def _times(panel: Axes, rows: pd.DataFrame) -> None:
     panel.set_xlim(left, right)
     log_ticks(panel.xaxis, left, right)
     for place, row in enumerate(rows.to_dict("records")):
-        colour = OPTIMIZER_COLOURS[row["optimizer"]]
+        colour = optimizer_look(row["optimizer"]).colour
         low, high, time = row["low"], row["high"], row["time"]
         panel.plot(row["horizon"], place, "|", color="#444444", markersize=11)
         if math.isfinite(low):
@@ -106,7 +105,7 @@ def _times(panel: Axes, rows: pd.DataFrame) -> None:
             if high >= right:
                 panel.plot(right, place, ">", color=colour, markersize=5, clip_on=False)
         if math.isfinite(time):
-            marker = OPTIMIZER_MARKERS[row["optimizer"]]
+            marker = optimizer_look(row["optimizer"]).marker
             panel.plot(time, place, marker, color=colour, markersize=6.5, zorder=3)
         else:
             word = {"never": "not within training"}.get(row["status"], row["status"])
@@ -140,7 +139,7 @@ def _predictions(panel: Axes, known: pd.DataFrame) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
     for row in known.to_dict("records"):
-        colour = OPTIMIZER_COLOURS[row["optimizer"]]
+        colour = optimizer_look(row["optimizer"]).colour
         panel.errorbar(
             100 * row["observed"],
             100 * row["memory"],
@@ -148,7 +147,7 @@ def _predictions(panel: Axes, known: pd.DataFrame) -> None:
                 [100 * (row["memory"] - row["low"])],
                 [100 * (row["high"] - row["memory"])],
             ],
-            fmt=OPTIMIZER_MARKERS[row["optimizer"]],
+            fmt=optimizer_look(row["optimizer"]).marker,
             color=colour,
             markerfacecolor="white" if row["at_limit"] else colour,
             markersize=6.5,

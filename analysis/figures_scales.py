@@ -16,11 +16,9 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from analysis.figures_collapse import DASHES
 from analysis.style import (
-    OPTIMIZER_COLOURS,
-    OPTIMIZER_MARKERS,
-    OPTIMIZER_NAMES,
     batch_colours,
     log_ticks,
+    optimizer_look,
 )
 
 PANEL_WIDTH, PANEL_HEIGHT = 4.3, 3.3  # inches
@@ -129,8 +127,8 @@ def optimizer_looks(optimizers: Mapping[str, str]) -> dict[str, Look]:
         number = seen.get(optimizer, 0)
         seen[optimizer] = number + 1
         looks[line] = Look(
-            OPTIMIZER_COLOURS[optimizer],
-            OPTIMIZER_MARKERS[optimizer],
+            optimizer_look(optimizer).colour,
+            optimizer_look(optimizer).marker,
             DASHES[number % len(DASHES)],
         )
     return looks
@@ -156,7 +154,7 @@ def variant_looks(variants: Sequence[str], baseline: str = "") -> dict[str, Look
 
 def optimizer_name(optimizer: str) -> str:
     """As it is written in prose."""
-    return OPTIMIZER_NAMES.get(optimizer, optimizer)
+    return optimizer_look(optimizer).name
 
 
 def _draw(panel: Axes, content: ScalePanel, looks: Mapping[str, Look]) -> None:

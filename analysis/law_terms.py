@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.clock_axis import ADAPTIVE, axes
+from analysis.clock_axis import axes
 from suite.config import ConfigError, RunConfig
+from suite.rules import ADAPTIVE
 
 CLOCK_TERMS = ("log_T_SGD", "log_T_adapt", "log_T_L2")
 # Settings whose values have an intercept each.

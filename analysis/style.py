@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,31 +18,33 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 RGBA = tuple[float, float, float, float]
-# Okabe and Ito 2008; dark enough on white, told apart with any colour vision.
-OPTIMIZER_COLOURS = {
-    "sgd": "#D55E00",
-    "momentum": "#E69F00",
-    "adam": "#0072B2",
-    "adamw": "#56B4E9",
-    "muon": "#009E73",
-    "muon_keras": "#CC79A7",
+
+
+@dataclass(frozen=True)
+class OptimizerLook:
+    """How an optimizer is written and drawn in every figure."""
+
+    name: str
+    colour: str
+    marker: str
+
+
+# Colours of Okabe and Ito 2008; dark enough on white, told apart with any colour vision.
+OPTIMIZERS = {
+    "sgd": OptimizerLook("SGD", "#D55E00", "o"),
+    "momentum": OptimizerLook("SGD + momentum", "#E69F00", "s"),
+    "adam": OptimizerLook("Adam", "#0072B2", "^"),
+    "adamw": OptimizerLook("AdamW", "#56B4E9", "v"),
+    "muon": OptimizerLook("Muon", "#009E73", "D"),
+    "muon_keras": OptimizerLook("Muon (Keras)", "#CC79A7", "P"),
 }
-OPTIMIZER_MARKERS = {
-    "sgd": "o",
-    "momentum": "s",
-    "adam": "^",
-    "adamw": "v",
-    "muon": "D",
-    "muon_keras": "P",
-}
-OPTIMIZER_NAMES = {
-    "sgd": "SGD",
-    "momentum": "SGD + momentum",
-    "adam": "Adam",
-    "adamw": "AdamW",
-    "muon": "Muon",
-    "muon_keras": "Muon (Keras)",
-}
+
+
+def optimizer_look(optimizer: str) -> OptimizerLook:
+    """The look of an optimizer; one that nobody has given a look yet is drawn in grey."""
+    return OPTIMIZERS.get(optimizer, OptimizerLook(optimizer, "#444444", "X"))
+
+
 # One hue order from small to large batch, dark to light, told apart in grey as well.
 BATCH_MAP = "viridis"
 ACCURACY_MAP = "viridis"
@@ -72,7 +75,7 @@ def apply() -> None:
 def recipe_name(label: str) -> str:
     """A recipe's label with its optimizer as it is written in prose."""
     first, _, rest = label.partition(" ")
-    return " ".join(filter(None, (OPTIMIZER_NAMES.get(first, first), rest)))
+    return " ".join(filter(None, (optimizer_look(first).name, rest)))
 
 
 def optimizer_handles(names: Iterable[str]) -> list[Line2D]:
@@ -81,13 +84,13 @@ def optimizer_handles(names: Iterable[str]) -> list[Line2D]:
         Line2D(
             [],
             [],
-            color=OPTIMIZER_COLOURS[name],
-            marker=OPTIMIZER_MARKERS[name],
+            color=look.colour,
+            marker=look.marker,
             linestyle="",
             markersize=7,
-            label=OPTIMIZER_NAMES[name],
+            label=look.name,
         )
-        for name in dict.fromkeys(names)
+        for look in map(optimizer_look, dict.fromkeys(names))
     ]
 
 

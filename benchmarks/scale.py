@@ -104,9 +104,10 @@ def draw(table: Table, path: Path) -> None:
     figure = Figure(figsize=(9.5, 5.0))
     axes = figure.add_subplot()
     sizes = sorted({size for row in table.values() for size in row})
+    looks = list(style.OPTIMIZERS.values())
     for place, (name, row) in enumerate(table.items()):
-        colour = list(style.OPTIMIZER_COLOURS.values())[place % 6]
-        marker = list(style.OPTIMIZER_MARKERS.values())[place % 6]
+        colour = looks[place % len(looks)].colour
+        marker = looks[place % len(looks)].marker
         seconds = [row[size][0] for size in sizes]
         line = "-" if place < 6 else "--"
         axes.plot(sizes, seconds, color=colour, marker=marker, linestyle=line, label=name)

@@ -12,9 +12,9 @@ from typing import Literal
 
 from suite.clocks import clocks
 from suite.config import RunConfig
+from suite.rules import ADAPTIVE
 
 REMEMBERS_BELOW, FORGETS_FROM = 0.1, 1.0
-ADAPTIVE = ("adam", "adamw", "muon", "muon_keras")
 
 Word = Literal["remembers", "in between", "forgets"]
 

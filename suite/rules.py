@@ -6,7 +6,7 @@ Das et al. 2026, Table 1.
 from __future__ import annotations
 
 # Rules that read the rate and nothing else that changes from step to step, with their moments; and
-# those that have Adam's moments.
+# the adaptive ones, which have Adam's moments, and T_adapt as their clock.
 PLAIN: dict[str, tuple[str, ...]] = {"sgd": (), "momentum": ("velocity",)}
 ADAPTIVE = ("adam", "adamw", "muon_keras", "muon")
 # Decay of Adam's first and second moment in a step.

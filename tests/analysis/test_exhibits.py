@@ -167,10 +167,10 @@ def test_figure_1_shows_every_optimizer_at_two_batch_sizes(of_paper: dict[str, E
     shown = panels(of_paper["figure-1"])
     assert [panel.get_title() for panel in shown] == ["batch size 16"] * 3 + ["batch size 128"] * 3
     for panel in (shown[0], shown[3]):
-        assert set(lines(panel)) == {style.OPTIMIZER_NAMES[name] for name in PAPER_OPTIMIZERS}
+        assert set(lines(panel)) == {style.optimizer_look(name).name for name in PAPER_OPTIMIZERS}
         sgd = lines(panel)["SGD"]
         np.testing.assert_allclose(sgd.get_ydata(), 0.9 - 0.1 * np.array(SCALES))
-        assert to_hex(sgd.get_color()).upper() == style.OPTIMIZER_COLOURS["sgd"]
+        assert to_hex(sgd.get_color()).upper() == style.optimizer_look("sgd").colour
     gap = of_paper["figure-1"].table.query("quantity == 'generalization_gap' and recipe == 'sgd'")
     drawn = lines(shown[1])["SGD"].get_ydata()
     np.testing.assert_allclose(drawn, 100 * gap[gap["batch_size"] == 16]["mean"])
@@ -329,7 +329,9 @@ def test_table_2_and_3_are_at_the_extreme_scales(of_paper: dict[str, Exhibit]) -
 
 def test_table_1_is_what_the_experiment_declares(of_demo: dict[str, Exhibit]) -> None:
     table = rows(of_demo["table-1"])
-    assert list(table["optimizer"]) == [style.OPTIMIZER_NAMES[name] for name in PAPER_OPTIMIZERS]
+    assert list(table["optimizer"]) == [
+        style.optimizer_look(name).name for name in PAPER_OPTIMIZERS
+    ]
     momentum = EXPERIMENTS["main"].config({"optimizer": "momentum"}).momentum
     assert list(table["momentum"]) == ["–", f"{momentum:g}", "–", "–", "–"]
     assert list(table["weight_decay"]) == ["–", "–", "–", "0.0001", "0.0001"]

@@ -134,10 +134,18 @@ def test_each_optimizer_keeps_its_colour_and_name_in_every_panel() -> None:
     assert [p.get_title() for p in panels(figure)] == ["batch size 16", "batch size 64"]
     for panel in panels(figure):
         sgd, adam = panel.get_lines()
-        assert to_hex(sgd.get_color()).upper() == style.OPTIMIZER_COLOURS["sgd"]
-        assert to_hex(adam.get_color()).upper() == style.OPTIMIZER_COLOURS["adam"]
+        assert to_hex(sgd.get_color()).upper() == style.optimizer_look("sgd").colour
+        assert to_hex(adam.get_color()).upper() == style.optimizer_look("adam").colour
         assert sgd.get_label() == "SGD  (spread 24.0 pp)"
         np.testing.assert_allclose(sgd.get_ydata(), 0.9 - 0.1 * np.array(SCALES))
+
+
+def test_an_optimizer_that_nobody_has_given_a_look_is_drawn_under_its_own_name() -> None:
+    table = scale_table().replace({"optimizer": {"adam": "signsgd"}})
+    for panel in panels(accuracy_by_scale(table, "title")):
+        drawn = panel.get_lines()[1]
+        assert str(drawn.get_label()).startswith("signsgd")
+        assert drawn.get_color() not in {look.colour for look in style.OPTIMIZERS.values()}
 
 
 def test_recipes_of_one_optimizer_are_named_by_their_settings_beside_the_panel() -> None:
@@ -234,7 +242,7 @@ def test_clock_panels_show_every_recipe_with_its_interval() -> None:
     x, y = (np.asarray(values, float) for values in drawn.lines[0].get_data())
     np.testing.assert_allclose(x, table["T_SGD"])
     np.testing.assert_allclose(y, 100 * table["corrected"])
-    assert to_rgba(drawn.lines[0].get_color()) == to_rgba(style.OPTIMIZER_COLOURS["sgd"])
+    assert to_rgba(drawn.lines[0].get_color()) == to_rgba(style.optimizer_look("sgd").colour)
     ends = np.array([segment[:, 1] for segment in drawn.lines[2][0].get_segments()], float)
     np.testing.assert_allclose(ends, 100 * table[["low", "high"]])
     assert sgd.get_xscale() == "log"
@@ -243,7 +251,7 @@ def test_clock_panels_show_every_recipe_with_its_interval() -> None:
 
 def test_points_are_filled_only_on_the_clock_that_governs_them() -> None:
     sgd, _, adapt = panels(memory_by_clock(recipe_table(), boundary_table(), "title"))
-    assert sgd.containers[0].lines[0].get_markerfacecolor() == style.OPTIMIZER_COLOURS["sgd"]
+    assert sgd.containers[0].lines[0].get_markerfacecolor() == style.optimizer_look("sgd").colour
     assert adapt.containers[0].lines[0].get_markerfacecolor() == "white"
 
 

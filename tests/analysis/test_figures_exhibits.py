@@ -104,15 +104,19 @@ def test_only_the_last_row_names_the_horizontal_axis() -> None:
 
 def test_recipes_of_one_optimizer_keep_its_colour_and_differ_in_dashes() -> None:
     looks = optimizer_looks({"SGD": "sgd", "SGD, λ=0.01": "sgd", "Adam": "adam"})
-    assert {looks["SGD"].colour, looks["SGD, λ=0.01"].colour} == {style.OPTIMIZER_COLOURS["sgd"]}
+    assert {looks["SGD"].colour, looks["SGD, λ=0.01"].colour} == {
+        style.optimizer_look("sgd").colour
+    }
     assert looks["SGD"].dashes != looks["SGD, λ=0.01"].dashes
-    assert looks["Adam"].colour == style.OPTIMIZER_COLOURS["adam"]
+    assert looks["Adam"].colour == style.optimizer_look("adam").colour
 
 
 def test_variants_have_colours_of_no_optimizer_and_the_baseline_is_grey_and_last() -> None:
     looks = variant_looks(["ResNet-9", "ResNet-56", "R9-AvgPool"], "ResNet-9")
     assert list(looks) == ["ResNet-56", "R9-AvgPool", "ResNet-9"]
-    assert not {look.colour for look in looks.values()} & set(style.OPTIMIZER_COLOURS.values())
+    assert not {look.colour for look in looks.values()} & {
+        look.colour for look in style.OPTIMIZERS.values()
+    }
     assert looks["ResNet-9"].dashes != "-"
     assert len({look.colour for look in looks.values()}) == 3
 
@@ -289,7 +293,7 @@ def test_predictions_stand_against_observations_with_their_interval() -> None:
     assert (sgd.lines[0].get_xdata()[0], sgd.lines[0].get_ydata()[0]) == (20.0, 25.0)
     (segment,) = sgd.lines[2][0].get_segments()
     np.testing.assert_allclose(segment[:, 1], [10, 60])
-    assert to_rgba(sgd.lines[0].get_color()) == to_rgba(style.OPTIMIZER_COLOURS["sgd"])
+    assert to_rgba(sgd.lines[0].get_color()) == to_rgba(style.optimizer_look("sgd").colour)
     assert adam.lines[0].get_markerfacecolor() == "white"
     assert left.get_title().startswith("1 of 2 memories inside")
 
