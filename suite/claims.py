@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from suite.checkpoint import CheckpointError, RunState
 from suite.config import RunConfig
 from suite.leases import Lease
+from suite.metrics import EpochRecord
 
 
 @dataclass
@@ -19,11 +20,23 @@ class Claim:
     run_id: str | None  # None until MLflow has the run
     parent: str = ""  # MLflow id of the run under which it is listed
     logged: int = 0  # the last epoch which MLflow had when the run was taken up
+    secured: int = 0  # the last epoch which a crash cannot make the run train again
+    unlogged: list[EpochRecord] = field(default_factory=list)  # trained, not handed to the writer
 
     @property
     def epoch(self) -> int:
         """Epochs trained so far."""
         return self.state.epoch if self.state else 0
+
+    def begin(self) -> None:
+        """Training begins, or begins again from the state."""
+        self.secured, self.unlogged = self.epoch, []
+
+    def take_secured(self) -> list[EpochRecord]:
+        """The epochs that may be logged now and have not been taken for it yet."""
+        records = [record for record in self.unlogged if record.epoch <= self.secured]
+        del self.unlogged[: len(records)]
+        return records
 
 
 class FleetError(RuntimeError):

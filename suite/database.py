@@ -6,6 +6,8 @@ three times a run. An index on the fingerprints makes it a millisecond at any nu
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Engine, NullPool, create_engine, text
 
 FINGERPRINT_TAG = "fingerprint"
@@ -20,11 +22,21 @@ INDEX = text(
 )
 WRITE_AHEAD = text("PRAGMA journal_mode=WAL")
 RUNS_OF = text(
-    "SELECT r.run_uuid FROM tags t JOIN runs r ON r.run_uuid = t.run_uuid "
+    "SELECT r.run_uuid, r.status, r.end_time FROM tags t JOIN runs r ON r.run_uuid = t.run_uuid "
     f"WHERE t.key = '{FINGERPRINT_TAG}' AND t.value = :fingerprint "
     "AND r.experiment_id = :experiment AND r.lifecycle_stage = 'active' "
     "ORDER BY r.start_time DESC"
 )
+# By run: MLflow's own reading of histories is metric by metric, 3 ms each.
+POINTS_OF = text("SELECT key, step FROM metrics WHERE run_uuid = :run")
+
+
+class StoredRun(NamedTuple):
+    """What the ledger needs of a run; it ends in milliseconds since 1970, if it has ended."""
+
+    run_id: str
+    status: str
+    end_time: int | None
 
 
 def engine_of(uri: str) -> Engine | None:
@@ -45,8 +57,14 @@ def prepare_sqlite(uri: str) -> None:
         connection.execute(INDEX)
 
 
-def ids_of(engine: Engine, experiment_id: str, fingerprint: str) -> list[str]:
-    """MLflow's ids of a configuration's runs that are not deleted, newest first."""
+def runs_of(engine: Engine, experiment_id: str, fingerprint: str) -> list[StoredRun]:
+    """A configuration's runs that are not deleted, newest first."""
     where = {"fingerprint": fingerprint, "experiment": int(experiment_id)}
     with engine.connect() as connection:
-        return [str(run_id) for (run_id,) in connection.execute(RUNS_OF, where)]
+        return [StoredRun(*row) for row in connection.execute(RUNS_OF, where)]
+
+
+def points_of(engine: Engine, run_id: str) -> list[tuple[str, int]]:
+    """Name and step of every metric logged for a run, a point logged twice twice."""
+    with engine.connect() as connection:
+        return [(name, step) for name, step in connection.execute(POINTS_OF, {"run": run_id})]

@@ -112,7 +112,7 @@ class LedgerReader:
         """Not the whole ledger: a worker asks before each fleet, so its cost would be squared."""
         if self._engine is not None:
             return self._from_database(self._engine, SOME, some=list(fingerprints))
-        return [row for f in fingerprints for row in map(_row, self._tracker.runs_of(f)[::-1])]
+        return [(f, *run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]
 
     def _from_database(self, engine: Engine, query: TextClause, **some: list[str]) -> list[Row]:
         where = {"experiment": int(self._tracker.experiment_id), **some}

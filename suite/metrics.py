@@ -5,7 +5,7 @@ Per-epoch metrics have the epoch (1, 2, …) as their MLflow step. Accuracies ar
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 INTERPOLATION_THRESHOLD = 0.995  # Das et al. 2026, §2
 
@@ -75,8 +75,7 @@ class EpochRecord:
 
     def metrics(self) -> dict[str, float]:
         """Metric name to value."""
-        values = asdict(self)
-        return {name: values[name] for name in EPOCH_METRIC_NAMES}
+        return {name: getattr(self, name) for name in EPOCH_METRIC_NAMES}
 
 
 def summarize(history: list[EpochRecord]) -> dict[str, float]:

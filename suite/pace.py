@@ -1,27 +1,47 @@
-"""When a checkpoint is due: often enough to lose little, seldom enough to cost little."""
+"""When something costly is due again: often enough to lose little, seldom enough to cost little."""
 
 from __future__ import annotations
 
 import time
-
-# A checkpoint is due once training has taken so many times what the last one cost, and not sooner
-# than this many seconds after it.
-TRAINING_PER_CHECKPOINT = 30.0
-SHORTEST_INTERVAL = 1.0
+from dataclasses import dataclass, field
 
 
+@dataclass
 class Pace:
-    """When the next checkpoint is due: its cost stays a small part of the time."""
+    """When a thing is due again: its cost stays a small part of the time.
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self._interval = SHORTEST_INTERVAL
+    Parameters
+    ----------
+    times
+        It is due once so many times its last cost has passed.
+    shortest, longest
+        Seconds after the last time: not sooner, and not later, whatever it cost.
+    """
+
+    times: float
+    shortest: float
+    longest: float
+    _last: float = field(init=False)
+    _interval: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last, self._interval = time.monotonic(), self.shortest
 
     def due(self) -> bool:
-        """Whether enough training has passed since the last one."""
+        """Whether enough time has passed since the last one."""
         return time.monotonic() - self._last >= self._interval
 
     def done(self, cost: float) -> None:
-        """A checkpoint was written and took `cost` seconds."""
+        """It was done just now, and one costs `cost` seconds."""
         self._last = time.monotonic()
-        self._interval = max(SHORTEST_INTERVAL, TRAINING_PER_CHECKPOINT * cost)
+        self._interval = min(max(self.shortest, self.times * cost), self.longest)
+
+
+def checkpoint_pace() -> Pace:
+    """Of checkpoints: 1 % of the time that trains, and at most ten minutes to train again."""
+    return Pace(times=100.0, shortest=1.0, longest=600.0)
+
+
+def logging_pace() -> Pace:
+    """Of epochs to MLflow: 2 % of the time at most, and half a minute behind at most."""
+    return Pace(times=50.0, shortest=1.0, longest=30.0)

@@ -8,7 +8,8 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.leases import Leases
-from suite.tracking import NOTE_TAG, Tracker
+from suite.run_description import NOTE_TAG
+from suite.tracking import Tracker
 
 RECIPE_TAG = "recipe"
 # No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.

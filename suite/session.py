@@ -1,14 +1,14 @@
 """Trains fleets and keeps what they measure: on disk first, then in MLflow.
 
 At a pace that costs a few percent of the time, each run's state is written to its checkpoint, and
-then the epochs up to that state are logged. MLflow never holds an epoch which a crash could make
-the run repeat with another clock time, so none is there twice.
+the epochs up to that state are logged. MLflow never holds an epoch which a crash could make the
+run repeat with another clock time, so none is there twice.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
@@ -17,11 +17,11 @@ from suite.claims import Claim, FleetError, UnreadableError
 from suite.config import RunConfig
 from suite.data import ImageData
 from suite.data_description import describe_data
+from suite.delivery import Delivery
 from suite.fleet import Fleet, Interrupted
 from suite.leases import LeaseLostError
 from suite.member import EpochOutcome, FinishedRun
-from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.pace import Pace
+from suite.pace import Pace, checkpoint_pace, logging_pace
 from suite.tracking import Tracker
 from suite.workspace import KeptResult, Workspace
 from suite.writer import WriteError, Writer
@@ -64,8 +64,11 @@ class Session:
         writer: Writer | None = None,
     ) -> None:
         self.tracker, self.workspace, self.data, self.device = tracker, workspace, data, device
-        self.checkpoints, self.notify, self.uploaded = checkpoints, notify, uploaded
+        self.checkpoints, self.notify = checkpoints, notify
         self.description = describe_data(data, source)
+        about = (self.description, str(device))
+        self.delivery = Delivery(tracker, workspace, *about, uploaded)
+        self._logging_seconds = 0.0  # of what was logged when logging was last due
         self.writer = writer or Writer(notify)
 
     def claim(
@@ -133,45 +136,49 @@ class Session:
         WriteError
             If MLflow refuses a write for good.
         """
-        by_fingerprint = {claim.config.fingerprint: claim for claim in claims}
+        training = {claim.config.fingerprint: claim for claim in claims}
         for claim in claims:
-            self._submit(claim, self._open)
+            claim.begin()
+            self._submit(claim, self.delivery.open)
         finished: list[FinishedRun] = []
-        pending: dict[str, list[EpochRecord]] = {key: [] for key in by_fingerprint}
         try:
-            states = [claim.state for claim in claims if claim.state is not None]
-            fleet = Fleet(
-                [claim.config for claim in claims],
-                self.data,
-                self.device,
-                states=states or None,
-                interrupted=interrupted,
-                notify=self.notify,
-            )
-            pace = Pace()
+            fleet = self._fleet(claims, interrupted)
+            checkpoints, logging = checkpoint_pace(), logging_pace()
             for outcome in fleet.epochs():
                 for key, record in outcome.records.items():
-                    pending[key].append(record)
+                    training[key].unlogged.append(record)
                 for run in outcome.finished:
-                    self._finish(run, by_fingerprint[run.config.fingerprint])
+                    self._finish(run, training[run.config.fingerprint])
                     finished.append(run)
-                    pending.pop(run.config.fingerprint)
+                    del training[run.config.fingerprint]
                 on_epoch(fleet, outcome)
-                if fleet.members and pace.due():
-                    self._secure(fleet, pending, by_fingerprint, pace)
-        except Interrupted:
-            self._suspend([c for c in claims if c.config.fingerprint in pending])
-            raise
-        except CheckpointError:  # the disk, not a run, is at fault
-            self._suspend([c for c in claims if c.config.fingerprint in pending])
+                if training and checkpoints.due():
+                    self._secure(fleet, training, checkpoints)
+                    if logging.due():
+                        self._log_all(training.values(), logging)
+        except (Interrupted, CheckpointError):  # no run is at fault, but a person or the disk
+            for claim in training.values():
+                self._log(claim)
+                self._submit(claim, self.delivery.interrupt)
             raise
         except (WriteError, LeaseLostError):
             raise  # nor is a run, if MLflow refuses or another worker may have it
         except Exception as error:
-            done = {run.config.fingerprint for run in finished}
-            left = [claim for claim in claims if claim.config.fingerprint not in done]
-            raise FleetError(error, left) from error
+            for claim in training.values():
+                self._log(claim)
+            raise FleetError(error, list(training.values())) from error
         return finished
+
+    def _fleet(self, claims: Sequence[Claim], interrupted: Callable[[], bool]) -> Fleet:
+        states = [claim.state for claim in claims if claim.state is not None]
+        return Fleet(
+            [claim.config for claim in claims],
+            self.data,
+            self.device,
+            states=states or None,
+            interrupted=interrupted,
+            notify=self.notify,
+        )
 
     def _submit(self, claim: Claim, write: Callable[[Claim], None]) -> None:
         """Have the writer write for a run, if its lease is still held when it comes to that."""
@@ -182,91 +189,34 @@ class Session:
 
         self.writer.submit(guarded)
 
-    def _open(self, claim: Claim) -> None:
-        """Give a run its place in MLflow, complete with what its checkpoint knows."""
-        tracker, about = self.tracker, (self.description, str(self.device))
-        if claim.run_id is None:  # an attempt that was cut off may have begun it
-            claim.run_id = tracker.unfinished(claim.config.fingerprint)
-        if claim.run_id is None:
-            claim.run_id = tracker.create(claim.config, *about, claim.parent)
-        else:
-            tracker.take_up(claim.run_id, claim.config, *about)
-            claim.logged = tracker.last_epoch(claim.run_id)
-        if claim.state is not None:
-            tracker.log_missing_epochs(claim.run_id, claim.state.history)
-
-    def _secure(
-        self,
-        fleet: Fleet,
-        pending: dict[str, list[EpochRecord]],
-        claims: dict[str, Claim],
-        pace: Pace,
-    ) -> None:
-        """Checkpoint all runs, then log the epochs up to here."""
+    def _secure(self, fleet: Fleet, training: Mapping[str, Claim], pace: Pace) -> None:
+        """Checkpoint all runs; with no checkpoints, what is trained now counts as if it had one."""
         start = time.monotonic()
-        self.workspace.insist([claims[key].lock for key in pending])
-        if self.checkpoints:
-            for state in fleet.states():
-                self.workspace.save(state)
+        self.workspace.insist([claim.lock for claim in training.values()])
+        for state in fleet.states() if self.checkpoints else ():
+            self.workspace.save(state)
+            training[state.config.fingerprint].secured = state.epoch
+        if not self.checkpoints:
+            for claim in training.values():
+                claim.secured = claim.unlogged[-1].epoch if claim.unlogged else claim.secured
         pace.done(time.monotonic() - start)
-        for key, records in pending.items():
-            if records:
-                self._log(claims[key], list(records))
-                records.clear()
 
-    def _log(self, claim: Claim, records: list[EpochRecord]) -> None:
-        def write(claim: Claim) -> None:
-            assert claim.run_id is not None
-            # MLflow is ahead of a run that starts anew, or from another machine's checkpoint.
-            again = [record for record in records if record.epoch <= claim.logged]
-            if again:
-                self.tracker.log_missing_epochs(claim.run_id, again)
-            self.tracker.log_epochs(claim.run_id, records[len(again) :])
+    def _log_all(self, claims: Iterable[Claim], pace: Pace) -> None:
+        """Log all that is secured; its cost is known when it is due again."""
+        pace.done(self.delivery.logging_seconds - self._logging_seconds)
+        self._logging_seconds = self.delivery.logging_seconds
+        for claim in claims:
+            self._log(claim)
 
-        self._submit(claim, write)
+    def _log(self, claim: Claim) -> None:
+        if records := claim.take_secured():
+            self._submit(claim, lambda claim: self.delivery.log(claim, records))
 
     def _finish(self, run: FinishedRun, claim: Claim) -> None:
         about = self.description
         self.workspace.insist([claim.lock])
         self.workspace.keep_result(run, about.classes, about.image_shape)
-        self.writer.submit(lambda: self._deliver(claim))
-
-    def _deliver(self, claim: Claim) -> None:
-        """Upload a run that has just been put aside, on a new lease if the first was lost."""
-        if self.workspace.still(claim.lock):
-            self._upload(claim)
-        elif lock := self.workspace.lease(claim.config.fingerprint):
-            claim.lock = lock
-            self._upload_left(claim)
-        # Else whoever has the run now finishes it, from its result if the state is shared.
-
-    def _upload(self, claim: Claim) -> None:
-        """Give MLflow all of a finished run, then remove its files."""
-        fingerprint = claim.config.fingerprint
-        result = self.workspace.result(fingerprint)
-        assert claim.run_id is not None
-        if self.tracker.log_missing_epochs(claim.run_id, result.history):
-            claim.run_id = self._anew(claim, claim.run_id, result)
-        with self.workspace.best(result) as folder:
-            if folder is not None:
-                self.tracker.log_best(claim.run_id, folder)
-        self.tracker.finish(
-            claim.run_id,
-            result.summary,
-            result.history[-1].timestamp,
-            diverged=result.diverged,
-        )
-        self.tracker.supersede(claim.run_id, fingerprint)
-        self.workspace.forget(fingerprint)
-        claim.lock.release()
-        self.uploaded(claim.run_id, result)
-
-    def _anew(self, claim: Claim, spoilt: str, result: KeptResult) -> str:
-        """A run in place of one to which two workers wrote before one of them knew it lost it."""
-        self.tracker.delete(spoilt)
-        run_id = self.tracker.create(claim.config, self.description, str(self.device), claim.parent)
-        self.tracker.log_epochs(run_id, result.history)
-        return run_id
+        self.writer.submit(lambda: self.delivery.finish(claim))
 
     def upload_kept(self) -> None:
         """Upload results which an earlier session could not bring into MLflow."""
@@ -277,49 +227,12 @@ class Session:
                 self._upload_kept(Claim(config, lock, None, None))
 
     def _upload_kept(self, claim: Claim) -> None:
-        self._submit(claim, self._upload_left)
-
-    def _upload_left(self, claim: Claim) -> None:
-        """Upload a result whose lease was had anew: others may have done so, or more."""
-        fingerprint = claim.config.fingerprint
-        if not self.workspace.has_result(fingerprint):
-            claim.lock.release()
-            return
-        there = self.tracker.finished(fingerprint)
-        if there and self._is_of(there, self.workspace.result(fingerprint)):
-            claim.run_id = there  # only the last steps of an upload were cut off
-        elif there and there == claim.run_id:  # another worker took the run up and finished it
-            self.workspace.forget(fingerprint)
-            claim.lock.release()
-            return
-        else:
-            self._open(claim)
-        self._upload(claim)
-
-    def _is_of(self, run_id: str, result: KeptResult) -> bool:
-        """Whether MLflow's run is this result's: no two trainings end in the same millisecond."""
-        points = self.tracker.client.get_metric_history(run_id, EPOCH_METRIC_NAMES[0])
-        return result.history[-1].timestamp in {point.timestamp for point in points}
-
-    def _suspend(self, claims: Sequence[Claim]) -> None:
-        for claim in claims:
-            self._submit(claim, self._interrupt)
-
-    def _interrupt(self, claim: Claim) -> None:
-        assert claim.run_id is not None
-        self.tracker.interrupt(claim.run_id)
-        claim.lock.release()
+        self._submit(claim, self.delivery.finish_kept)
 
     def fail(self, claim: Claim, error: BaseException) -> None:
         """Give a run up: it is marked with the reason, and its lease ends."""
         reason = f"{type(error).__name__}: {error}"[:REASON_LENGTH]
-
-        def mark(claim: Claim) -> None:
-            if claim.run_id is not None:
-                self.tracker.fail(claim.run_id, reason)
-            claim.lock.release()
-
-        self._submit(claim, mark)
+        self._submit(claim, lambda claim: self.delivery.fail(claim, reason))
 
     def again(self, claim: Claim) -> Claim:
         """A claim on the same run from its last checkpoint, after its fleet broke."""

@@ -1,50 +1,40 @@
 """MLflow's side of a run: opening it, its epochs in batches, its end, and what is done already.
 
 Nothing here knows how a number was computed. Every write can be repeated: a row that MLflow has
-is not written a second time, so a crash between a checkpoint and its logging costs nothing.
+is not written a second time, so a crash between a checkpoint and its logging costs nothing. Calls
+are few and large, for each costs a few milliseconds of the processor that trains.
 """
 
 from __future__ import annotations
 
 import json
-import platform
-import socket
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
-from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    Metric,
-    Param,
-    Run,
-    RunTag,
-    ViewType,
-)
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from suite.addresses import SQLITE, is_postgresql, refuse_password
-from suite.code_version import code_version
+from suite.addresses import SQLITE, refuse_password
 from suite.config import RunConfig
 from suite.data_description import DataDescription
-from suite.database import FINGERPRINT_TAG, engine_of, ids_of, prepare_sqlite
-from suite.experiments import EXPERIMENTS
+from suite.database import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.postgresql_leases import exclusively
+from suite.run_description import (
+    NOTE_TAG,
+    STATE_TAG,
+    about_experiment,
+    note,
+    params_of,
+    tags_of,
+)
+from suite.store_client import client_of, one_name
 
 DIVERGED_TAG = "diverged"
-STATE_TAG = "state"
-NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a description
 BEST_ARTIFACT = "best"
 
-METRICS_PER_BATCH = 1000  # MLflow's limit of one log_batch call
+ENTITIES_PER_BATCH = 1000  # MLflow's limit of one log_batch call, metrics and tags together
 PARAMS_PER_BATCH = 100
 
 
@@ -68,7 +58,7 @@ class Tracker:
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
         self.uri = one_name(tracking_uri or mlflow.get_tracking_uri())
         refuse_password("tracking_uri", self.uri)
-        self.client = _client(self.uri)
+        self.client = client_of(self.uri)
         self._engine = engine_of(self.uri)
         self.experiment_id = self._experiment(experiment)
         self.experiment_name = str(self.client.get_experiment(self.experiment_id).name)
@@ -80,7 +70,7 @@ class Tracker:
         if found := self.client.get_experiment_by_name(name):
             return str(found.experiment_id)
         try:
-            return str(self.client.create_experiment(name, tags=_about(name)))
+            return str(self.client.create_experiment(name, tags=about_experiment(name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -98,39 +88,38 @@ class Tracker:
         created = self.client.get_experiment(self.experiment_id).creation_time
         return f"created {created}", self.experiment_id
 
-    def runs_of(self, fingerprint: str) -> list[Run]:
+    def runs_of(self, fingerprint: str) -> list[StoredRun]:
         """All runs of one configuration in the experiment, newest first."""
         if self._engine is not None:
-            found = ids_of(self._engine, self.experiment_id, fingerprint)
-            return [self.client.get_run(run_id) for run_id in found]
-        runs: list[Run] = self.client.search_runs(
+            return runs_of(self._engine, self.experiment_id, fingerprint)
+        runs = self.client.search_runs(
             [self.experiment_id],
             f"tags.{FINGERPRINT_TAG} = '{fingerprint}'",
             run_view_type=ViewType.ACTIVE_ONLY,
             order_by=["attributes.start_time DESC"],
         )
-        return runs
+        return [StoredRun(r.info.run_id, r.info.status, r.info.end_time) for r in runs]
 
     def finished(self, fingerprint: str) -> str | None:
         """The id of the FINISHED run of one configuration, if there is one."""
-        ids = (r.info.run_id for r in self.runs_of(fingerprint) if r.info.status == "FINISHED")
+        ids = (run.run_id for run in self.runs_of(fingerprint) if run.status == "FINISHED")
         return next(ids, None)
 
     def unfinished(self, fingerprint: str) -> str | None:
         """The id of the newest run of one configuration that has not come to its end."""
-        ids = (r.info.run_id for r in self.runs_of(fingerprint) if r.info.status != "FINISHED")
+        ids = (run.run_id for run in self.runs_of(fingerprint) if run.status != "FINISHED")
         return next(ids, None)
 
     def create(
         self, config: RunConfig, data: DataDescription, device: str, parent: str = ""
     ) -> str:
         """Begin a run; its id. It can be found by its fingerprint from the first moment."""
-        tags = {**resolve_tags(), NOTE_TAG: note(config), **_tags(config, device)}
+        tags = {**resolve_tags(), NOTE_TAG: note(config), **tags_of(config, device)}
         if parent:
             tags["mlflow.parentRunId"] = parent
         run = self.client.create_run(self.experiment_id, tags=tags, run_name=config.run_name)
         run_id = str(run.info.run_id)
-        self._log_params(run_id, _params(config, data))
+        self._log_params(run_id, params_of(config, data))
         self._log_data(run_id, data)
         return run_id
 
@@ -142,10 +131,10 @@ class Tracker:
         """
         self.client.update_run(run_id, status="RUNNING", name=config.run_name)
         run = self.client.get_run(run_id)
-        params = _params(config, data)
+        params = params_of(config, data)
         missing = {key: value for key, value in params.items() if key not in run.data.params}
         self._log_params(run_id, missing)
-        tags = _tags(config, device)
+        tags = tags_of(config, device)
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         if not (run.inputs and run.inputs.dataset_inputs):
             self._log_data(run_id, data)
@@ -182,8 +171,18 @@ class Tracker:
 
     def last_epoch(self, run_id: str) -> int:
         """The last epoch of which MLflow has any metric; 0 if there is none."""
-        histories = (self.client.get_metric_history(run_id, name) for name in EPOCH_METRIC_NAMES)
-        return max((point.step for points in histories for point in points), default=0)
+        return max((epoch for _, epoch in self._points(run_id)), default=0)
+
+    def _points(self, run_id: str) -> list[tuple[str, int]]:
+        """Name and epoch of the per-epoch metrics that MLflow has."""
+        if self._engine is not None:
+            points = points_of(self._engine, run_id)
+            return [(name, epoch) for name, epoch in points if name in EPOCH_METRIC_NAMES]
+        return [
+            (name, point.step)
+            for name in EPOCH_METRIC_NAMES
+            for point in self.client.get_metric_history(run_id, name)
+        ]
 
     def log_missing_epochs(self, run_id: str, records: Sequence[EpochRecord]) -> bool:
         """Log those per-epoch metrics which MLflow does not have yet.
@@ -192,11 +191,7 @@ class Tracker:
         -------
         Whether MLflow has one twice, which it cannot undo.
         """
-        points = [
-            (name, point.step)
-            for name in EPOCH_METRIC_NAMES
-            for point in self.client.get_metric_history(run_id, name)
-        ]
+        points = self._points(run_id)
         there = set(points)
         self._log(
             run_id,
@@ -210,8 +205,8 @@ class Tracker:
         return len(there) < len(points)
 
     def _log(self, run_id: str, metrics: list[Metric]) -> None:
-        for start in range(0, len(metrics), METRICS_PER_BATCH):
-            self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+        for start in range(0, len(metrics), ENTITIES_PER_BATCH):
+            self.client.log_batch(run_id, metrics=metrics[start : start + ENTITIES_PER_BATCH])
 
     def finish(
         self, run_id: str, summary: Mapping[str, float], timestamp: int, *, diverged: bool
@@ -223,9 +218,9 @@ class Tracker:
         timestamp
             Milliseconds, the same whenever this is repeated for the run.
         """
-        self._log(run_id, [Metric(name, value, timestamp, 0) for name, value in summary.items()])
+        metrics = [Metric(name, value, timestamp, 0) for name, value in summary.items()]
         tags = [RunTag(STATE_TAG, "finished"), RunTag(DIVERGED_TAG, str(diverged).lower())]
-        self.client.log_batch(run_id, tags=tags)
+        self.client.log_batch(run_id, metrics=metrics, tags=tags)
         self.client.set_terminated(run_id, "FINISHED")
 
     def log_best(self, run_id: str, folder: Path) -> None:
@@ -253,84 +248,10 @@ class Tracker:
         The one that ended last stays, so that two machines which finish the same run at the same
         time keep the same one.
         """
-        finished = [run for run in self.runs_of(fingerprint) if run.info.status == "FINISHED"]
-        ends = {run.info.run_id: (run.info.end_time, run.info.run_id) for run in finished}
+        finished = [run for run in self.runs_of(fingerprint) if run.status == "FINISHED"]
+        ends = {run.run_id: (run.end_time, run.run_id) for run in finished}
         for other in ends.keys() - {max(ends, key=lambda key: ends[key], default=run_id)}:
             self.delete(other)
-
-
-def one_name(uri: str) -> str:
-    """The same text for the same store, however a person writes it: leases depend on it."""
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
-    return uri.rstrip("/")
-
-
-def _client(uri: str) -> MlflowClient:
-    """A client whose store exists.
-
-    Several processes that create one store at the same time break it for good, so one of
-    them creates it while the others wait.
-    """
-    if is_postgresql(uri):
-        with exclusively(uri, "create MLflow's tables"):
-            client = MlflowClient(uri)
-            client.search_experiments(max_results=1)
-        return client
-    if not uri.startswith(SQLITE):
-        return MlflowClient(uri)
-    path = Path(uri.removeprefix(SQLITE)).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-        prepare_sqlite(uri)
-    return client
-
-
-def note(config: RunConfig) -> str:
-    """A run's description: the command that trains it alone."""
-    chosen = [
-        f"--{name.replace('_', '-')} {getattr(config, name)}"
-        for name in config.names()
-        if getattr(config, name) != config.default(name) and name != "dataset_digest"
-    ]
-    return f"`{' '.join(['python -m suite.train', *chosen])}`"
-
-
-def _about(experiment: str) -> dict[str, str]:
-    """The description of an experiment that is declared."""
-    if experiment not in EXPERIMENTS:
-        return {}
-    declared = EXPERIMENTS[experiment]
-    return {NOTE_TAG: f"{declared.description} (Das et al. 2026, {declared.source})"}
-
-
-def _params(config: RunConfig, data: DataDescription) -> dict[str, str]:
-    sizes = {f"{split}_images": str(count) for split, count in data.sizes.items()}
-    return config.parameters() | sizes
-
-
-def _tags(config: RunConfig, device: str) -> dict[str, str]:
-    return {
-        FINGERPRINT_TAG: config.fingerprint,
-        "config": config.model_dump_json(),
-        STATE_TAG: "running",
-        "device": device,
-        **machine_tags(),
-    }
-
-
-@cache
-def machine_tags() -> dict[str, str]:
-    """Code version, host and library versions."""
-    libraries = ("torch", "timm", "mlflow", "numpy")
-    versions = [f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
-    return {
-        "code_version": code_version(),
-        "host": socket.gethostname(),
-        "versions": ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
-    }
 
 
 def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:

@@ -21,11 +21,11 @@ from postgresql_server import PostgresqlServer
 from suite import session as session_module
 from suite import worker as worker_module
 from suite.config import RunConfig, parse
+from suite.delivery import Delivery
 from suite.jobs import Event
 from suite.leases import Lease
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.postgresql_leases import PostgresLeases
-from suite.session import Session
 from suite.tracking import Tracker
 from suite.worker import Worker
 from suite.workspace import Workspace
@@ -218,16 +218,16 @@ def test_a_result_which_another_worker_has_uploaded_is_not_uploaded_again(
     site: Site, postgresql_server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (config,) = runs(1)
-    deliver = Session._deliver
+    finish = Delivery.finish
 
-    def late(session: Session, claim: Any) -> None:
+    def late(delivery: Delivery, claim: Any) -> None:
         if not site.told("elsewhere"):
-            monkeypatch.setattr(Session, "_deliver", deliver)
+            monkeypatch.setattr(Delivery, "finish", finish)
             postgresql_server.end_leases(site.database)
             Site(site.store, site.folder, site.database).worker([config]).run()
-        deliver(session, claim)
+        finish(delivery, claim)
 
-    monkeypatch.setattr(Session, "_deliver", late)
+    monkeypatch.setattr(Delivery, "finish", late)
     site.worker([config]).run()
     site.assert_all_once([config])
     assert len(site.store.rows("SELECT 1 FROM runs WHERE lifecycle_stage = 'deleted'")) == 0
@@ -238,16 +238,16 @@ def test_a_run_that_another_machine_finished_first_stays_the_finished_one(
 ) -> None:
     """The other machine does not see our result, and trains the run from the start."""
     (config,) = runs(1)
-    deliver = Session._deliver
+    finish = Delivery.finish
     there = Site(site.store, tmp_path / "other machine", site.database)
 
-    def late(session: Session, claim: Any) -> None:
-        monkeypatch.setattr(Session, "_deliver", deliver)
+    def late(delivery: Delivery, claim: Any) -> None:
+        monkeypatch.setattr(Delivery, "finish", finish)
         postgresql_server.end_leases(site.database)
         there.worker([config]).run()
-        deliver(session, claim)
+        finish(delivery, claim)
 
-    monkeypatch.setattr(Session, "_deliver", late)
+    monkeypatch.setattr(Delivery, "finish", late)
     site.worker([config]).run()
     assert there.fleets() == [(1, 0)]
     site.assert_all_once([config])

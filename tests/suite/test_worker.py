@@ -17,10 +17,12 @@ from suite import session as session_module
 from suite import worker as worker_module
 from suite.checkpoint import CheckpointError
 from suite.config import RunConfig, parse
+from suite.delivery import Delivery
 from suite.fleet import Fleet, Interrupted
 from suite.jobs import Event
 from suite.ledger import LedgerReader
 from suite.machine import Machine
+from suite.pace import Pace
 from suite.resources import load_data
 from suite.session import Session
 from suite.tracking import Tracker
@@ -173,6 +175,23 @@ def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module.Pace, "due", lambda _self: True)
 
 
+@pytest.mark.parametrize("trained", [0, 2])
+def test_an_interrupted_run_shows_all_that_its_checkpoint_has(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, trained: int
+) -> None:
+    """Though logging was not due, and though a checkpoint comes after the epoch is counted."""
+    monkeypatch.setattr(
+        session_module, "checkpoint_pace", lambda: Pace(times=0, shortest=0, longest=0)
+    )
+    monkeypatch.setattr(
+        session_module, "logging_pace", lambda: Pace(times=1, shortest=1e9, longest=1e9)
+    )
+    train_until(stage, runs(1), trained)
+    ((run_id,),) = stage.store.rows("SELECT run_uuid FROM runs")
+    epochs = [step for name, step, _ in stage.store.history(run_id) if name == "val_loss"]
+    assert epochs == list(range(1, trained + 1))
+
+
 @pytest.mark.usefixtures("every_epoch")
 def test_runs_that_stand_at_different_epochs_go_on_as_separate_fleets(stage: Stage) -> None:
     configs = runs()
@@ -191,7 +210,7 @@ def test_kept_results_are_uploaded_and_not_trained_again(
 ) -> None:
     configs = runs(2)
     with monkeypatch.context() as away:
-        away.setattr(Session, "_upload", lambda _self, claim: claim.lock.release())
+        away.setattr(Delivery, "_upload", lambda _self, claim: claim.lock.release())
         stage.worker(configs[:1]).run()
     assert list(stage.statuses().values()) == ["RUNNING"]
     stage.events.clear()

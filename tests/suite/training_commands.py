@@ -149,7 +149,7 @@ def _child(request: dict[str, Any]) -> int:
     from suite import pace, train
 
     if request["checkpoint_every_epoch"]:
-        pace.SHORTEST_INTERVAL = pace.TRAINING_PER_CHECKPOINT = 0.0
+        pace.Pace.due = lambda _self: True  # type: ignore[method-assign]
     if request["largest_file"]:
         limit = request["largest_file"]
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -1,0 +1,64 @@
+"""How MLflow describes a run: its params, tags and description, and those of its experiment."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from functools import cache
+from importlib.metadata import version
+
+from suite.code_version import code_version
+from suite.config import RunConfig
+from suite.data_description import DataDescription
+from suite.database import FINGERPRINT_TAG
+from suite.experiments import EXPERIMENTS
+
+STATE_TAG = "state"
+NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a description
+
+
+def note(config: RunConfig) -> str:
+    """A run's description: the command that trains it alone."""
+    chosen = [
+        f"--{name.replace('_', '-')} {getattr(config, name)}"
+        for name in config.names()
+        if getattr(config, name) != config.default(name) and name != "dataset_digest"
+    ]
+    return f"`{' '.join(['python -m suite.train', *chosen])}`"
+
+
+def about_experiment(experiment: str) -> dict[str, str]:
+    """The description of an experiment that is declared."""
+    if experiment not in EXPERIMENTS:
+        return {}
+    declared = EXPERIMENTS[experiment]
+    return {NOTE_TAG: f"{declared.description} (Das et al. 2026, {declared.source})"}
+
+
+def params_of(config: RunConfig, data: DataDescription) -> dict[str, str]:
+    """All settings, and the numbers of images."""
+    sizes = {f"{split}_images": str(count) for split, count in data.sizes.items()}
+    return config.parameters() | sizes
+
+
+def tags_of(config: RunConfig, device: str) -> dict[str, str]:
+    """What a run that trains says of itself, beside its settings."""
+    return {
+        FINGERPRINT_TAG: config.fingerprint,
+        "config": config.model_dump_json(),
+        STATE_TAG: "running",
+        "device": device,
+        **machine_tags(),
+    }
+
+
+@cache
+def machine_tags() -> dict[str, str]:
+    """Code version, host and library versions."""
+    libraries = ("torch", "timm", "mlflow", "numpy")
+    versions = [f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
+    return {
+        "code_version": code_version(),
+        "host": socket.gethostname(),
+        "versions": ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
+    }

@@ -1,0 +1,41 @@
+"""MLflow's client of a store that exists, and one name for the same store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+
+from suite.addresses import SQLITE, is_postgresql
+from suite.database import prepare_sqlite
+from suite.postgresql_leases import exclusively
+
+
+def one_name(uri: str) -> str:
+    """The same text for the same store, however a person writes it: leases depend on it."""
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
+    return uri.rstrip("/")
+
+
+def client_of(uri: str) -> MlflowClient:
+    """A client whose store exists.
+
+    Several processes that create one store at the same time break it for good, so one of
+    them creates it while the others wait.
+    """
+    if is_postgresql(uri):
+        with exclusively(uri, "create MLflow's tables"):
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+        return client
+    if not uri.startswith(SQLITE):
+        return MlflowClient(uri)
+    path = Path(uri.removeprefix(SQLITE)).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        prepare_sqlite(uri)
+    return client
