@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from analysis.claim_numbers import AnyClaim, AnyNumber, Declared, Printed, Tolerance
+from analysis.claim_numbers import AnyClaim, AnyNumber, Declared, Tolerance
 from analysis.claim_recipes import Recipe, recipe
 from analysis.claim_statistics import QUANTITIES
 from analysis.clock_axis import Axis
@@ -173,12 +173,6 @@ class MinimalClaim(AnyNumber):
 Claim = NumberClaim | OrderClaim | CollapseClaim | ClockClaim | MinimalClaim
 
 
-class NotJudged(AnyClaim):
-    """A number of the paper that no run tells."""
-
-    value: Printed
-
-
 class Seeds(Declared):
     """Fewest seeds, at every σw, for a verdict on a number and on an order."""
 
@@ -192,11 +186,10 @@ class PaperFile(Declared):
     seeds: Seeds
     tolerance: Mapping[str, Tolerance]
     claim: tuple[Annotated[Claim, Field(discriminator="kind")], ...]
-    not_judged: tuple[NotJudged, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [one.id for one in (*self.claim, *self.not_judged)]
+        names = [one.id for one in self.claim]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"every id once, got {', '.join(sorted(twice))} again")
         for claim in self.claim:

@@ -56,6 +56,7 @@ QUANTITIES = {
     "interpolation_epoch": Quantity("epochs", of="run"),
     "best_minus_interpolation": Quantity("epochs", of="run"),
     "repair_gap": Quantity("pp", 100, of="run"),
+    "trainable_parameters": Quantity("million", 1e-6, of="run"),
 }
 
 

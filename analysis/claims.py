@@ -214,8 +214,6 @@ def _show(found: Sequence[Judged]) -> None:
     print(f"\n{table(claims)}\n")
     print("ours: of several parts the one that decides; of an order the difference that does")
     print(totals(claims))
-    for one in file.not_judged:
-        print(f"not judged: {one.statement}, {one.value} {one.unit} ({one.place}): {one.note}")
     if sweep := next_sweep(found, file.seeds.number):
         print(f"next, {sweep.runs:,} runs that decide {sweep.claims} more claims:")
         print(f"  {sweep.command}")

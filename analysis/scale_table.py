@@ -32,6 +32,7 @@ QUANTITIES = {
     "repair_gap": "validation accuracy at τ_best minus at τ_interp",
     "kernel_norm_initial": "before the first step",
     "kernel_norm_best": "at τ_best",
+    "trainable_parameters": "of the network",
 }
 
 

@@ -27,6 +27,13 @@ from suite.metrics import EpochRecord, best_record, summarize
 Curve = NDArray[np.float64]
 
 TEST_IMAGES = {"digits": 359, "cifar10": 10_000}
+# As the suite's networks have them on 32×32×3 images with ten classes, at the paper's width.
+PARAMETERS = {
+    "resnet9": 6_575_370,
+    "r9-avgpool": 6_575_370,
+    "resnet56": 857_706,
+    "resnet110": 1_734_666,
+}
 EPOCH_MILLISECONDS = 1000
 
 
@@ -179,6 +186,7 @@ class SyntheticRun:
         """The run's summary metrics; without a best epoch there is no test accuracy."""
         summary = summarize(self.history) | self._clocks()
         summary["kernel_norm_initial"] = 60 * self.config.sigma_w
+        summary["trainable_parameters"] = float(PARAMETERS[self.config.model])
         best = best_record(self.history)
         if best is not None:
             noise = self.truth._draw("test", self.config.fingerprint).normal(0, self.truth.noise)

@@ -6,33 +6,20 @@ The split is a property of the data set, not of a run: every seed sees the same 
 
 from __future__ import annotations
 
-import http.client
 import os
-import shutil
 import sys
-import tempfile
-import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 
+from suite.cifar10 import read_cifar10
 from suite.datasets import KNOWN
-from suite.image_folder import (
-    DataError,
-    ImageParts,
-    LabelledImages,
-    content_digest,
-    data_error,
-    image_folder_digest,
-    read_image_folder,
-)
+from suite.image_folder import image_folder_digest, read_image_folder
+from suite.image_parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 __all__ = [
     "DATASET_SIZES",
@@ -227,7 +214,7 @@ def load(
     if dataset == "digits":
         parts = _digits()
     elif dataset == "cifar10":
-        parts = _cifar10(_data_directory(data_dir), download)
+        parts = read_cifar10(_data_directory(data_dir), download=download)
     else:
         parts = read_image_folder(_data_directory(data_dir), _progress_on_stderr)
     train, validation = split_sizes(len(parts.train.labels), validation_fraction, train_fraction)
@@ -290,95 +277,3 @@ def _digits() -> ImageParts:
         for part in (order[tests:], order[:tests])
     )
     return ImageParts(classes, train, test, content_digest([whole], classes))
-
-
-def _cifar10(root: Path, download: bool) -> ImageParts:
-    from torchvision.datasets import CIFAR10
-
-    batches = root / CIFAR10.base_folder
-    if not batches.is_dir():  # it appears whole, by a rename, so there is no need for the lock
-        _provide_cifar10(root, download)
-    try:
-        with warnings.catch_warnings():
-            # NumPy 2.4.0 to 2.4.4 warn of dtypes pickled long ago, as these are, with 0 for False.
-            warnings.filterwarnings("ignore", r"dtype\(\): align should be passed")
-            train, test = (CIFAR10(root, train=part) for part in (True, False))
-    except RuntimeError as error:
-        raise _damaged(_first_damaged(batches) or batches, remove=batches) from error
-    parts = LabelledImages(*_as_arrays(train)), LabelledImages(*_as_arrays(test))
-    classes = tuple(train.classes)
-    return ImageParts(classes, *parts, content_digest(parts, classes))
-
-
-def _as_arrays(dataset: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    return dataset.data.transpose(0, 3, 1, 2), np.asarray(dataset.targets, np.int64)
-
-
-def _first_damaged(batches: Path) -> Path | None:
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
-
-    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
-    files = ((batches / name, md5) for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list, meta))
-    return next((path for path, md5 in files if not check_integrity(path, md5)), None)
-
-
-def _damaged(path: Path, remove: Path) -> DataError:
-    return data_error(
-        "data_dir",
-        "CIFAR-10's files must have their published checksums",
-        f"{path} ({'damaged' if path.exists() else 'missing'})",
-        f"remove {remove} and start again with download on, or put the published files there",
-    )
-
-
-def _provide_cifar10(root: Path, download: bool) -> None:
-    """Unpack the archive, fetched if need be, so that the batches appear whole or not at all."""
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity, download_and_extract_archive
-
-    archive = root / CIFAR10.filename
-    if not archive.exists() and not download:
-        raise _no_cifar10(root, "download is off")
-    with _locked(root):
-        if (root / CIFAR10.base_folder).is_dir():
-            return
-        if archive.exists() and not check_integrity(archive, CIFAR10.tgz_md5):
-            raise _damaged(archive, remove=archive)
-        with tempfile.TemporaryDirectory(prefix="cifar10.", dir=root) as staging:
-            try:
-                download_and_extract_archive(
-                    CIFAR10.url,
-                    root if archive.exists() else staging,
-                    extract_root=staging,
-                    filename=CIFAR10.filename,
-                    md5=CIFAR10.tgz_md5,
-                )
-            except (OSError, http.client.HTTPException, RuntimeError) as error:
-                raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
-            shutil.move(Path(staging) / CIFAR10.base_folder, root / CIFAR10.base_folder)
-
-
-def _locked(root: Path) -> AbstractContextManager[object]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        return FileLock(root / "cifar10.lock").acquire()
-    except OSError as error:
-        raise data_error(
-            "data_dir",
-            "must be a writable directory while it does not hold CIFAR-10",
-            f"{root} ({error.strerror})",
-            "set data_dir to another directory, or use dataset=digits",
-        ) from error
-
-
-def _no_cifar10(root: Path, reason: str) -> DataError:
-    from torchvision.datasets import CIFAR10
-
-    return data_error(
-        "data_dir",
-        "must hold CIFAR-10",
-        f"{root} without it ({reason})",
-        f"put {CIFAR10.filename} or {CIFAR10.base_folder} there, "
-        "or use dataset=digits or dataset=folder",
-    )

@@ -286,7 +286,10 @@ class Fleet:
     def _finish(self, run: int) -> FinishedRun:
         member = self.members[run]
         config, history = member.config, member.history
-        summary = summarize(history) | {"kernel_norm_initial": member.kernel_norm_initial}
+        summary = summarize(history) | {
+            "kernel_norm_initial": member.kernel_norm_initial,
+            "trainable_parameters": float(self.layout.size_of_one),
+        }
         elapsed = clocks(config, len(self.data.train))
         last = history[-1].epoch - 1
         for name, values in (("sgd", elapsed.sgd), ("l2", elapsed.l2), ("adapt", elapsed.adapt)):

@@ -140,7 +140,7 @@ def _sweep(
     from sqlalchemy.exc import SQLAlchemyError
 
     from suite.checkpoint import CheckpointError
-    from suite.data import DataError
+    from suite.image_parts import DataError
     from suite.sweep import Sweep
 
     try:

@@ -1,33 +1,37 @@
-"""A folder of images as arrays: train/<class>/* and test/<class>/*, decoded once into a cache.
-
-The cache lies outside the folder, one entry per resolved folder path. It is used only while the
-list of files with their sizes and modification times is what it was when the entry was written.
-"""
+"""A folder of images as arrays: train/<class>/* and test/<class>/*, decoded once into a cache."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-from filelock import FileLock
 from PIL import Image
-from platformdirs import user_cache_path
 
-PARTS = ("train", "test")
+from suite.image_cache import (
+    PARTS,
+    Listing,
+    cache_entry,
+    locked,
+    read_cache,
+    read_manifest,
+    write_cache,
+)
+from suite.image_parts import (
+    DataError,
+    ImageParts,
+    LabelledImages,
+    UInt8Array,
+    content_digest,
+    data_error,
+)
+
 # Those that torchvision's ImageFolder accepts. Held here so that a start from the cache need not
 # import torchvision; a test compares.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-CACHE_FORMAT = 1
 GRAY_MODES = ("1", "L", "LA", "La")
 # Pillow clips these to 8 bits rather than scaling them, which would destroy an image unnoticed.
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -35,52 +39,7 @@ DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 # took 1.1 to 1.4 times as long as one at 32x32, and half as long at 224x224 (PNG).
 PIXELS_WORTH_A_THREAD = 64 * 64
 
-UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 Progress: TypeAlias = Callable[[int, int], None]
-# part -> class -> "bytes, modification time in ns, file name relative to the class" of each file
-Listing: TypeAlias = dict[str, dict[str, list[str]]]
-
-
-class DataError(ValueError):
-    """A data set that cannot be used; one line: "field: rule, got value; remedy"."""
-
-
-class LabelledImages(NamedTuple):
-    """Images, uint8 of shape (N, C, H, W), and their class indices, int64 of shape (N,)."""
-
-    images: UInt8Array
-    labels: npt.NDArray[np.int64]
-
-
-class ImageParts(NamedTuple):
-    """A whole data set as it is published: class names, training and test part, digest."""
-
-    classes: tuple[str, ...]
-    train: LabelledImages
-    test: LabelledImages
-    digest: str
-
-
-def data_error(field: str, rule: str, value: object, remedy: str) -> DataError:
-    """Word a `DataError` on one line, whatever line breaks its parts hold."""
-    return DataError(" ".join(f"{field}: {rule}, got {value}; {remedy}".split()))
-
-
-def content_digest(parts: Iterable[LabelledImages], classes: tuple[str, ...]) -> str:
-    """Identify a data set by what it holds, wherever it lies.
-
-    Returns
-    -------
-    str
-        First 16 hex digits of the SHA-256 over class names, and per part the images' shape, the
-        images and the labels (little-endian int64), in order.
-    """
-    sha256 = hashlib.sha256(json.dumps(classes).encode())
-    for images, labels in parts:
-        sha256.update(json.dumps(images.shape).encode())
-        sha256.update(np.ascontiguousarray(images).data)
-        sha256.update(np.ascontiguousarray(labels, dtype="<i8").data)
-    return sha256.hexdigest()[:16]
 
 
 def read_image_folder(data_dir: Path, progress: Progress | None = None) -> ImageParts:
@@ -109,16 +68,16 @@ def read_image_folder(data_dir: Path, progress: Progress | None = None) -> Image
     """
     data_dir = data_dir.expanduser().resolve()
     listing = list_image_folder(data_dir)
-    entry = _cache_entry(data_dir)
-    cached = _read_cache(entry, listing)
+    entry = cache_entry(data_dir)
+    cached = read_cache(entry, listing)
     if cached is not None:
         return cached
-    with _locked(entry):
-        cached = _read_cache(entry, listing)  # another process may have written it meanwhile
+    with locked(entry):
+        cached = read_cache(entry, listing)  # another process may have written it meanwhile
         if cached is not None:
             return cached
         parts = _decode(data_dir, progress)
-        _write_cache(entry, listing, parts, data_dir)
+        write_cache(entry, listing, parts, data_dir)
     return parts
 
 
@@ -131,7 +90,7 @@ def image_folder_digest(data_dir: Path, progress: Progress | None = None) -> str
         As `read_image_folder`.
     """
     data_dir = data_dir.expanduser().resolve()
-    manifest = _read_manifest(_cache_entry(data_dir), list_image_folder(data_dir))
+    manifest = read_manifest(cache_entry(data_dir), list_image_folder(data_dir))
     if manifest is not None:
         return str(manifest["digest"])
     return read_image_folder(data_dir, progress).digest
@@ -302,85 +261,3 @@ def _decoded(
                 progress(done, len(jobs))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cache_entry(data_dir: Path) -> Path:
-    configured = os.environ.get("SUITE_CACHE_DIR")
-    root = Path(configured) if configured else user_cache_path("initialization-memory", False)
-    key = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    return root.expanduser() / f"folder-{key}"
-
-
-def _locked(entry: Path) -> AbstractContextManager[object]:
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(entry.with_suffix(".lock")).acquire()
-    except OSError as error:
-        raise _not_writable(entry, error) from error
-
-
-def _not_writable(entry: Path, error: OSError) -> DataError:
-    return data_error(
-        "SUITE_CACHE_DIR",
-        "must be a writable directory with room for the decoded images",
-        f"{entry.parent} ({error.strerror})",
-        "set SUITE_CACHE_DIR to another directory",
-    )
-
-
-def _array_files(entry: Path) -> list[tuple[Path, Path]]:
-    return [(entry / f"{part}_images.npy", entry / f"{part}_labels.npy") for part in PARTS]
-
-
-def _read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
-    """Return the entry's manifest, or None if it is absent, damaged or of other files."""
-    try:
-        manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(manifest, dict) or manifest.get("format") != CACHE_FORMAT:
-        return None
-    return manifest if manifest.get("listing") == listing else None
-
-
-def _read_cache(entry: Path, listing: Listing) -> ImageParts | None:
-    manifest = _read_manifest(entry, listing)
-    if manifest is None:
-        return None
-    try:
-        train, test = (
-            LabelledImages(np.load(images, mmap_mode="r"), np.load(labels))
-            for images, labels in _array_files(entry)
-        )
-    except (OSError, ValueError, EOFError):
-        return None
-    # The digest is over the bytes just read, so an entry damaged on disk, or replaced between
-    # opening its files, is decoded anew.
-    classes = tuple(manifest["classes"])
-    digest = content_digest((train, test), classes)
-    return ImageParts(classes, train, test, digest) if digest == manifest["digest"] else None
-
-
-def _write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path) -> None:
-    manifest = {
-        "format": CACHE_FORMAT,
-        "source": str(data_dir),
-        "digest": parts.digest,
-        "classes": parts.classes,
-        "listing": listing,
-    }
-    try:
-        with tempfile.TemporaryDirectory(prefix=f"{entry.name}.", dir=entry.parent) as temporary:
-            written = Path(temporary) / entry.name
-            written.mkdir()
-            for part, (images, labels) in zip(
-                (parts.train, parts.test), _array_files(written), strict=True
-            ):
-                np.save(images, part.images)
-                np.save(labels, part.labels)
-            (written / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-            if entry.exists():
-                shutil.rmtree(entry)
-            written.replace(entry)
-    except OSError as error:
-        raise _not_writable(entry, error) from error

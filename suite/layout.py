@@ -29,6 +29,7 @@ class Layout:
         self.specs, self.runs = tuple(specs), runs
         self.sizes = [runs * spec.size for spec in self.specs]
         self.size = sum(self.sizes)
+        self.size_of_one = sum(spec.size for spec in self.specs)
         self.kernels = [spec for spec in self.specs if spec.kind == "kernel"]
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:

@@ -44,6 +44,7 @@ SUMMARY_METRICS = (
     Metric("kernel_norm_initial", "1", "kernel_norm before the first step"),
     Metric("kernel_norm_best", "1", "kernel_norm at τ_best"),
     Metric("epochs_trained", "epochs", "epochs until the end, early stop or divergence"),
+    Metric("trainable_parameters", "1", "number of trainable parameters of the network"),
     Metric("clock_sgd", "1", "T_SGD = (1/b) Σ η² at the run's end"),
     Metric("clock_l2", "1", "T_L2 = λ Σ η at the run's end"),
     Metric("clock_adapt", "1", "T_adapt = Σ η at the run's end"),

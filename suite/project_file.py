@@ -13,6 +13,7 @@ from typing import Any
 
 from suite.cli import flag
 from suite.config import RunConfig
+from suite.executors.options import Placement
 from suite.experiments import PRESETS
 from suite.machine import Machine
 from suite.metrics import EPOCH_METRICS, SUMMARY_METRICS
@@ -82,11 +83,16 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written by `python -m suite.project_file` from `suite/config.py`, `suite/machine.py` and",
-        "`suite/metrics.py`. A setting that does not act (see *only with*) is not part of a run's",
-        "identity.",
+        "Written by `python -m suite.project_file` from `suite/config.py`, `suite/machine.py`,",
+        "`suite/executors/options.py` and `suite/metrics.py`. A setting that does not act (see",
+        "*only with*) is not part of a run's identity; those of the machine and of where to train",
+        "never are.",
     ]
-    for title, settings in (("A run", RunConfig), ("The machine", Machine)):
+    for title, settings in (
+        ("A run", RunConfig),
+        ("The machine", Machine),
+        ("Where a sweep trains", Placement),
+    ):
         lines += [
             "",
             f"## {title}",

@@ -98,7 +98,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from mlflow.exceptions import MlflowException
 
     from suite.checkpoint import CheckpointError
-    from suite.data import DataError
+    from suite.image_parts import DataError
     from suite.leases import lease_database
     from suite.progress import Progress
     from suite.resources import load_data, set_threads, torch_device

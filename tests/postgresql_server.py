@@ -50,13 +50,15 @@ def free_port() -> int:
 class PostgresqlServer:
     """A server which can be stopped, started again, and watched."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str = "") -> None:
+        """`network` is one more address to listen on, with its prefix length: 10.0.0.1/24."""
         pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
         self._binaries, self._user, self.port = binaries(), _user(), free_port()
         # Made by the user who owns it, and short: a socket's path has at most 107 characters.
         made = self._run(["mktemp", "-d"], cwd="/")
         self._folder = Path(made.stdout.strip())
         self._process: subprocess.Popen[bytes] | None = None
+        self._address = network.partition("/")[0] or "127.0.0.1"
         self._names = count()
         command = [str(self._binaries / "initdb"), "--pgdata", str(self._folder / "data")]
         self._run(
@@ -73,6 +75,9 @@ class PostgresqlServer:
                 "UTF8",
             ]
         )
+        if network:
+            with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {network} trust\n")
 
     def __enter__(self) -> Self:
         try:
@@ -91,7 +96,14 @@ class PostgresqlServer:
 
     def start(self) -> None:
         command = [str(self._binaries / "postgres"), "-D", str(self._folder / "data")]
-        command += ["-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"]
+        command += [
+            "-p",
+            str(self.port),
+            "-k",
+            str(self._folder),
+            "-h",
+            f"127.0.0.1,{self._address}",
+        ]
         command += ["-c", "fsync=off", "-c", "log_destination=stderr"]
         options: dict[str, Any] = {"user": self._user, "cwd": self._folder}
         self._process = subprocess.Popen(
@@ -128,7 +140,7 @@ class PostgresqlServer:
         shutil.rmtree(self._folder)
 
     def url(self, database: str) -> str:
-        return f"postgresql://suite@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://suite@{self._address}:{self.port}/{database}"
 
     def new_database(self) -> str:
         """The URL of an empty database."""

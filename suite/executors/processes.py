@@ -258,7 +258,7 @@ def reason(error: Exception, log: Path) -> str:
     from sqlalchemy.exc import SQLAlchemyError
 
     from suite.checkpoint import CheckpointError
-    from suite.data import DataError
+    from suite.image_parts import DataError
     from suite.settings import ConfigError
     from suite.writer import WriteError
 

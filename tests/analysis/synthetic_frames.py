@@ -104,6 +104,7 @@ def _cell(
                 "repair_gap": np.nan if first is None else val[best] - val[first],
                 "kernel_norm_initial": start,
                 "kernel_norm_best": norm[best],
+                "trainable_parameters": 6_575_370.0,
                 "epochs_trained": base.epochs,
                 "clock_sgd": times.sgd[-1],
                 "clock_l2": times.l2[-1],

@@ -39,8 +39,8 @@ def test_an_empty_store_leaves_the_arithmetic_and_says_what_to_run(
     assert claims.main(["--tracking-uri", empty_store(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "no runs of the paper's experiments"
-    counts = f"{ARITHMETIC} reproduced, 0 contradicted, 64 undetermined"
-    assert f"75 claims: {counts}" in lines
+    counts = f"{ARITHMETIC} reproduced, 0 contradicted, 68 undetermined"
+    assert f"79 claims: {counts}" in lines
     assert lines[-2].startswith("next, ")
     assert lines[-1].startswith("  python -m suite.grid --experiment ")
 
@@ -137,7 +137,7 @@ def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
     text = table(judged)
     needs = "needs experiment best: `python -m suite.grid --experiment best`"
     assert text.count(needs) == 1
-    assert totals(judged) == f"75 claims: {ARITHMETIC} reproduced, 0 contradicted, 64 undetermined"
+    assert totals(judged) == f"79 claims: {ARITHMETIC} reproduced, 0 contradicted, 68 undetermined"
     assert markdown(judged).count("\n| ") == len(judged) + 1
 
 

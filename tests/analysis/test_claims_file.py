@@ -31,7 +31,7 @@ STATED = Counter(
         **{(24.2, "pp"): 1, (20.4, "pp"): 1},  # depth
         **{(5, "epochs"): 1, (7, "epochs"): 1, (30, "epochs"): 1, (40, "epochs"): 1},
         **{(7.3e-4, "1"): 1, (1.2e-2, "1"): 1, (4.7, "1"): 2, (0.94, "1"): 1},  # clocks
-        **{(6.58, "million"): 1, (0.86, "million"): 1, (1.74, "million"): 1},
+        **{(6.58, "million"): 2, (0.86, "million"): 1, (1.74, "million"): 1},
         **{(-35, "D"): 2, (-3, "D"): 1, (0, "D"): 2, (-27, "D"): 1},
     }
 )
@@ -51,7 +51,6 @@ def test_every_number_that_the_paper_states_is_in_the_file_and_no_other() -> Non
             for bound in set(claim.bounds):
                 signed = claim.unit == "epochs" and bound == 0
                 found[(bound, claim.unit)] += math.isfinite(bound) and not signed
-    found.update((one.value, one.unit) for one in paper().not_judged)
     assert +found == STATED
 
 

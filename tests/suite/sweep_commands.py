@@ -77,6 +77,7 @@ class Place:
 
     folder: Path
     uri: str = ""
+    prefix: Sequence[str] = ()  # words before the command, which go where it is to run
     commands: list[Command] = field(default_factory=list)
 
     def start(self, arguments: Sequence[str] = SMALL) -> Command:
@@ -90,7 +91,7 @@ class Place:
             environment["MLFLOW_TRACKING_URI"] = self.uri
         with output.open("w") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "suite.grid", *arguments],
+                [*self.prefix, sys.executable, "-m", "suite.grid", *arguments],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

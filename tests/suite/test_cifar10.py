@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from data_helpers import assert_one_line
 
-from suite import data
+from suite import cifar10
 from suite.data import (
     DataError,
     ImageData,
@@ -210,7 +210,7 @@ def test_cifar10_starting_several_times_at_once_downloads_once(
 
     def provide() -> None:
         try:
-            data._provide_cifar10(tmp_path, download=True)
+            cifar10._provide_cifar10(tmp_path, download=True)
         except BaseException as error:
             errors.append(error)
 

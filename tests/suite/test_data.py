@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from suite import data, image_folder
+from suite import cifar10, data, image_cache, image_folder, image_parts
 from suite.data import (
     DATASET_SIZES,
     DataError,
@@ -211,7 +211,7 @@ def test_to_moves_every_part(digits: ImageData) -> None:
 
 
 def test_module_imports_neither_torchvision_nor_sklearn_until_asked() -> None:
-    for module in (data, image_folder):
+    for module in (cifar10, data, image_cache, image_folder, image_parts):
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in top for alias in node.names}

@@ -198,6 +198,8 @@ def test_summary_has_the_initial_norm_and_the_clocks_at_the_runs_own_end(data: I
     kernels = [v for n, v in state.tensors["parameters"].items() if n.endswith("kernel")]
     norm = math.sqrt(sum(float((kernel**2).sum()) for kernel in kernels))
     assert run.summary["kernel_norm_initial"] == pytest.approx(norm, rel=1e-12)
+    numbers = sum(value.numel() for value in state.tensors["parameters"].values())
+    assert run.summary["trainable_parameters"] == numbers
 
 
 def test_learning_rate_is_that_of_the_epochs_last_step(data: ImageData) -> None:

@@ -8,115 +8,19 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.storages import RDBStorage
-from postgresql_server import PostgresqlServer, free_port
-from sqlalchemy import NullPool
-from sweep_commands import EPOCHS, RUNS, SMALL, Command, Place, histories, unfinished
+from postgresql_server import PostgresqlServer
+from shared_store import SHARED, Shared
+from sweep_commands import EPOCHS, RUNS, histories
 
 from suite import checkpoint
 from suite.checkpoint import RunState
-from suite.study import STORAGE_VARIABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-# One run at a time, so that there is work for every worker.
-SHARED = (*SMALL, "--fleet", "1")
-
-
-@dataclass
-class SharedPlace(Place):
-    """One machine's working directory; its MLflow is a server on PostgreSQL."""
-
-    server: PostgresqlServer = field(kw_only=True)
-    mlflow: str = field(kw_only=True)  # the server's database
-
-    def rows(self, query: str) -> list[tuple[object, ...]]:
-        return self.server.rows(self.mlflow, query)
-
-    def epochs_logged(self) -> int:
-        return int(str(self.rows("SELECT count(*) FROM metrics WHERE key = 'val_loss'")[0][0]))
-
-
-class Shared:
-    """What the machines share."""
-
-    def __init__(self, folder: Path, server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch):
-        self.folder, self.server = folder, server
-        self.mlflow, self.optuna = server.new_database(), server.new_database()
-        self.port = free_port()
-        self.state = folder / "shared state"
-        self.machines: list[SharedPlace] = []
-        monkeypatch.setenv(STORAGE_VARIABLE, self.optuna)
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", self.mlflow]
-        command += ["--artifacts-destination", str(folder / "artifacts")]
-        with (folder / "server.txt").open("w") as log:
-            self._process = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, start_new_session=True
-            )
-        until = time.monotonic() + 180
-        while not self._answers():
-            assert time.monotonic() < until, (folder / "server.txt").read_text()
-            time.sleep(0.2)
-
-    def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            return False
-        return True
-
-    def machine(self) -> SharedPlace:
-        """Another machine. The server goes by another name on every second one."""
-        number = len(self.machines)
-        folder = self.folder / f"machine {number}"
-        folder.mkdir()
-        host = "127.0.0.1" if number % 2 == 0 else "localhost"
-        uri = f"http://{host}:{self.port}"
-        place = SharedPlace(folder, uri, server=self.server, mlflow=self.mlflow)
-        self.machines.append(place)
-        return place
-
-    def start(self, place: Place, arguments: Sequence[str] = SHARED) -> Command:
-        return place.start((*arguments, "--state-dir", self.state.as_uri()))
-
-    def end(self) -> None:
-        for machine in self.machines:
-            machine.clean()
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def checkpoints(self) -> list[Path]:
-        return sorted(self.state.glob("*/*/checkpoint.safetensors"))
-
-    def assert_complete(self, runs: int = RUNS) -> None:
-        """Each point one FINISHED run with every epoch once; nothing left of it but its trial."""
-        place = self.machines[0]
-        assert len(histories(place)) == runs
-        assert unfinished(place) == []
-        kept = [p for p in self.state.glob("*/*/*") if p.parent.name != "leases"]
-        assert kept == [], "state of finished runs"
-        storage = RDBStorage(self.optuna, engine_kwargs={"poolclass": NullPool})
-        studies = optuna.get_all_study_names(storage)
-        trials = [
-            trial
-            for name in studies
-            for trial in optuna.load_study(study_name=name, storage=storage).trials
-        ]
-        assert len({trial.user_attrs["fingerprint"] for trial in trials}) == len(trials) == runs
-        assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
-        assert all(len(trial.intermediate_values) == EPOCHS for trial in trials)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_the_project_file_is_the_generated_one() -> None:
 def test_the_settings_page_is_the_generated_one_and_its_tables_are_whole() -> None:
     assert SETTINGS_PATH.read_text(encoding="utf-8") == settings_page()
     tables = re.findall(r"(?:^\|.*\n)+", settings_page(), re.MULTILINE)
-    assert len(tables) == 4
+    assert len(tables) == 5
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
     names = [*RunConfig.names(), *Machine.names(), *EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES]

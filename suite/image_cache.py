@@ -1,0 +1,114 @@
+"""Decoded images of folders on disk, one entry per resolved folder path, outside the folder.
+
+An entry is used only while the list of files with their sizes and modification times is what it was
+when the entry was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from suite.image_parts import DataError, ImageParts, LabelledImages, content_digest, data_error
+
+PARTS = ("train", "test")
+CACHE_FORMAT = 1
+
+# part -> class -> "bytes, modification time in ns, file name relative to the class" of each file
+Listing: TypeAlias = dict[str, dict[str, list[str]]]
+
+
+def cache_entry(data_dir: Path) -> Path:
+    """Where the decoded images of a folder lie, in $SUITE_CACHE_DIR or the user's cache."""
+    configured = os.environ.get("SUITE_CACHE_DIR")
+    root = Path(configured) if configured else user_cache_path("initialization-memory", False)
+    key = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return root.expanduser() / f"folder-{key}"
+
+
+def locked(entry: Path) -> AbstractContextManager[object]:
+    """Keep other processes from an entry; raises `DataError` where nothing can be written."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(entry.with_suffix(".lock")).acquire()
+    except OSError as error:
+        raise _not_writable(entry, error) from error
+
+
+def _not_writable(entry: Path, error: OSError) -> DataError:
+    return data_error(
+        "SUITE_CACHE_DIR",
+        "must be a writable directory with room for the decoded images",
+        f"{entry.parent} ({error.strerror})",
+        "set SUITE_CACHE_DIR to another directory",
+    )
+
+
+def _array_files(entry: Path) -> list[tuple[Path, Path]]:
+    return [(entry / f"{part}_images.npy", entry / f"{part}_labels.npy") for part in PARTS]
+
+
+def read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
+    """The entry's manifest, or None if it is absent, damaged or of other files."""
+    try:
+        manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or manifest.get("format") != CACHE_FORMAT:
+        return None
+    return manifest if manifest.get("listing") == listing else None
+
+
+def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
+    """What an entry holds, the images mapped from it; None as `read_manifest`."""
+    manifest = read_manifest(entry, listing)
+    if manifest is None:
+        return None
+    try:
+        train, test = (
+            LabelledImages(np.load(images, mmap_mode="r"), np.load(labels))
+            for images, labels in _array_files(entry)
+        )
+    except (OSError, ValueError, EOFError):
+        return None
+    # The digest is over the bytes just read, so an entry damaged on disk, or replaced between
+    # opening its files, is decoded anew.
+    classes = tuple(manifest["classes"])
+    digest = content_digest((train, test), classes)
+    return ImageParts(classes, train, test, digest) if digest == manifest["digest"] else None
+
+
+def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path) -> None:
+    """Replace an entry as a whole; raises `DataError` where it cannot be written."""
+    manifest = {
+        "format": CACHE_FORMAT,
+        "source": str(data_dir),
+        "digest": parts.digest,
+        "classes": parts.classes,
+        "listing": listing,
+    }
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{entry.name}.", dir=entry.parent) as temporary:
+            written = Path(temporary) / entry.name
+            written.mkdir()
+            for part, (images, labels) in zip(
+                (parts.train, parts.test), _array_files(written), strict=True
+            ):
+                np.save(images, part.images)
+                np.save(labels, part.labels)
+            (written / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+            if entry.exists():
+                shutil.rmtree(entry)
+            written.replace(entry)
+    except OSError as error:
+        raise _not_writable(entry, error) from error
