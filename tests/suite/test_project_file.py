@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from suite.config import RunConfig
+from suite.executors.options import Placement
 from suite.experiments import PRESETS
 from suite.machine import Machine
 from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
@@ -39,7 +40,8 @@ def test_the_settings_page_is_the_generated_one_and_its_tables_are_whole() -> No
     assert len(tables) == 5
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
-    names = [*RunConfig.names(), *Machine.names(), *EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES]
+    names = [*RunConfig.names(), *Machine.names(), *Placement.names()]
+    names += [*EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES]
     assert re.findall(r"^\| `(\w+)` \|", settings_page(), re.MULTILINE) == names
 
 
