@@ -28,6 +28,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev  ## ratios against plain PyTorch and Keras, measured side by side
 	$(BIN)/python -m benchmarks.plain_loop
 	$(BIN)/python -m benchmarks.plain_loop --side 32 --width 16 --epochs 3
+	$(BIN)/python -m benchmarks.cpu_variants
 	$(BIN)/python -m benchmarks.sweep_speed
 
 $(VENV)/bin/python:
