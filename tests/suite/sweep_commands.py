@@ -18,7 +18,7 @@ import numpy as np
 from suite.metrics import EPOCH_METRIC_NAMES
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 30
+EPOCHS = 60
 PATIENCE = 600.0  # seconds for a sweep of these runs on a busy machine
 # fp64, so that a run's numbers agree to 1e-9 whatever its company.
 SMALL = (

@@ -74,25 +74,39 @@ def test_ten_rounds_of_kill_9_lose_and_repeat_nothing(
     place: Place, reference: Reference, victims: str
 ) -> None:
     chance = random.Random(victims)
-    for _ in range(10):
+    kills = 0
+    while kills < 10 and _finished(place) < RUNS:
         command = place.start()
         command.wait_until(lambda command=command: command.workers, "workers")
-        time.sleep(chance.uniform(0.0, 14.0))
+        time.sleep(chance.uniform(0.0, 9.0))
         workers = command.workers
         if victims == "one worker":
             if workers:
                 os.kill(chance.choice(workers), signal.SIGKILL)
-            time.sleep(chance.uniform(0.0, 6.0))
+            time.sleep(chance.uniform(0.0, 3.0))
         if victims == "the command alone":
             os.kill(command.process.pid, signal.SIGKILL)
         elif command.process.poll() is None:
             command.signal(signal.SIGKILL)
         command.wait()
+        kills += 1
         assert_quiet(command)
+    assert kills >= 5, "the machine is too fast for these runs: give them more epochs"
     place.finish()
     assert_undisturbed(place, reference)
     assert_scoreboard_complete(place)
     assert "nothing to do" in place.finish().text
+
+
+def _finished(place: Place) -> int:
+    """Runs that MLflow has as finished, recipes not counted."""
+    if not place.epochs_logged():
+        return 0
+    query = (
+        "SELECT count(*) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid "
+        "WHERE t.key = 'fingerprint' AND r.status = 'FINISHED'"
+    )
+    return int(str(place.rows(query)[0][0]))
 
 
 @pytest.mark.slow
