@@ -296,6 +296,21 @@ def test_a_job_that_is_signalled_is_queued_again_and_goes_on_from_its_checkpoint
 
 
 @pytest.mark.slow
+def test_a_job_leaves_before_its_time_limit_and_is_queued_again(
+    place: Place, cluster: SlurmServer
+) -> None:
+    """SLURM's own clock: with a limit of 2 minutes it signals after 80 seconds."""
+    epochs = 2000
+    one = ("--set", "optimizer=sgd", "--set", "sigma_w=0.5", "--set", "seed=0")
+    arguments = (*SLURM, *one, "--set", f"epochs={epochs}", "--slurm-time-limit", "2")
+    command = place.finish(arguments)
+    assert "stopped in time for its job to be queued again" in command.text
+    assert "1 of 1 runs done" in command.text
+    points = place.rows("SELECT step FROM metrics WHERE key = 'val_loss' ORDER BY step")
+    assert [step for (step,) in points] == list(range(1, epochs + 1))
+
+
+@pytest.mark.slow
 def test_a_second_start_watches_the_jobs_of_the_first_and_nothing_is_trained_twice(
     place: Place, reference: Reference, cluster: SlurmServer
 ) -> None:
