@@ -110,11 +110,15 @@ def draw(table: Table, path: Path) -> None:
         marker = looks[place % len(looks)].marker
         seconds = [row[size][0] for size in sizes]
         line = "-" if place < 6 else "--"
-        axes.plot(sizes, seconds, color=colour, marker=marker, linestyle=line, label=name)
+        axes.plot(
+            sizes, seconds, color=colour, marker=marker, linestyle=line, label=name.replace("`", "")
+        )
     guide = [2e-4 * size / sizes[0] for size in sizes]
     axes.plot(sizes, guide, color="0.6", linestyle=":", label="in proportion to the points")
     axes.axhline(10, color="0.4", linewidth=1)
-    axes.annotate("10 s", (sizes[0], 10), xytext=(0, 4), textcoords="offset points", color="0.3")
+    axes.annotate(
+        "10 s", (0, 10), (4, -14), ("axes fraction", "data"), "offset points", color="0.3"
+    )
     axes.set(xscale="log", yscale="log", xlabel="points of the grid, all finished")
     axes.set_ylabel("processor time (s)")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
