@@ -122,7 +122,12 @@ def test_flow_that_keeps_imbalance_does_move_the_weights():
     assert size(gradient(product(end))[None]) < 0.1 * size(gradient(product(factors))[None])
 
 
-@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(-2, 2))
+def thousandths(limit: int) -> st.SearchStrategy[float]:
+    """Numbers of a size that squares do not lose: 1e-165 is no weight, and scipy divides by it."""
+    return st.integers(-1000 * limit, 1000 * limit).map(lambda number: number / 1000)
+
+
+@given(thousandths(3), thousandths(3), thousandths(2))
 @settings(max_examples=25, deadline=None)
 def test_conserved_imbalance_fixes_the_norm_of_the_converged_scalar_flow(a, b, target):
     if abs(a**2 - b**2) < 0.5:  # near the ridge the flow passes the saddle, and takes its time
