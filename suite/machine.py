@@ -21,7 +21,9 @@ class Machine(Settings):
         Setting("auto (a GPU if there is one), cpu, cuda, cuda:N or mps"),
     ] = "auto"
     threads: Annotated[
-        int, Field(ge=0), Setting("CPU threads of the training process; 0 takes all cores")
+        int,
+        Field(ge=0),
+        Setting("CPU threads of training; 0 takes all cores, or one for a small network alone"),
     ] = 0
     data_dir: Annotated[
         str,

@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from suite.config import RunConfig
+from suite.config import OWN_WIDTH, RunConfig
 from suite.data import ImageData, load
 from suite.fleet import check
 from suite.machine import Machine
@@ -16,6 +16,8 @@ from suite.settings import ConfigError
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+# Numbers in the first layer's output for a batch, up to which one thread is enough.
+SMALL_LAYER = 2**17
 
 
 def torch_device(name: str) -> torch.device:
@@ -37,6 +39,19 @@ def torch_device(name: str) -> torch.device:
     if not there[device.type]:
         raise ConfigError(f"device: must exist on this machine, got {name}; use auto or cpu")
     return device
+
+
+def threads_for(config: RunConfig, data: ImageData) -> int:
+    """How many CPU threads suit a run that trains alone, where none are set; 0 is all cores.
+
+    A small network's operations are over before a second thread helps. Where another program uses
+    that thread's core, each operation waits for it, and the run takes eight times as long
+    (docs/LOG.md). The rule depends on the run alone: rounding depends on the number of threads.
+    """
+    if config.model not in OWN_WIDTH:  # of timm's we know no width
+        return 0
+    numbers = config.batch_size * data.height * data.width * config.channels
+    return 1 if numbers <= SMALL_LAYER else 0
 
 
 def set_threads(threads: int) -> None:

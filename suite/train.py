@@ -101,7 +101,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.image_parts import DataError
     from suite.leases import lease_database
     from suite.progress import Progress
-    from suite.resources import load_data, set_threads, torch_device
+    from suite.resources import load_data, set_threads, threads_for, torch_device
     from suite.session import FINAL_WAIT, Session
     from suite.state_dir import locate
     from suite.stopping import StopRequest
@@ -112,9 +112,9 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
     options = vars(arguments)
     try:
-        set_threads(machine.threads)
         device = torch_device(machine.device)
         data, config = load_data(config, machine)
+        set_threads(machine.threads or threads_for(config, data))
     except (ConfigError, DataError) as error:
         return _refuse(error)
     try:
