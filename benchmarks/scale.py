@@ -1,7 +1,7 @@
 """How the costs of a sweep's bookkeeping grow with the number of its runs.
 
     python -m benchmarks.scale                      # 625 to 62,500 points: minutes, 1 GB below /tmp
-    python -m benchmarks.scale --points 625000      # half an hour and 16 GB
+    python -m benchmarks.scale --points 625000      # over an hour and 21 GB
     python -m benchmarks.scale --postgresql postgresql://localhost/scale
 
 Each number is measured in a fresh process on a store in which every point is FINISHED (params,
