@@ -35,16 +35,16 @@ def stock(
     config: RunConfig,
     data: ImageData,
     *,
-    layout: bool = False,
+    channels_last: bool = False,
     bf16: bool = False,
-    fast: bool = False,
+    compiled: bool = False,
 ) -> Callable[[], None]:
     """A step of stock modules: channels-last, under bf16 autocast, compiled, or none of these."""
     torch.manual_seed(config.seed)
     model = StockResNet9(data.channels, config.channels, data.num_classes)
-    memory = torch.channels_last if layout else torch.contiguous_format
+    memory = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(memory_format=memory)
-    forward: Callable[[Tensor], Tensor] = torch.compile(model) if fast else model
+    forward: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
     rule = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]
     optimizer = rule(model.parameters(), lr=config.learning_rate)
     images = (data.train.images.float() / 255).contiguous(memory_format=memory)
@@ -69,14 +69,18 @@ def suite_step(config: RunConfig, data: ImageData, *, bf16: bool = False) -> Cal
     if bf16:
         config = config.with_(precision="bf16")
     fleet = Fleet([config], data, torch.device("cpu"))
-    return lambda: fleet.measure(1) and None
+
+    def step() -> None:
+        fleet.measure(1)
+
+    return step
 
 
 VARIANTS: dict[str, tuple[int, Callable[[RunConfig, ImageData], Callable[[], None]]]] = {
     "plain": (1, stock),
-    "plain, channels-last": (1, lambda c, d: stock(c, d, layout=True)),
+    "plain, channels-last": (1, lambda c, d: stock(c, d, channels_last=True)),
     "plain, bf16 autocast": (1, lambda c, d: stock(c, d, bf16=True)),
-    "plain, torch.compile": (1, lambda c, d: stock(c, d, fast=True)),
+    "plain, torch.compile": (1, lambda c, d: stock(c, d, compiled=True)),
     "suite": (1, suite_step),
     "suite, bf16": (1, lambda c, d: suite_step(c, d, bf16=True)),
     "suite, two workers": (2, suite_step),

@@ -21,9 +21,9 @@ from suite.database import FINGERPRINT_TAG
 from suite.experiment_files import changed
 from suite.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
 from suite.metrics import SUMMARY_METRIC_NAMES
-from suite.run_description import STATE_TAG, machine_tags
+from suite.run_description import DIVERGED_TAG, STATE_TAG, machine_tags
 from suite.study import Score, Scoreboard
-from suite.tracking import DIVERGED_TAG, Tracker
+from suite.tracking import Tracker
 from suite.waiting import told
 
 NAME = "scale"

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,26 @@ from numpy.typing import NDArray
 from suite.clocks import learning_rates, steps_per_epoch
 from suite.config import RunConfig
 from suite.metrics import EpochRecord, best_record, summarize
+from suite.models import build
 
 Curve = NDArray[np.float64]
 
 TEST_IMAGES = {"digits": 359, "cifar10": 10_000}
-# As the suite's networks have them on 32×32×3 images with ten classes, at the paper's width.
-PARAMETERS = {
-    "resnet9": 6_575_370,
-    "r9-avgpool": 6_575_370,
-    "resnet56": 857_706,
-    "resnet110": 1_734_666,
-}
 EPOCH_MILLISECONDS = 1000
+IMAGE_SHAPE = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
+CLASSES = 10
+
+
+def trainable_parameters(config: RunConfig) -> int:
+    """How many the network of a run has."""
+    own = {name: getattr(config, name) for name in ("dataset", "model", "width", "norm")}
+    return _trainable_parameters(RunConfig(**own))
+
+
+@cache
+def _trainable_parameters(recipe: RunConfig) -> int:
+    network = build(recipe, *IMAGE_SHAPE[recipe.dataset], CLASSES)
+    return sum(spec.size for spec in network.parameters)
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ class SyntheticRun:
         """The run's summary metrics; without a best epoch there is no test accuracy."""
         summary = summarize(self.history) | self._clocks()
         summary["kernel_norm_initial"] = 60 * self.config.sigma_w
-        summary["trainable_parameters"] = float(PARAMETERS[self.config.model])
+        summary["trainable_parameters"] = float(trainable_parameters(self.config))
         best = best_record(self.history)
         if best is not None:
             noise = self.truth._draw("test", self.config.fingerprint).normal(0, self.truth.noise)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, TextClause, bindparam, text
 
 from suite.metrics import SUMMARY_METRIC_NAMES
-from suite.tracking import DIVERGED_TAG, Tracker
+from suite.run_description import DIVERGED_TAG
+from suite.tracking import Tracker
 
 CURVE_METRIC = "val_accuracy"
 LARGEST = sys.float_info.max  # what MLflow stores for infinity

@@ -14,6 +14,7 @@ from suite.database import FINGERPRINT_TAG
 from suite.experiments import EXPERIMENTS
 
 STATE_TAG = "state"
+DIVERGED_TAG = "diverged"
 NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a description
 
 

@@ -22,6 +22,7 @@ from suite.data_description import DataDescription
 from suite.database import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.run_description import (
+    DIVERGED_TAG,
     NOTE_TAG,
     STATE_TAG,
     about_experiment,
@@ -31,7 +32,6 @@ from suite.run_description import (
 )
 from suite.store_client import client_of, one_name
 
-DIVERGED_TAG = "diverged"
 BEST_ARTIFACT = "best"
 
 ENTITIES_PER_BATCH = 1000  # MLflow's limit of one log_batch call, metrics and tags together

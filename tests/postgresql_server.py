@@ -12,9 +12,10 @@ import time
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
+from servers import Server
 
 PATIENCE = 120.0  # seconds for a server to answer
 LEASES = "initialization-memory leases"
@@ -47,7 +48,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class PostgresqlServer:
+class PostgresqlServer(Server):
     """A server which can be stopped, started again, and watched."""
 
     def __init__(self, network: str = "") -> None:
@@ -78,17 +79,6 @@ class PostgresqlServer:
         if network:
             with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
                 rules.write(f"host all all {network} trust\n")
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
     def _run(self, command: list[str], cwd: str = "") -> subprocess.CompletedProcess[str]:
         options: dict[str, Any] = {"user": self._user, "cwd": cwd or self._folder}

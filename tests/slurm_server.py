@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Self
 
 import pytest
+from servers import Server
 
 PATIENCE = 60.0  # seconds for the node to be idle
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol")
@@ -53,7 +53,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscr
 """
 
 
-class SlurmServer:
+class SlurmServer(Server):
     """munged, slurmctld and slurmd in a temporary folder; `environment` leads clients to them."""
 
     def __init__(self, cpus: int = 2) -> None:
@@ -67,17 +67,6 @@ class SlurmServer:
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf")}
         self._cpus = cpus
         self._daemons: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
     def start(self) -> None:
         for name in ("state", "spool"):

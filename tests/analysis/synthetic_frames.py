@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.synthetic_truth import trainable_parameters
 from suite.clocks import clocks
 from suite.config import RunConfig, parse
 from suite.metrics import EPOCH_METRIC_NAMES, INTERPOLATION_THRESHOLD, SUMMARY_METRIC_NAMES
@@ -104,7 +105,7 @@ def _cell(
                 "repair_gap": np.nan if first is None else val[best] - val[first],
                 "kernel_norm_initial": start,
                 "kernel_norm_best": norm[best],
-                "trainable_parameters": 6_575_370.0,
+                "trainable_parameters": float(trainable_parameters(base)),
                 "epochs_trained": base.epochs,
                 "clock_sgd": times.sgd[-1],
                 "clock_l2": times.l2[-1],

@@ -1,0 +1,28 @@
+"""What the tests' real servers have in common: a block in which one runs."""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class Server:
+    """A server which is there while a block runs, and leaves nothing behind."""
+
+    def start(self) -> None:
+        """Come up, and return when there are answers."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """End, and take the files away."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
