@@ -18,7 +18,7 @@ import numpy as np
 from suite.metrics import EPOCH_METRIC_NAMES
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 60
+EPOCHS = 30
 PATIENCE = 600.0  # seconds for a sweep of these runs on a busy machine
 # fp64, so that a run's numbers agree to 1e-9 whatever its company.
 SMALL = (
@@ -79,6 +79,7 @@ class Place:
     uri: str = ""
     prefix: Sequence[str] = ()  # words before the command, which go where it is to run
     commands: list[Command] = field(default_factory=list)
+    epochs: int = EPOCHS  # of its runs
 
     def start(self, arguments: Sequence[str] = SMALL) -> Command:
         output = self.folder / f"output-{len(self.commands)}.txt"
@@ -155,7 +156,7 @@ def histories(place: Place) -> dict[str, np.ndarray]:
                 f"SELECT step, value FROM metrics WHERE run_uuid = '{run}' AND key = '{name}' "
                 "ORDER BY step"
             )
-            assert [step for step, _ in points] == list(range(1, EPOCHS + 1)), (run, name)
+            assert [step for step, _ in points] == list(range(1, place.epochs + 1)), (run, name)
             columns.append([float(str(value)) for _, value in points])
         found[str(fingerprint)] = np.array(columns).T
     return found
