@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.cell_labels import word
+from suite.basics.settings import ConfigError
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS
-from suite.settings import ConfigError
 
 WITHIN = ("sigma_w", "seed")
 

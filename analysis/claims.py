@@ -30,9 +30,9 @@ from analysis.claim_needs import next_sweep
 from analysis.claim_text import markdown, table, totals
 from analysis.claim_verdicts import Judged, judge_claim
 from analysis.store import Store, StoreError, load, open_store
-from suite.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.basics.settings import ConfigError
 from suite.experiments import EXPERIMENTS
-from suite.settings import ConfigError
 
 FLAGS = ("experiment", "tracking_uri", "out")
 

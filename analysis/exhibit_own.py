@@ -22,7 +22,7 @@ from analysis.figures_memory import memory_plane
 from analysis.forgetting_law import fit_law
 from analysis.forgetting_time import forgetting_times
 from analysis.phase_boundary import boundary_rates
-from suite.settings import ConfigError
+from suite.basics.settings import ConfigError
 
 DEMO = "python -m suite.grid --experiment demo"
 

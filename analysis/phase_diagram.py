@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.store import Store, StoreError, load
-from suite.cli import BAD_INPUT, Parser, complain, parse_known
-from suite.settings import ConfigError
+from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.basics.settings import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from analysis.phase_diagram import formats_of
 from analysis.report_files import ReportFolder, file_stem
 from analysis.store import Store, StoreError, load, open_store
-from suite.cli import BAD_INPUT, Parser, complain, parse_known
-from suite.code_version import code_version
+from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.basics.code_version import code_version
+from suite.basics.settings import ConfigError
 from suite.experiments import EXPERIMENTS
-from suite.settings import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd

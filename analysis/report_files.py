@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suite.settings import ConfigError
+from suite.basics.settings import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

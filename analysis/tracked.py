@@ -21,7 +21,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store import StoreError, open_store
-from suite.code_version import code_version
+from suite.basics.code_version import code_version
 
 EXPERIMENT = "analysis"
 KIND_TAG = "kind"

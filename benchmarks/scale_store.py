@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from benchmarks.synthetic_store import COLUMNS, FIRST_START, Row
+from suite.basics.waiting import told
 from suite.config import RunConfig
 from suite.database import FINGERPRINT_TAG
 from suite.experiment_files import changed
@@ -24,7 +25,6 @@ from suite.metrics import SUMMARY_METRIC_NAMES
 from suite.run_description import DIVERGED_TAG, STATE_TAG, machine_tags
 from suite.study import Score, Scoreboard
 from suite.tracking import Tracker
-from suite.waiting import told
 
 NAME = "scale"
 POINTS_PER_SEED = EXPERIMENTS["main"].size // len(PAPER_SEEDS)

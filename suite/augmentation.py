@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from suite.randomness import generator
+from suite.basics.randomness import generator
 
 PAD = 4  # pixels of reflected border on each side
 

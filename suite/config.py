@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.datasets import KNOWN
-from suite.settings import SEED_LIMIT, ConfigError, Setting, Settings
 
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
@@ -256,5 +256,5 @@ class RunConfig(Settings):
 
 
 def parse(settings: Mapping[str, Any]) -> RunConfig:
-    """A run's configuration; see :meth:`suite.settings.Settings.parse`."""
+    """A run's configuration; see :meth:`suite.basics.settings.Settings.parse`."""
     return RunConfig.parse(settings)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from suite.basics.waiting import told
 from suite.calibration import Calibrator
 from suite.config import RunConfig
 from suite.data import ImageData, Split, split_sizes
@@ -23,7 +24,6 @@ from suite.fleet import Fleet
 from suite.forecast import forecast
 from suite.metrics import EPOCH_METRIC_NAMES
 from suite.resources import load_data, set_threads, torch_device
-from suite.waiting import told
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep

@@ -26,10 +26,10 @@ from typing import Any
 
 import yaml
 
+from suite.basics.settings import ConfigError, unknown
+from suite.basics.waiting import told
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS, Experiment
-from suite.settings import ConfigError, unknown
-from suite.waiting import told
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "recipes")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from suite import augmentation
+from suite.basics.randomness import batch_order
 from suite.captured import stepper
 from suite.checkpoint import Group, RunState
 from suite.clocks import clocks, learning_rates, steps_per_epoch
@@ -28,7 +29,6 @@ from suite.models import build
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import ParameterSpec
 from suite.optimizers import Optimizer, arranged
-from suite.randomness import batch_order
 from suite.training_step import Tally, TrainingStep
 
 

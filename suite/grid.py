@@ -15,13 +15,21 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from suite.cli import BAD_INPUT, INTERRUPTED, Parser, add_settings, chosen, complain, parse_known
+from suite.basics.cli import (
+    BAD_INPUT,
+    INTERRUPTED,
+    Parser,
+    add_settings,
+    chosen,
+    complain,
+    parse_known,
+)
+from suite.basics.settings import ConfigError
 from suite.config import RunConfig
 from suite.executors.options import Placement, check_placement
 from suite.experiment_files import apply, configurations, find
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.machine import Machine
-from suite.settings import ConfigError
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from suite.addresses import is_postgresql, refuse_password
+from suite.basics.addresses import is_postgresql, refuse_password
 from suite.checkpoint import CheckpointError
 
 

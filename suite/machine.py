@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from suite.settings import Setting, Settings
-from suite.state_dir import check
+from suite.basics.settings import Setting, Settings
+from suite.basics.state_dir import check
 
 
 class Machine(Settings):

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, TextClause, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from suite.basics.settings import ConfigError
 from suite.leases import Lease, LeasesAwayError
-from suite.settings import ConfigError
 
 # A silent peer is asked after so many seconds, again in between, and given up after so many tries.
 IDLE_SECONDS, PROBE_SECONDS, PROBES = 30, 10, 3

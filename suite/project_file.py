@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suite.cli import flag
+from suite.basics.cli import flag
 from suite.config import RunConfig
 from suite.executors.options import Placement
 from suite.experiments import PRESETS

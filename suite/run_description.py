@@ -7,7 +7,7 @@ import socket
 from functools import cache
 from importlib.metadata import version
 
-from suite.code_version import code_version
+from suite.basics.code_version import code_version
 from suite.config import RunConfig
 from suite.data_description import DataDescription
 from suite.database import FINGERPRINT_TAG

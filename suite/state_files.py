@@ -17,9 +17,9 @@ import fsspec
 from torch import Tensor
 
 from suite import checkpoint
+from suite.basics.settings import ConfigError
+from suite.basics.state_dir import OBJECT_STORES
 from suite.checkpoint import CheckpointError, RunState, write_tensors
-from suite.settings import ConfigError
-from suite.state_dir import OBJECT_STORES
 
 REASON_LENGTH = 200
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from suite.addresses import SQLITE, is_postgresql
+from suite.basics.addresses import SQLITE, is_postgresql
 from suite.database import prepare_sqlite
 from suite.postgresql_leases import exclusively
 

@@ -29,11 +29,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 
-from suite.addresses import SQLITE, is_postgresql, refuse_password
+from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
+from suite.basics.settings import ConfigError
 from suite.experiments import EXPERIMENTS, Experiment
 from suite.metrics import EpochRecord
 from suite.postgresql_leases import exclusively
-from suite.settings import ConfigError
 from suite.study_rows import insert_curve, insert_trials
 
 STORAGE_VARIABLE = "SUITE_STORAGE"

@@ -10,6 +10,9 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from suite.basics.settings import ConfigError
+from suite.basics.state_dir import locate
+from suite.basics.waiting import told
 from suite.config import RunConfig
 from suite.display import Display
 from suite.executors import Executor, Place, find_place
@@ -22,11 +25,8 @@ from suite.ledger import Ledger, LedgerReader
 from suite.machine import Machine
 from suite.outcome import Outcome, looking
 from suite.recipes import Recipes
-from suite.settings import ConfigError
-from suite.state_dir import locate
 from suite.study import Score, Scoreboard, default_storage
 from suite.tracking import Tracker
-from suite.waiting import told
 from suite.workspace import Workspace
 
 RUNS_AT_ONCE = 200  # whose results are read and written together

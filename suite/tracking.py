@@ -16,7 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from suite.addresses import SQLITE, refuse_password
+from suite.basics.addresses import SQLITE, refuse_password
 from suite.config import RunConfig
 from suite.data_description import DataDescription
 from suite.database import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of

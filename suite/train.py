@@ -12,11 +12,19 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.cli import BAD_INPUT, INTERRUPTED, Parser, add_settings, chosen, complain, parse_known
+from suite.basics.cli import (
+    BAD_INPUT,
+    INTERRUPTED,
+    Parser,
+    add_settings,
+    chosen,
+    complain,
+    parse_known,
+)
+from suite.basics.settings import ConfigError
 from suite.config import RunConfig
 from suite.experiments import PRESETS
 from suite.machine import Machine
-from suite.settings import ConfigError
 
 if TYPE_CHECKING:
     from suite.tracking import Tracker
@@ -97,13 +105,13 @@ def _discard(run_id: str, tracking_uri: str) -> None:
 def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -> int:
     from mlflow.exceptions import MlflowException
 
+    from suite.basics.state_dir import locate
     from suite.checkpoint import CheckpointError
     from suite.image_parts import DataError
     from suite.leases import lease_database
     from suite.progress import Progress
     from suite.resources import load_data, set_threads, threads_for, torch_device
     from suite.session import FINAL_WAIT, Session
-    from suite.state_dir import locate
     from suite.stopping import StopRequest
     from suite.study import default_storage
     from suite.tracking import Tracker

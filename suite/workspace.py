@@ -15,12 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.basics.settings import ConfigError
 from suite.checkpoint import RunState
 from suite.config import RunConfig, parse
 from suite.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.metrics import EpochRecord
 from suite.postgresql_leases import PostgresLeases
-from suite.settings import ConfigError
 from suite.state_files import FolderFiles, ObjectFiles, StateFiles
 
 if TYPE_CHECKING:

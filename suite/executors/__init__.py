@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from suite.basics.settings import ConfigError
 from suite.executors.options import Placement
 from suite.jobs import Event, Job
-from suite.settings import ConfigError
 
 
 class Executor(Protocol):

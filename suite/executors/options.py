@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from suite.addresses import SQLITE
+from suite.basics.addresses import SQLITE
+from suite.basics.settings import ConfigError, Setting, Settings
 from suite.jobs import Job
 from suite.machine import Machine
-from suite.settings import ConfigError, Setting, Settings
 
 CLUSTERS = {"executor": ("ray", "slurm")}
 RAY, SLURM = {"executor": ("ray",)}, {"executor": ("slurm",)}

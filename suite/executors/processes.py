@@ -21,9 +21,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from suite.basics.state_dir import log_folder
 from suite.jobs import Event, Job
 from suite.machine import Machine
-from suite.state_dir import log_folder
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
@@ -257,9 +257,9 @@ def reason(error: Exception, log: Path) -> str:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    from suite.basics.settings import ConfigError
     from suite.checkpoint import CheckpointError
     from suite.image_parts import DataError
-    from suite.settings import ConfigError
     from suite.writer import WriteError
 
     known = (

@@ -20,14 +20,14 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+from suite.basics.settings import ConfigError
+from suite.basics.state_dir import log_folder
 from suite.executors.event_log import EventTail
 from suite.executors.options import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import deaf_to_ctrl_c
 from suite.executors.slurm_job import WorkerJob, events_file
 from suite.executors.slurm_queue import Machines, QueueAwayError, jobs_called, machines, states
 from suite.jobs import Event, Job
-from suite.settings import ConfigError
-from suite.state_dir import log_folder
 
 SIGNAL_DELAY = 90  # seconds before the time limit at which a job leaves; a third, if it is short
 TICK = 0.5

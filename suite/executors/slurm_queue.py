@@ -8,7 +8,7 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 
-from suite.settings import ConfigError
+from suite.basics.settings import ConfigError
 
 COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol")
 PATIENCE = 60.0  # seconds for SLURM to answer

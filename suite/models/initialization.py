@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from suite.basics.randomness import generator
 from suite.models.specs import BufferSpec, ParameterSpec
-from suite.randomness import generator
 
 if TYPE_CHECKING:
     from suite.config import RunConfig

@@ -18,9 +18,9 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from suite.basics.randomness import stream_key
 from suite.config import TIMM_PREFIX, ConfigError
 from suite.models.specs import BufferSpec, ParameterSpec
-from suite.randomness import stream_key
 
 # Options that fit an architecture family to small square images of side s.
 SIZE_OPTIONS: Mapping[str, Callable[[int], dict[str, Any]]] = {

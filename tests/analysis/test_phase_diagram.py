@@ -20,9 +20,9 @@ from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_t
 from analysis.store import load
 from benchmarks.synthetic_store import Faults
 from benchmarks.synthetic_truth import Truth
+from suite.basics.settings import ConfigError
 from suite.config import RunConfig
 from suite.experiments import EXPERIMENTS, Experiment
-from suite.settings import ConfigError
 
 SCALES, SEEDS = (0.1, 1.0, 2.5), (0, 1, 42)
 

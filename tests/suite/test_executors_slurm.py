@@ -14,9 +14,9 @@ from job_helpers import some_job
 from slurm_server import SlurmServer
 from sweep_commands import EPOCHS, RUNS, SMALL, Place, Reference, assert_undisturbed
 
+from suite.basics.settings import ConfigError
 from suite.jobs import Event, Job
 from suite.machine import Machine
-from suite.settings import ConfigError
 
 pytest.importorskip("submitit", reason="the extra slurm is not installed")
 

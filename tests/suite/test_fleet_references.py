@@ -17,11 +17,11 @@ from torch.testing import assert_close
 from training_helpers import CPU, small_digits, small_run, train
 
 from suite import augmentation, fleet
+from suite.basics.randomness import batch_order
 from suite.config import RunConfig
 from suite.data import ImageData, Split
 from suite.fleet import Fleet
 from suite.models.initialization import initial_parameter
-from suite.randomness import batch_order
 
 Arrays = Mapping[str, NDArray[np.float64]]
 

@@ -16,9 +16,9 @@ import pytest
 from postgresql_server import PostgresqlServer, free_port
 from sqlalchemy import text
 
+from suite.basics.settings import ConfigError
 from suite.leases import FileLeases, LeaseLostError, Leases, LeasesAwayError, lease_database
 from suite.postgresql_leases import SERVER_SETTINGS, PostgresLeases, exclusively
-from suite.settings import ConfigError
 from suite.workspace import Workspace
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"

@@ -17,11 +17,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from safetensors.torch import load_file
 
 from suite import checkpoint
+from suite.basics.settings import ConfigError
 from suite.checkpoint import CheckpointError, RunState
 from suite.config import parse
 from suite.member import FinishedRun
 from suite.metrics import EpochRecord
-from suite.settings import ConfigError
 from suite.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})

@@ -18,12 +18,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 
+from suite.basics.state_dir import default_state_dir
 from suite.config import RunConfig, parse
 from suite.database import RUNS_OF
 from suite.experiments import EXPERIMENTS
 from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.run_description import NOTE_TAG, note
-from suite.state_dir import default_state_dir
 from suite.tracking import DataDescription, Tracker, download_best
 
 CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})

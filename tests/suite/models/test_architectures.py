@@ -13,13 +13,13 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from suite.basics.randomness import stream_key
 from suite.config import ConfigError, RunConfig, parse
 from suite.data import load
 from suite.fleet import Fleet
 from suite.models import build, timm_network
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import Network, ParameterSpec
-from suite.randomness import stream_key
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 TIMM = ("vit_tiny_patch16_224", "convnext_atto", "resnet18")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from suite.addresses import SQLITE
+from suite.basics.addresses import SQLITE
 
 FILE = "file://"
 # Scheme to the package that reads it. An object appears whole with a single put; what other

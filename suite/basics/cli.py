@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from suite.settings import ConfigError, Settings, unknown
+from suite.basics.settings import ConfigError, Settings, unknown
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite.addresses import is_postgresql, refuse_password, without_password
-from suite.settings import ConfigError
+from suite.basics.addresses import is_postgresql, refuse_password, without_password
+from suite.basics.settings import ConfigError
 from suite.tracking import Tracker
 
 SAFE = (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from suite.randomness import batch_order, generator, stream_key
+from suite.basics.randomness import batch_order, generator, stream_key
 
 seeds = st.integers(0, 2**63 - 1)
 purposes = st.tuples(st.sampled_from(("order", "weight", "bias", "crop")), st.integers(0, 10**6))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from suite.settings import ConfigError
+from suite.basics.settings import ConfigError
 
 SQLITE = "sqlite:///"
 HIDDEN = "***"

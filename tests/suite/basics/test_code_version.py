@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from suite.code_version import code_version
+from suite.basics.code_version import code_version
 
 
 def test_the_code_version_is_the_packages_where_there_is_no_git(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite import waiting
-from suite.waiting import told
+from suite.basics import waiting
+from suite.basics.waiting import told
 
 
 @pytest.fixture

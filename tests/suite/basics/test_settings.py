@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from suite.basics.settings import ConfigError, Setting, Settings, unknown
 from suite.config import RunConfig
 from suite.machine import Machine
-from suite.settings import ConfigError, Setting, Settings, unknown
 
 SUCH_AS = "give a value > 0, ≤ 250, such as 180.0"
 
