@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suite.config import RESNETS, RunConfig
+from suite.declarations.config import RESNETS, RunConfig
 
 # Always named where they vary, in this order; all others only where cells would share a name.
 FIRST = (

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.cell_labels import labels, sort_key
-from suite.config import ConfigError, RunConfig, parse
+from suite.declarations.config import ConfigError, RunConfig, parse
 
 WITHIN = ("sigma_w", "sigma_b", "seed")
 SETTINGS = tuple(name for name in RunConfig.names() if name not in WITHIN)

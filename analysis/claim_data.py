@@ -20,7 +20,7 @@ from analysis.claim_recipes import Recipe
 from analysis.histories import epoch_matrix
 from analysis.scale_table import per_run
 from analysis.store import Store
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
 
 Floats = NDArray[np.float64]
 MOST_LOST = 0.25  # of the seeds; beyond that, those left are no fair sample

@@ -1,7 +1,7 @@
 """The data file of the paper's numbers and claims, `paper.toml`: its fields, checked on loading.
 
-A claim names a recipe by the axes of an experiment of `suite.experiments`, all of them, so that it
-stands for exactly one configuration per σw and seed.
+A claim names a recipe by the axes of an experiment of `suite.declarations.experiments`, all of
+them, so that it stands for exactly one configuration per σw and seed.
 """
 
 from __future__ import annotations

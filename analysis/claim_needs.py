@@ -9,8 +9,8 @@ from itertools import product
 from analysis.claim_arithmetic import train_images
 from analysis.claim_recipes import Recipe, command, recipe, spanned
 from analysis.claim_verdicts import Judged
-from suite.clocks import steps_per_epoch
-from suite.experiments import EXPERIMENTS
+from suite.declarations.clocks import steps_per_epoch
+from suite.declarations.experiments import EXPERIMENTS
 
 
 @dataclass(frozen=True)

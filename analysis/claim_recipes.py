@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from analysis.cell_labels import word
 from suite.basics.settings import ConfigError
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
 
 WITHIN = ("sigma_w", "seed")
 

@@ -32,7 +32,7 @@ from analysis.claim_verdicts import Judged, judge_claim
 from analysis.store import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
-from suite.experiments import EXPERIMENTS
+from suite.declarations.experiments import EXPERIMENTS
 
 FLAGS = ("experiment", "tracking_uri", "out")
 

@@ -1,7 +1,7 @@
 """The horizontal axes: every epoch of every run on the three forgetting clocks, exactly.
 
-The clocks themselves are `suite.clocks` (Das et al. 2026, §4.1); here they are brought to the
-epochs of cells and of history rows.
+The clocks themselves are `suite.declarations.clocks` (Das et al. 2026, §4.1); here they are brought
+to the epochs of cells and of history rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from analysis.cells import Cell, find_cells
 from analysis.histories import run_positions
-from suite.clocks import clocks, steps_per_epoch
-from suite.config import RunConfig
-from suite.rules import ADAPTIVE
+from suite.declarations.clocks import clocks, steps_per_epoch
+from suite.declarations.config import RunConfig
+from suite.declarations.update_constants import ADAPTIVE
 
 Floats = NDArray[np.float64]
 Axis = Literal["epoch", "steps", "T_SGD", "T_L2", "T_adapt"]

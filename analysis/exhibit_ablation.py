@@ -15,9 +15,9 @@ from analysis.exhibit_tables import accuracies, stacked
 from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
 from analysis.figures_ablation import rate_looks, spread_figure
 from analysis.figures_scales import Look, optimizer_looks, optimizer_name
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, PAPER_RUN
-from suite.rules import ADAPTIVE
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
+from suite.declarations.update_constants import ADAPTIVE
 
 SWEEP, LONG, MAIN = "lr-l2", "long", "main"
 WANTED = "runs of SGD at several learning rates or λ"

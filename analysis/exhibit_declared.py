@@ -6,9 +6,9 @@ import pandas as pd
 
 from analysis.exhibit import Exhibit
 from analysis.figures_scales import optimizer_name
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS
-from suite.rules import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.update_constants import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2
 
 SETTINGS = ("learning_rate", "schedule", "cosine_alpha", "momentum", "kernel_l2", "weight_decay")
 ABSENT = "–"
@@ -32,10 +32,10 @@ def table_1() -> Exhibit:
     epochs = main.config({}).epochs
     meanings = "; ".join(f"{name}: {RunConfig.about(name).help}" for name in SETTINGS)
     text = (
-        f"As declared in suite/config.py, rules.py and experiments.py, for {epochs} epochs at "
+        f"As declared in suite/declarations, for {epochs} epochs at "
         f"batch sizes {', '.join(str(size) for size in main.axes['batch_size'])}; {ABSENT}: does "
         f"not act. {meanings}; β1, β2, ε: of Adam's moments, Keras's defaults and no settings "
-        "(suite/rules.py). No measurement, so no interval."
+        "(suite/declarations/update_constants.py). No measurement, so no interval."
     )
     return Exhibit(
         "table-1",

@@ -17,7 +17,7 @@ from analysis.figures_collapse import collapse_number
 from analysis.figures_scales import Look, batch_looks, optimizer_looks
 from analysis.figures_sensitivity import SensitivityPanel, sensitivity_page
 from analysis.style import recipe_name
-from suite.rules import ADAPTIVE
+from suite.declarations.update_constants import ADAPTIVE
 
 SWEEP = "lr-l2"
 PAPER_L2 = (1e-2, 1e-2)  # learning rate and λ of the paper's example

@@ -18,8 +18,8 @@ from analysis.norm_memory import norm_memory
 from analysis.phase_estimates import Estimates, estimate, names_without
 from analysis.scale_table import by_scale, interpolation
 from analysis.store import Store
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, Experiment
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, Experiment
 
 SETTINGS = (
     "optimizer",

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.cell_labels import word
 from analysis.exhibit_source import Source, differing
-from suite.experiments import EXPERIMENTS
+from suite.declarations.experiments import EXPERIMENTS
 
 BAND = "Lines are means over seeds, bands reach from the 10th to the 90th percentile over seeds."
 DEVIATION = "± is the standard deviation over seeds."

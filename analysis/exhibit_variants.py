@@ -19,7 +19,7 @@ from analysis.exhibit_tables import accuracies, stacked, with_fitting
 from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
 from analysis.figures_scales import ScalePanel, optimizer_name, scale_grid, variant_looks
 from analysis.style import OPTIMIZERS
-from suite.config import RESNETS, RunConfig
+from suite.declarations.config import RESNETS, RunConfig
 
 MAIN = "main"
 SHOWN_RULES = ("sgd", "adam")  # of the paper's figures

@@ -35,7 +35,7 @@ from analysis.law_terms import (
     terms,
     varying,
 )
-from suite.config import ConfigError, RunConfig
+from suite.declarations.config import ConfigError, RunConfig
 
 Floats = NDArray[np.float64]
 LEAST_FREEDOM = 3

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.clock_axis import axes
-from suite.config import ConfigError, RunConfig
-from suite.rules import ADAPTIVE
+from suite.declarations.config import ConfigError, RunConfig
+from suite.declarations.update_constants import ADAPTIVE
 
 CLOCK_TERMS = ("log_T_SGD", "log_T_adapt", "log_T_L2")
 # Settings whose values have an intercept each.

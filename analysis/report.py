@@ -22,7 +22,7 @@ from analysis.store import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.code_version import code_version
 from suite.basics.settings import ConfigError
-from suite.experiments import EXPERIMENTS
+from suite.declarations.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +98,8 @@ def find(experiment: str = "", tracking_uri: str = "") -> Source:
     Parameters
     ----------
     experiment
-        Names with commas between. Empty takes those of `suite.experiments` that the store holds,
-        and the one in which the suite began a run last.
+        Names with commas between. Empty takes those of `suite.declarations.experiments` that the
+        store holds, and the one in which the suite began a run last.
     tracking_uri
         Empty takes MLflow's own default.
 

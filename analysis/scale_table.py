@@ -17,7 +17,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from analysis.cells import Cell, find_cells
 from analysis.histories import at_epoch, epoch_matrix
 from analysis.seed_interval import seed_mean
-from suite.metrics import INTERPOLATION_THRESHOLD
+from suite.declarations.metrics import INTERPOLATION_THRESHOLD
 
 Floats = NDArray[np.float64]
 QUANTITIES = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 LARGEST = sys.float_info.max  # what MLflow stores for infinity
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.store_backend import StoreError
 from analysis.store_history import Slots
 from analysis.store_sql import SqlListing
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # COPY's binary form: 11 bytes signature, flags, length of an extension; then rows of (number of
 # fields, then length and big-endian bytes of each); then -1 as number of fields.

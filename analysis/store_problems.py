@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.store_backend import RawRun
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
 
 EXAMPLES = 3  # of each kind that the summary names
 
@@ -23,7 +23,7 @@ class Problems:
     ----------
     missing
         Points of the experiment without a finished run: fingerprint, run_name and the axes.
-        Empty if the experiment is not one of `suite.experiments`.
+        Empty if the experiment is not one of `suite.declarations.experiments`.
     unfinished
         Runs that did not end as FINISHED: run_id, fingerprint, run_name, status, last_epoch (0
         if it logged none), finished_elsewhere (whether another run of the configuration did).
@@ -37,7 +37,7 @@ class Problems:
         Finished runs that are left out, as their settings cannot be read: run_id, fingerprint,
         run_name, reason.
     points
-        Number of points of the experiment; 0 if it is not one of `suite.experiments`.
+        Number of points of the experiment; 0 if it is not one of `suite.declarations.experiments`.
     other_runs
         Number of finished runs in the frames that are no point of the experiment as declared,
         because its settings were changed on the command line.
@@ -137,7 +137,7 @@ def missing_points(
     Parameters
     ----------
     experiment
-        Any name; nothing is missing where it is not one of `suite.experiments`.
+        Any name; nothing is missing where it is not one of `suite.declarations.experiments`.
     finished
         Fingerprint to settings of the finished runs.
 

@@ -25,7 +25,7 @@ from analysis.store_backend import (
 )
 from analysis.store_bulk import batches, bulk_history
 from analysis.store_history import Slots, restored
-from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 
 REQUESTS_AT_ONCE = 8
 RUNS_PER_REQUEST = 1000

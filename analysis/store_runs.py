@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.store_backend import CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS, RawRun
-from suite.config import RunConfig, parse
-from suite.metrics import SUMMARY_METRIC_NAMES
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import SUMMARY_METRIC_NAMES
 
 
 def _kind(name: str) -> type:

@@ -20,7 +20,7 @@ from analysis.store_backend import (
     no_store,
 )
 from analysis.store_history import restored
-from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 
 Texts = Mapping[str, Mapping[str, str]]  # run id to key to value
 

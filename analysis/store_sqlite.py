@@ -22,7 +22,7 @@ from analysis.store_backend import StoreError
 from analysis.store_history import Slots
 from analysis.store_scan import ScanOrder, Values
 from analysis.store_sql import SqlListing
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # Below so many epochs, starting processes takes longer than reading.
 EPOCHS_WORTH_A_PROCESS = 200_000

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.synthetic_store import reduced, write
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 NEW_RUNS = 10
 NEW_SEED = 4711  # in none of the experiments

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 from benchmarks.synthetic_store import COLUMNS, FIRST_START, Row
 from suite.basics.waiting import told
-from suite.config import RunConfig
 from suite.database import FINGERPRINT_TAG
-from suite.experiment_files import changed
-from suite.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
-from suite.metrics import SUMMARY_METRIC_NAMES
+from suite.declarations.config import RunConfig
+from suite.declarations.experiment_files import changed
+from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
+from suite.declarations.metrics import SUMMARY_METRIC_NAMES
 from suite.run_description import DIVERGED_TAG, STATE_TAG, machine_tags
 from suite.study import Score, Scoreboard
 from suite.tracking import Tracker

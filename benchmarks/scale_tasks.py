@@ -27,7 +27,7 @@ class Place:
 
     def points(self) -> tuple[Any, list[Any]]:
         """The experiment and its points."""
-        from suite.experiment_files import configurations, find
+        from suite.declarations.experiment_files import configurations, find
 
         experiment = find(str(self.folder / "scale.toml"))
         return experiment, configurations(experiment)
@@ -109,7 +109,7 @@ def _add_trial_in_memory(place: Place) -> float:
 
 def _add_to(place: Place, storage: str) -> float:
     """One trial of 300 epochs, on top of as many trials as there are points."""
-    from suite.metrics import EpochRecord
+    from suite.declarations.metrics import EpochRecord
     from suite.study import Score, Scoreboard
 
     experiment, points = place.points()

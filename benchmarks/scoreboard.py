@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from suite.experiment_files import changed
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.metrics import EpochRecord
+from suite.declarations.experiment_files import changed
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.metrics import EpochRecord
 from suite.study import Scoreboard
 
 SIZES = (100, 1000, 6250)

@@ -51,9 +51,9 @@ class Report:
 def write(uri: str, seed: int, seconds: float) -> Written:
     """Begin runs, log their epochs through a writer as a sweep does, and finish them."""
     os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
-    from suite.config import RunConfig
     from suite.data_description import DataDescription
-    from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+    from suite.declarations.config import RunConfig
+    from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
     from suite.tracking import Tracker
     from suite.writer import Writer
 

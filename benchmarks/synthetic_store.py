@@ -29,9 +29,9 @@ from benchmarks.synthetic_truth import (
     train_images,
     validation_images,
 )
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 FIRST_START = 1_767_225_600_000  # 2026-01-01, in milliseconds
 FLEET = 25  # runs that train side by side, and whose rows therefore lie mixed

@@ -20,9 +20,9 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.clocks import learning_rates, steps_per_epoch
-from suite.config import RunConfig
-from suite.metrics import EpochRecord, best_record, summarize
+from suite.declarations.clocks import learning_rates, steps_per_epoch
+from suite.declarations.config import RunConfig
+from suite.declarations.metrics import EpochRecord, best_record, summarize
 from suite.models import build
 
 Curve = NDArray[np.float64]

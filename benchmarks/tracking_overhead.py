@@ -24,10 +24,10 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import torch
 
-from suite.config import RunConfig
 from suite.data import ImageData, load
-from suite.experiment_files import apply
-from suite.experiments import EXPERIMENTS
+from suite.declarations.config import RunConfig
+from suite.declarations.experiment_files import apply
+from suite.declarations.experiments import EXPERIMENTS
 from suite.fleet import Fleet
 from suite.member import fusion_key
 from suite.session import Session

@@ -21,8 +21,8 @@ import torch
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from suite.config import RunConfig
 from suite.data import ImageData
+from suite.declarations.config import RunConfig
 from suite.fleet import Fleet, Interrupted
 from suite.member import FUSABLE
 from suite.memory import release

@@ -15,8 +15,8 @@ from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
-from suite.config import RunConfig, parse
-from suite.metrics import EpochRecord
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import EpochRecord
 
 Group = dict[str, Tensor]
 

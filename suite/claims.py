@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from suite.checkpoint import CheckpointError, RunState
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.metrics import EpochRecord
 from suite.leases import Lease
-from suite.metrics import EpochRecord
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from suite.cifar10 import read_cifar10
-from suite.datasets import KNOWN
+from suite.declarations.datasets import KNOWN
 from suite.image_folder import image_folder_digest, read_image_folder
 from suite.image_parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from suite.claims import Claim
 from suite.data_description import DataDescription
-from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.tracking import Tracker
 from suite.workspace import KeptResult, Workspace
 

@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from suite.basics.waiting import told
 from suite.calibration import Calibrator
-from suite.config import RunConfig
 from suite.data import ImageData, Split, split_sizes
-from suite.datasets import KNOWN
+from suite.declarations.config import RunConfig
+from suite.declarations.datasets import KNOWN
+from suite.declarations.forecast import forecast
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.display import duration
 from suite.fleet import Fleet
-from suite.forecast import forecast
-from suite.metrics import EPOCH_METRIC_NAMES
 from suite.resources import load_data, set_threads, torch_device
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def report(sweep: Sweep) -> str:
         "",
         _table(recipes, everything, left, costs, data),
         "Clocks at the end of all epochs; expected by theory: memory goes once the clock of an "
-        "acting mechanism reaches about 1 (suite/forecast.py).",
+        "acting mechanism reaches about 1 (suite/declarations/forecast.py).",
     ]
     return "\n".join(lines)
 

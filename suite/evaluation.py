@@ -13,8 +13,8 @@ from torch import Tensor
 from suite.models.specs import Network
 
 if TYPE_CHECKING:
-    from suite.config import RunConfig
     from suite.data import Split
+    from suite.declarations.config import RunConfig
 
 DTYPES = {
     "fp32": torch.float32,

@@ -18,13 +18,13 @@ from suite import augmentation
 from suite.basics.randomness import batch_order
 from suite.captured import stepper
 from suite.checkpoint import Group, RunState
-from suite.clocks import clocks, learning_rates, steps_per_epoch
-from suite.config import ConfigError, RunConfig
 from suite.data import ImageData
+from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
+from suite.declarations.config import ConfigError, RunConfig
+from suite.declarations.metrics import EpochRecord, best_record, summarize
 from suite.evaluation import DTYPES, evaluate, set_precision
 from suite.layout import Layout
 from suite.member import FUSABLE, EpochOutcome, FinishedRun, Member, fusion_key
-from suite.metrics import EpochRecord, best_record, summarize
 from suite.models import build
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import ParameterSpec

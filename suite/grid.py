@@ -25,11 +25,11 @@ from suite.basics.cli import (
     parse_known,
 )
 from suite.basics.settings import ConfigError
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.experiment_files import apply, configurations, find
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.machine import Machine
 from suite.executors.options import Placement, check_placement
-from suite.experiment_files import apply, configurations, find
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.machine import Machine
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep

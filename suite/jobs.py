@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from suite.config import RunConfig
-from suite.machine import Machine
-from suite.metrics import EpochRecord
+from suite.declarations.config import RunConfig
+from suite.declarations.machine import Machine
+from suite.declarations.metrics import EpochRecord
 
 EventKind = Literal[
     "notice",  # one line for a person

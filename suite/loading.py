@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from suite.config import RunConfig, parse
 from suite.data import Split
+from suite.declarations.config import RunConfig, parse
 from suite.evaluation import DTYPES, autocast, evaluate, scaled
 from suite.models import build
 from suite.tracking import download_best

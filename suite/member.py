@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from suite.checkpoint import Group
-from suite.config import RunConfig
-from suite.metrics import EpochRecord
+from suite.declarations.config import RunConfig
+from suite.declarations.metrics import EpochRecord
 
 # Settings in which the runs of one fleet may differ.
 FUSABLE = ("sigma_w", "sigma_b", "seed", "learning_rate", "kernel_l2")
@@ -56,7 +56,7 @@ class FinishedRun:
     Attributes
     ----------
     summary
-        The summary metrics of :mod:`suite.metrics`, by name.
+        The summary metrics of :mod:`suite.declarations.metrics`, by name.
     parameters, buffers
         The checkpoint of the lowest val_loss, on the CPU; None if val_loss was never finite.
     """

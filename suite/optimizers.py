@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from suite.declarations.update_constants import (
+    ADAM_EPSILON,
+    ADAPTIVE,
+    BETA1,
+    BETA2,
+    L2_GRADIENT,
+    MUON_MOMENTUM,
+    PLAIN,
+)
 from suite.layout import Layout
 from suite.models.specs import ParameterSpec
 from suite.newton_schulz import newton_schulz, step_scale
-from suite.rules import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2, L2_GRADIENT, MUON_MOMENTUM, PLAIN
 
 if TYPE_CHECKING:
-    from suite.config import RunConfig
+    from suite.declarations.config import RunConfig
 
 # A number of an update that changes from step to step.
 Factor = float | Tensor

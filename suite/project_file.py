@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from suite.basics.cli import flag
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import PRESETS
+from suite.declarations.machine import Machine
+from suite.declarations.metrics import EPOCH_METRICS, SUMMARY_METRICS
 from suite.executors.options import Placement
-from suite.experiments import PRESETS
-from suite.machine import Machine
-from suite.metrics import EPOCH_METRICS, SUMMARY_METRICS
 
 ROOT = Path(__file__).parent.parent
 PATH = ROOT / "MLproject"
@@ -34,7 +34,7 @@ ANALYSES: Mapping[str, Mapping[str, str]] = {
 def text() -> str:
     """The content of the MLproject file."""
     lines = [
-        "# Written by `python -m suite.project_file`: change the settings in suite/config.py.",
+        "# Written by `python -m suite.project_file` from the settings in suite/declarations.",
         "name: initialization-memory",
         "",
         "conda_env: conda.yaml",
@@ -83,10 +83,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written by `python -m suite.project_file` from `suite/config.py`, `suite/machine.py`,",
-        "`suite/executors/options.py` and `suite/metrics.py`. A setting that does not act (see",
-        "*only with*) is not part of a run's identity; those of the machine and of where to train",
-        "never are.",
+        "Written by `python -m suite.project_file` from `suite/declarations/` and",
+        "`suite/executors/options.py`. A setting that does not act (see *only with*) is no part of a",
+        "run's identity; those of the machine and of where to train never are.",
     ]
     for title, settings in (
         ("A run", RunConfig),

@@ -9,10 +9,10 @@ import sys
 import torch
 
 from suite.basics.settings import ConfigError
-from suite.config import OWN_WIDTH, RunConfig
 from suite.data import ImageData, load
+from suite.declarations.config import OWN_WIDTH, RunConfig
+from suite.declarations.machine import Machine
 from suite.fleet import check
-from suite.machine import Machine
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, TextClause, bindparam, text
 
-from suite.metrics import SUMMARY_METRIC_NAMES
+from suite.declarations.metrics import SUMMARY_METRIC_NAMES
 from suite.run_description import DIVERGED_TAG
 from suite.tracking import Tracker
 

@@ -8,10 +8,10 @@ from functools import cache
 from importlib.metadata import version
 
 from suite.basics.code_version import code_version
-from suite.config import RunConfig
 from suite.data_description import DataDescription
 from suite.database import FINGERPRINT_TAG
-from suite.experiments import EXPERIMENTS
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
 
 STATE_TAG = "state"
 DIVERGED_TAG = "diverged"

@@ -14,9 +14,9 @@ import torch
 
 from suite.checkpoint import CheckpointError, RunState
 from suite.claims import Claim, FleetError, UnreadableError
-from suite.config import RunConfig
 from suite.data import ImageData
 from suite.data_description import describe_data
+from suite.declarations.config import RunConfig
 from suite.delivery import Delivery
 from suite.fleet import Fleet, Interrupted
 from suite.leases import LeaseLostError

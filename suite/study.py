@@ -31,8 +31,8 @@ from sqlalchemy.exc import ArgumentError
 
 from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
 from suite.basics.settings import ConfigError
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.metrics import EpochRecord
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.metrics import EpochRecord
 from suite.postgresql_leases import exclusively
 from suite.study_rows import insert_curve, insert_trials
 

@@ -13,16 +13,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from suite.basics.settings import ConfigError
 from suite.basics.state_dir import locate
 from suite.basics.waiting import told
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import Experiment
+from suite.declarations.machine import Machine
 from suite.display import Display
 from suite.executors import Executor, Place, find_place
 from suite.executors.options import Placement
 from suite.executors.processes import default_workers
-from suite.experiments import Experiment
 from suite.jobs import Event, FinishedNews, Job
 from suite.leases import lease_database
 from suite.ledger import Ledger, LedgerReader
-from suite.machine import Machine
 from suite.outcome import Outcome, looking
 from suite.recipes import Recipes
 from suite.study import Score, Scoreboard, default_storage

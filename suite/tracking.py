@@ -17,10 +17,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.basics.addresses import SQLITE, refuse_password
-from suite.config import RunConfig
 from suite.data_description import DataDescription
 from suite.database import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
-from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.declarations.config import RunConfig
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.run_description import (
     DIVERGED_TAG,
     NOTE_TAG,

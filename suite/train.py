@@ -22,9 +22,9 @@ from suite.basics.cli import (
     parse_known,
 )
 from suite.basics.settings import ConfigError
-from suite.config import RunConfig
-from suite.experiments import PRESETS
-from suite.machine import Machine
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import PRESETS
+from suite.declarations.machine import Machine
 
 if TYPE_CHECKING:
     from suite.tracking import Tracker

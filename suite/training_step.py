@@ -15,8 +15,8 @@ from suite.models.specs import Network
 from suite.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from suite.config import RunConfig
     from suite.data import Split
+    from suite.declarations.config import RunConfig
 
 # Data sets up to so many values are kept as floating-point numbers: no conversion in each step.
 FLOAT_DATA_LIMIT = 2**24

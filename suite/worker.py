@@ -12,7 +12,7 @@ import torch
 
 from suite.calibration import Calibrator
 from suite.claims import Claim, FleetError, UnreadableError
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
 from suite.fleet import Fleet, Interrupted
 from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart, Found, Job
 from suite.leases import LeaseLostError, LeasesAwayError

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from suite.basics.settings import ConfigError
 from suite.checkpoint import RunState
-from suite.config import RunConfig, parse
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import EpochRecord
 from suite.leases import FileLeases, Lease, LeaseLostError, Leases
-from suite.metrics import EpochRecord
 from suite.postgresql_leases import PostgresLeases
 from suite.state_files import FolderFiles, ObjectFiles, StateFiles
 

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from suite.basics.addresses import SQLITE
 from suite.basics.settings import ConfigError, Setting, Settings
+from suite.declarations.machine import Machine
 from suite.jobs import Job
-from suite.machine import Machine
 
 CLUSTERS = {"executor": ("ray", "slurm")}
 RAY, SLURM = {"executor": ("ray",)}, {"executor": ("slurm",)}

@@ -22,8 +22,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from suite.basics.state_dir import log_folder
+from suite.declarations.machine import Machine
 from suite.jobs import Event, Job
-from suite.machine import Machine
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done

@@ -8,7 +8,7 @@ from suite.models.resnet import CifarResNet, ResNet9
 from suite.models.specs import Network
 
 if TYPE_CHECKING:
-    from suite.config import RunConfig
+    from suite.declarations.config import RunConfig
 
 SMALLEST_SIDE = 8  # three poolings, or two strides and a 3×3 kernel with something to see
 
@@ -32,7 +32,7 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
     """
     # The architectures themselves do without the settings' libraries: benchmarks/gpu.py runs on a
     # machine that has none of them.
-    from suite.config import RESNETS, ConfigError
+    from suite.declarations.config import RESNETS, ConfigError
 
     if config.model not in RESNETS:
         # timm brings a second of import; the ResNets do without.

@@ -15,7 +15,7 @@ from suite.basics.randomness import generator
 from suite.models.specs import BufferSpec, ParameterSpec
 
 if TYPE_CHECKING:
-    from suite.config import RunConfig
+    from suite.declarations.config import RunConfig
 
 
 def initial_parameter(config: RunConfig, spec: ParameterSpec, dtype: torch.dtype) -> Tensor:

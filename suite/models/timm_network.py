@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from suite.basics.randomness import stream_key
-from suite.config import TIMM_PREFIX, ConfigError
+from suite.declarations.config import TIMM_PREFIX, ConfigError
 from suite.models.specs import BufferSpec, ParameterSpec
 
 # Options that fit an architecture family to small square images of side s.

@@ -10,7 +10,7 @@ import pandas as pd
 from synthetic_frames import Truth, frames
 
 from analysis.store import Problems, Store
-from suite.experiments import EXPERIMENTS, PAPER_SEEDS
+from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS
 
 SMALL_NOISE = {"seed_noise": 0.002, "test_noise": 0.001}
 

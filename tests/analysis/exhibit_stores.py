@@ -12,8 +12,8 @@ from synthetic_frames import SCALES, Truth, frames
 
 from analysis.clock_axis import ADAPTIVE
 from analysis.store import Problems, Store
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
 
 SEEDS = (0, 1, 42)
 EPOCHS = 30

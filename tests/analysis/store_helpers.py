@@ -16,9 +16,9 @@ import pandas as pd
 
 from analysis import store
 from benchmarks.synthetic_store import Faults, Written, reduced, write
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 SMALL = reduced(EXPERIMENTS["demo"], epochs=6, seeds=2)
 CONFIGS: Sequence[RunConfig] = tuple(SMALL.configs())  # 30 runs of 6 epochs

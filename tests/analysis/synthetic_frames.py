@@ -11,9 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.synthetic_truth import trainable_parameters
-from suite.clocks import clocks
-from suite.config import RunConfig, parse
-from suite.metrics import EPOCH_METRIC_NAMES, INTERPOLATION_THRESHOLD, SUMMARY_METRIC_NAMES
+from suite.declarations.clocks import clocks
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import (
+    EPOCH_METRIC_NAMES,
+    INTERPOLATION_THRESHOLD,
+    SUMMARY_METRIC_NAMES,
+)
 
 Floats = NDArray[np.float64]
 SEEDS = (0, 1, 42, 123, 456)

@@ -6,8 +6,8 @@ import pytest
 from synthetic_frames import SCALES, SEEDS, Truth, frames
 
 from analysis.cells import cell_column, cell_named, find_cells
-from suite.config import ConfigError
-from suite.experiments import EXPERIMENTS
+from suite.declarations.config import ConfigError
+from suite.declarations.experiments import EXPERIMENTS
 
 
 def grid(axes: dict[str, tuple[object, ...]]) -> list[dict[str, object]]:

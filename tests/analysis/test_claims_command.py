@@ -13,7 +13,7 @@ from analysis.claim_needs import next_sweep
 from analysis.claim_recipes import command, recipe
 from analysis.claim_text import WIDTH, markdown, table, totals
 from benchmarks.synthetic_truth import Truth
-from suite.experiments import EXPERIMENTS
+from suite.declarations.experiments import EXPERIMENTS
 
 ARITHMETIC = 11
 

@@ -14,8 +14,8 @@ from analysis.claim_numbers import AnyNumber
 from analysis.claim_recipes import recipe
 from analysis.claims import judge
 from suite.basics.settings import ConfigError
-from suite.config import parse
-from suite.experiments import EXPERIMENTS, PAPER_RUN
+from suite.declarations.config import parse
+from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
 
 # Every number that the paper's text states as a result, and how often (its unit beside it).
 STATED = Counter(

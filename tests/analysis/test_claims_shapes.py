@@ -10,9 +10,9 @@ from claim_stores import paper_store, verdict_on
 
 from analysis.claims import judge
 from analysis.store import Store
-from suite.clocks import clocks
-from suite.config import RunConfig
-from suite.experiments import PAPER_SEEDS
+from suite.declarations.clocks import clocks
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import PAPER_SEEDS
 
 ADAPTIVE = ("adam", "adamw", "muon_keras")
 BATCHES = (16, 32, 64, 128, 256)

@@ -6,7 +6,7 @@ from synthetic_frames import TRAIN_IMAGES, Truth, frames
 
 from analysis.cells import find_cells
 from analysis.clock_axis import AXES, attach, axes, cell_axes, clock_frame, own_clock
-from suite.config import parse
+from suite.declarations.config import parse
 
 RECIPES = [
     {"batch_size": 16, "kernel_l2": 0.01, "learning_rate": 0.1},

@@ -11,7 +11,7 @@ from analysis.clock_axis import axes
 from analysis.collapse import Limits, collapse, collapse_by_recipe
 from analysis.collapse_points import Points
 from analysis.sensitivity import curves
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
 
 Beta = Callable[[RunConfig], np.ndarray]
 BATCHES = (16, 32, 64, 128)

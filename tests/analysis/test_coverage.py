@@ -10,8 +10,8 @@ from analysis.forgetting_time import forgetting_time, forgetting_times
 from analysis.memory import memory
 from analysis.sensitivity import sensitivity
 from analysis.spread import cross_validated, extremes, interval
-from suite.clocks import clocks
-from suite.config import RunConfig
+from suite.declarations.clocks import clocks
+from suite.declarations.config import RunConfig
 
 pytestmark = pytest.mark.slow
 STORES = 300

@@ -24,7 +24,7 @@ from analysis.exhibit_source import Source
 from analysis.exhibit_variants import figure_5
 from analysis.exhibits import Exhibit, exhibits
 from analysis.store import Store
-from suite.experiments import EXPERIMENTS, PAPER_OPTIMIZERS
+from suite.declarations.experiments import EXPERIMENTS, PAPER_OPTIMIZERS
 
 NAMES = [f"figure-{n}" for n in range(1, 10)] + [f"table-{n}" for n in range(1, 8)]
 OF_ANY_SWEEP = ["figure-1", "figure-2", "figure-3", "figure-6", "table-2", "table-3"]

@@ -11,7 +11,7 @@ from analysis.cells import Cell, find_cells
 from analysis.clock_axis import ADAPTIVE, axes
 from analysis.forgetting_law import ForgettingLaw, TooFewRecipesError, fit_law
 from analysis.memory import memory
-from suite.config import ConfigError, RunConfig, parse
+from suite.declarations.config import ConfigError, RunConfig, parse
 
 BASE = {"dataset": "digits", "epochs": 10}
 

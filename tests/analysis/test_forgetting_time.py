@@ -9,8 +9,8 @@ from synthetic_frames import Truth, frames
 
 from analysis.clock_axis import axes
 from analysis.forgetting_time import forgetting_time, forgetting_times
-from suite.clocks import clocks
-from suite.config import RunConfig
+from suite.declarations.clocks import clocks
+from suite.declarations.config import RunConfig
 
 CLOCK = np.cumsum(np.full(100, 0.01))
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic_frames import SCALES, Truth, frames
 
 from analysis.memory import estimate, memory
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
 
 
 def remembers(config: RunConfig, scales: np.ndarray) -> np.ndarray:

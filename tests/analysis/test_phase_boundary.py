@@ -17,7 +17,7 @@ from analysis.phase_boundary import (
     half_of_largest,
     seed_deviations,
 )
-from suite.config import parse
+from suite.declarations.config import parse
 
 LEVEL = 0.1
 

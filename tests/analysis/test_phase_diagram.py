@@ -21,8 +21,8 @@ from analysis.store import load
 from benchmarks.synthetic_store import Faults
 from benchmarks.synthetic_truth import Truth
 from suite.basics.settings import ConfigError
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, Experiment
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, Experiment
 
 SCALES, SEEDS = (0.1, 1.0, 2.5), (0, 1, 42)
 

@@ -8,7 +8,7 @@ from synthetic_frames import Truth, frames
 from analysis.cells import find_cells
 from analysis.cluster_slope import cluster_slopes
 from analysis.sensitivity import FLOOR_FACTOR, corrected, curves, fit, sensitivity
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
 
 RECIPES = [{"optimizer": "sgd"}, {"optimizer": "adam", "epochs": 20}]
 

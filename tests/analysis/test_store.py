@@ -27,9 +27,9 @@ from analysis import store_sqlite
 from analysis.store import Store, StoreError, load
 from benchmarks.synthetic_store import Faults, Written, reduced, write
 from benchmarks.synthetic_truth import SyntheticRun, Truth
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS
-from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 
 # Frames
 

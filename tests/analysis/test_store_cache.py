@@ -25,7 +25,7 @@ from analysis.store_history import COLUMNS, HistoryTable, Slots, select
 from analysis.store_sqlite import SqliteStore
 from benchmarks.synthetic_store import Faults, write
 from benchmarks.synthetic_truth import Truth
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 
 @pytest.fixture

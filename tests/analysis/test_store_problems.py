@@ -19,9 +19,9 @@ from store_helpers import (
 from analysis.store import Store, load
 from benchmarks.synthetic_store import Faults, Written, write
 from benchmarks.synthetic_truth import Truth
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 
 def fingerprints(configs: list[RunConfig]) -> set[str]:

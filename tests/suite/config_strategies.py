@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from suite.config import RunConfig, parse
+from suite.declarations.config import RunConfig, parse
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")

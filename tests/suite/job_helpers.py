@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.machine import Machine
 from suite.jobs import Job
-from suite.machine import Machine
 
 
 def some_job(folder: Path, **changes: Any) -> Job:

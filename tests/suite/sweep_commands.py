@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 30

@@ -14,7 +14,7 @@ from training_helpers import small_digits, small_run
 
 from suite import calibration
 from suite.calibration import Calibration, Calibrator, Speed, cache_file
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
 from suite.fleet import Interrupted
 
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from suite import checkpoint
 from suite.checkpoint import CheckpointError, RunState, load, save, write_tensors
-from suite.config import parse
-from suite.metrics import EpochRecord
+from suite.declarations.config import parse
+from suite.declarations.metrics import EpochRecord
 
 NAN = math.nan
 

@@ -10,6 +10,7 @@ import pytest
 from job_helpers import some_job
 
 from suite.basics.settings import ConfigError
+from suite.declarations.machine import Machine
 from suite.executors import find_place
 from suite.executors.options import (
     Placement,
@@ -20,7 +21,6 @@ from suite.executors.options import (
 )
 from suite.grid import main
 from suite.jobs import Job
-from suite.machine import Machine
 
 SERVER = {
     "tracking_uri": "http://keeper:5000",

@@ -15,8 +15,8 @@ from slurm_server import SlurmServer
 from sweep_commands import EPOCHS, RUNS, SMALL, Place, Reference, assert_undisturbed
 
 from suite.basics.settings import ConfigError
+from suite.declarations.machine import Machine
 from suite.jobs import Event, Job
-from suite.machine import Machine
 
 pytest.importorskip("submitit", reason="the extra slurm is not installed")
 

@@ -21,9 +21,9 @@ from training_helpers import (
 )
 
 from suite import training_step
-from suite.clocks import clocks
-from suite.config import ConfigError
 from suite.data import ImageData, Split
+from suite.declarations.clocks import clocks
+from suite.declarations.config import ConfigError
 from suite.evaluation import evaluate
 from suite.fleet import Fleet, check
 

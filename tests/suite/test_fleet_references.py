@@ -18,8 +18,8 @@ from training_helpers import CPU, small_digits, small_run, train
 
 from suite import augmentation, fleet
 from suite.basics.randomness import batch_order
-from suite.config import RunConfig
 from suite.data import ImageData, Split
+from suite.declarations.config import RunConfig
 from suite.fleet import Fleet
 from suite.models.initialization import initial_parameter
 

@@ -9,7 +9,7 @@ import pytest
 from mlflow_stores import Store
 
 from suite import grid
-from suite.experiments import EXPERIMENTS
+from suite.declarations.experiments import EXPERIMENTS
 from suite.grid import main
 from suite.outcome import Outcome
 

@@ -20,11 +20,11 @@ from postgresql_server import PostgresqlServer
 
 from suite import session as session_module
 from suite import worker as worker_module
-from suite.config import RunConfig, parse
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.delivery import Delivery
 from suite.jobs import Event
 from suite.leases import Lease
-from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.postgresql_leases import PostgresLeases
 from suite.tracking import Tracker
 from suite.worker import Worker

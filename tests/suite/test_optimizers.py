@@ -15,8 +15,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from suite.clocks import learning_rates
-from suite.config import RunConfig, parse
+from suite.declarations.clocks import learning_rates
+from suite.declarations.config import RunConfig, parse
 from suite.layout import Layout
 from suite.models.specs import ParameterSpec
 from suite.newton_schulz import newton_schulz

@@ -19,10 +19,10 @@ from suite import fleet as fleet_module
 from suite import session as session_module
 from suite import worker as worker_module
 from suite.calibration import Calibration, Calibrator, Speed
-from suite.config import RunConfig, parse
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.machine import Machine
 from suite.fleet import Fleet
 from suite.jobs import Event, Job
-from suite.machine import Machine
 from suite.memory import release
 from suite.worker import Worker
 

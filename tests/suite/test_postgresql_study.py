@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from postgresql_server import PostgresqlServer
 
-from suite.experiments import Experiment
+from suite.declarations.experiments import Experiment
+from suite.declarations.metrics import EpochRecord
 from suite.ledger import LedgerReader
-from suite.metrics import EpochRecord
 from suite.study import Scoreboard
 from suite.tracking import Tracker
 

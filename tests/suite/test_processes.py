@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from suite.config import RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.machine import Machine
 from suite.executors import processes
 from suite.executors.processes import ProcessExecutor, split_threads
 from suite.jobs import Event, Job
-from suite.machine import Machine
 
 
 def job(folder: Path, index: int = 0, threads: int = 0) -> Job:

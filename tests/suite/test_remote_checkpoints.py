@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from suite import checkpoint
 from suite.basics.settings import ConfigError
 from suite.checkpoint import CheckpointError, RunState
-from suite.config import parse
+from suite.declarations.config import parse
+from suite.declarations.metrics import EpochRecord
 from suite.member import FinishedRun
-from suite.metrics import EpochRecord
 from suite.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})

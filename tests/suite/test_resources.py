@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.plain_loop import random_images
-from suite.config import parse
+from suite.declarations.config import parse
 from suite.resources import threads_for
 
 

@@ -11,8 +11,8 @@ from analysis.store import load
 from benchmarks import scale
 from benchmarks.scale_store import NAME, fill, grid
 from suite.data_description import DataDescription
-from suite.experiment_files import apply, configurations, find
-from suite.experiments import EXPERIMENTS
+from suite.declarations.experiment_files import apply, configurations, find
+from suite.declarations.experiments import EXPERIMENTS
 from suite.ledger import LedgerReader
 from suite.study import Scoreboard
 from suite.tracking import Tracker

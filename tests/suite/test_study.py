@@ -15,9 +15,9 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from suite.basics.settings import ConfigError
-from suite.experiment_files import apply, configurations
-from suite.experiments import EXPERIMENTS, Experiment
-from suite.metrics import EpochRecord
+from suite.declarations.experiment_files import apply, configurations
+from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.metrics import EpochRecord
 from suite.study import Score, Scoreboard, default_storage, study_name
 
 SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])

@@ -19,10 +19,10 @@ from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 
 from suite.basics.state_dir import default_state_dir
-from suite.config import RunConfig, parse
 from suite.database import RUNS_OF
-from suite.experiments import EXPERIMENTS
-from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.run_description import NOTE_TAG, note
 from suite.tracking import DataDescription, Tracker, download_best
 
@@ -364,7 +364,7 @@ def test_a_reader_and_a_writer_work_at_once(store: Store, tracker: Tracker) -> N
 CREATE = """
 import os, sys
 from mlflow.store.tracking import sqlalchemy_store
-from suite.config import parse
+from suite.declarations.config import parse
 from suite.tracking import DataDescription, Tracker
 data = DataDescription("digits", "0" * 16, "x", {"train": 1}, (1, 8, 8), ("0",))
 ready, go = os.pipe()

@@ -22,9 +22,9 @@ from training_commands import ROOT, Crash, Ended, Nursery
 
 import suite
 from suite import session, train
-from suite.config import parse
 from suite.data import load as load_data
-from suite.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.config import parse
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.tracking import Tracker
 
 SETTINGS = {

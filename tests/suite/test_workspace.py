@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from suite.checkpoint import CheckpointError, RunState
-from suite.config import RunConfig, parse
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import EpochRecord
 from suite.member import FinishedRun
-from suite.metrics import EpochRecord
 from suite.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})

@@ -11,11 +11,11 @@ import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from suite.config import RunConfig, parse
 from suite.data import ImageData, Split, load
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.fleet import Fleet
 from suite.member import FinishedRun
-from suite.metrics import EPOCH_METRIC_NAMES, EpochRecord
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ import pytest
 from suite import train
 from suite.basics.cli import Parser, add_settings, chosen, complain, flag, parse_known
 from suite.basics.settings import ConfigError, Settings
-from suite.config import RunConfig
-from suite.experiments import PRESETS
-from suite.machine import Machine
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import PRESETS
+from suite.declarations.machine import Machine
 
 
 def flat(text: str) -> str:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from suite.basics.settings import ConfigError, Setting, Settings, unknown
-from suite.config import RunConfig
-from suite.machine import Machine
+from suite.declarations.config import RunConfig
+from suite.declarations.machine import Machine
 
 SUCH_AS = "give a value > 0, ≤ 250, such as 180.0"
 

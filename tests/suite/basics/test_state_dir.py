@@ -8,7 +8,7 @@ import pytest
 
 from suite.basics.settings import ConfigError
 from suite.basics.state_dir import OBJECT_STORES, locate, log_folder
-from suite.machine import Machine
+from suite.declarations.machine import Machine
 
 
 def test_a_folder_is_absolute_and_an_address_stays_as_it_is(

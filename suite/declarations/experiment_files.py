@@ -1,6 +1,6 @@
 """A user's own experiment from a TOML or YAML file, and changes made on the command line.
 
-A file holds what :class:`suite.experiments.Experiment` does::
+A file holds what :class:`suite.declarations.experiments.Experiment` does::
 
     name = "my-sweep"
     base = "demo"            # optional: start from this experiment
@@ -28,8 +28,8 @@ import yaml
 
 from suite.basics.settings import ConfigError, unknown
 from suite.basics.waiting import told
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, Experiment
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, Experiment
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "recipes")

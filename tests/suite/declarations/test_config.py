@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from suite.basics.settings import ConfigError, Setting
-from suite.config import RunConfig, parse
-from suite.experiments import PAPER_RUN
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.experiments import PAPER_RUN
 
 OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from suite.config import RunConfig, parse
+from suite.declarations.config import RunConfig, parse
 
 PAPER_SEEDS = (0, 1, 42, 123, 456, 789, 999, 2024, 2025, 2026)
 SIGMA_W_FINE = tuple(round(0.1 * i, 1) for i in range(1, 26))

@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suite.config import RunConfig
+    from suite.declarations.config import RunConfig
 
 
 @dataclass(frozen=True)

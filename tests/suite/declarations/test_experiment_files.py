@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.basics.settings import ConfigError
-from suite.experiment_files import apply, changed, configurations, find
-from suite.experiments import EXPERIMENTS, PAPER_SEEDS
+from suite.declarations.experiment_files import apply, changed, configurations, find
+from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS
 
 MINE = """
 name = "mine"

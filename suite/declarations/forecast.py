@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from suite.clocks import clocks
-from suite.config import RunConfig
-from suite.rules import ADAPTIVE
+from suite.declarations.clocks import clocks
+from suite.declarations.config import RunConfig
+from suite.declarations.update_constants import ADAPTIVE
 
 REMEMBERS_BELOW, FORGETS_FROM = 0.1, 1.0
 

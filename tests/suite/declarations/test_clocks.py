@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from suite.clocks import clocks, learning_rates, steps_per_epoch
-from suite.config import RunConfig, parse
-from suite.experiments import PAPER_RUN
+from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
+from suite.declarations.config import RunConfig, parse
+from suite.declarations.experiments import PAPER_RUN
 
 CIFAR_TRAIN = 40_000
 ALPHA = 0.01

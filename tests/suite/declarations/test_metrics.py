@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.metrics import (
+from suite.declarations.metrics import (
     EPOCH_METRIC_NAMES,
     EPOCH_METRICS,
     SUMMARY_METRIC_NAMES,

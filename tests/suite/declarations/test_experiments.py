@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from suite.basics.settings import ConfigError
-from suite.config import RunConfig
-from suite.experiments import EXPERIMENTS, PRESETS, Experiment
+from suite.declarations.config import RunConfig
+from suite.declarations.experiments import EXPERIMENTS, PRESETS, Experiment
 
 SEEDS = {0, 1, 42, 123, 456, 789, 999, 2024, 2025, 2026}
 COARSE = {0.1, 0.5, 1.0, 1.8, 2.5}

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
-from suite.datasets import KNOWN
+from suite.declarations.datasets import KNOWN
 
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
