@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.plain_loop import random_images
 from benchmarks.stock_resnet9 import StockResNet9
-from suite.data import ImageData
+from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig, parse
 from suite.fleet import Fleet
 from suite.resources import set_threads

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from benchmarks.stock_resnet9 import StockResNet9
 from suite.basics.randomness import batch_order
-from suite.data import ImageData, Split, load
+from suite.data.splits import ImageData, Split, load
 from suite.declarations.config import RunConfig, parse
 from suite.fleet import Fleet
 from suite.resources import set_threads

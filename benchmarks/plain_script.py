@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.stock_resnet9 import StockResNet9
-from suite.data import load
+from suite.data.splits import load
 
 
 def main() -> None:

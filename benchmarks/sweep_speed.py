@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.data import load
+from suite.data.splits import load
 
 ROOT = Path(__file__).parents[1]
 CASES = [(size, rule) for size in (16, 32) for rule in ("sgd", "adam")]

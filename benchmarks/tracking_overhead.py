@@ -24,7 +24,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import torch
 
-from suite.data import ImageData, load
+from suite.data.splits import ImageData, load
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import apply
 from suite.declarations.experiments import EXPERIMENTS

@@ -21,7 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from suite.data import ImageData
+from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.fleet import Fleet, Interrupted
 from suite.member import FUSABLE

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from suite.augmentation import Draws
+from suite.data.augmentation import Draws
 from suite.training_step import TrainingStep
 
 WARM_UPS = 3  # steps in which libraries choose their kernels and allocate what they keep

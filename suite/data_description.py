@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suite.data import ImageData
+    from suite.data.splits import ImageData
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from suite.basics.waiting import told
 from suite.calibration import Calibrator
-from suite.data import ImageData, Split, split_sizes
+from suite.data.splits import ImageData, Split, split_sizes
 from suite.declarations.config import RunConfig
 from suite.declarations.datasets import KNOWN
 from suite.declarations.forecast import forecast

@@ -13,7 +13,7 @@ from torch import Tensor
 from suite.models.specs import Network
 
 if TYPE_CHECKING:
-    from suite.data import Split
+    from suite.data.splits import Split
     from suite.declarations.config import RunConfig
 
 DTYPES = {

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from suite import augmentation
 from suite.basics.randomness import batch_order
 from suite.captured import stepper
 from suite.checkpoint import Group, RunState
-from suite.data import ImageData
+from suite.data import augmentation
+from suite.data.splits import ImageData
 from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
 from suite.declarations.config import ConfigError, RunConfig
 from suite.declarations.metrics import EpochRecord, best_record, summarize

@@ -149,7 +149,7 @@ def _sweep(
     from sqlalchemy.exc import SQLAlchemyError
 
     from suite.checkpoint import CheckpointError
-    from suite.image_parts import DataError
+    from suite.data.parts import DataError
     from suite.sweep import Sweep
 
     try:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from suite.data import Split
+from suite.data.splits import Split
 from suite.declarations.config import RunConfig, parse
 from suite.evaluation import DTYPES, autocast, evaluate, scaled
 from suite.models import build

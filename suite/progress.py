@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from suite.data import ImageData
+from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.fleet import Fleet
 from suite.member import EpochOutcome

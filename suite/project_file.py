@@ -84,8 +84,8 @@ def settings_page() -> str:
         "# Settings",
         "",
         "Written by `python -m suite.project_file` from `suite/declarations/` and",
-        "`suite/executors/options.py`. A setting that does not act (see *only with*) is no part of a",
-        "run's identity; those of the machine and of where to train never are.",
+        "`suite/executors/options.py`. A setting that does not act (see *only with*) is no",
+        "part of a run's identity; those of the machine and of where to train never are.",
     ]
     for title, settings in (
         ("A run", RunConfig),

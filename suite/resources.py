@@ -9,7 +9,7 @@ import sys
 import torch
 
 from suite.basics.settings import ConfigError
-from suite.data import ImageData, load
+from suite.data.splits import ImageData, load
 from suite.declarations.config import OWN_WIDTH, RunConfig
 from suite.declarations.machine import Machine
 from suite.fleet import check

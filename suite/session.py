@@ -14,7 +14,7 @@ import torch
 
 from suite.checkpoint import CheckpointError, RunState
 from suite.claims import Claim, FleetError, UnreadableError
-from suite.data import ImageData
+from suite.data.splits import ImageData
 from suite.data_description import describe_data
 from suite.declarations.config import RunConfig
 from suite.delivery import Delivery

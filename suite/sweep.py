@@ -268,7 +268,7 @@ def _with_digest(
     """The points with the content digest of a folder data set filled in."""
     if points[0][1].dataset != "folder":
         return points
-    from suite.data import folder_digest
+    from suite.data.splits import folder_digest
 
     digest = folder_digest(machine.data_path or Path("data"))
     return [(point, config.with_(dataset_digest=digest)) for point, config in points]

@@ -107,7 +107,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
     from suite.basics.state_dir import locate
     from suite.checkpoint import CheckpointError
-    from suite.image_parts import DataError
+    from suite.data.parts import DataError
     from suite.leases import lease_database
     from suite.progress import Progress
     from suite.resources import load_data, set_threads, threads_for, torch_device

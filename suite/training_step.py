@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from suite import augmentation
+from suite.data import augmentation
 from suite.evaluation import DTYPES, autocast, scaled
 from suite.layout import Layout
 from suite.models.specs import Network
 from suite.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from suite.data import Split
+    from suite.data.splits import Split
     from suite.declarations.config import RunConfig
 
 # Data sets up to so many values are kept as floating-point numbers: no conversion in each step.

@@ -259,7 +259,7 @@ def reason(error: Exception, log: Path) -> str:
 
     from suite.basics.settings import ConfigError
     from suite.checkpoint import CheckpointError
-    from suite.image_parts import DataError
+    from suite.data.parts import DataError
     from suite.writer import WriteError
 
     known = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite.data import DataError
+from suite.data.splits import DataError
 
 
 def assert_one_line(error: DataError, *parts: str) -> None:

@@ -14,7 +14,7 @@ from training_helpers import CPU, assert_same_run, small_digits, small_run, trai
 
 from suite import captured, fleet
 from suite.captured import CapturedStep, stepper
-from suite.data import ImageData
+from suite.data.splits import ImageData
 from suite.fleet import Fleet
 from suite.optimizers import Optimizer
 

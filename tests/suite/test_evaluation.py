@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from suite import evaluation
-from suite.data import Split
+from suite.data.splits import Split
 from suite.declarations.config import RunConfig, parse
 from suite.evaluation import evaluate, scaled, set_precision
 from suite.models import build

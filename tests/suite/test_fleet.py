@@ -21,7 +21,7 @@ from training_helpers import (
 )
 
 from suite import training_step
-from suite.data import ImageData, Split
+from suite.data.splits import ImageData, Split
 from suite.declarations.clocks import clocks
 from suite.declarations.config import ConfigError
 from suite.evaluation import evaluate

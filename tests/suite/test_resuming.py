@@ -12,7 +12,7 @@ import torch
 from training_helpers import CPU, assert_same_run, metrics, small_digits, small_run, train
 
 from suite.checkpoint import RunState, load, save
-from suite.data import ImageData
+from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.fleet import Fleet, Interrupted
 from suite.member import FinishedRun

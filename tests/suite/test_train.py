@@ -22,7 +22,7 @@ from training_commands import ROOT, Crash, Ended, Nursery
 
 import suite
 from suite import session, train
-from suite.data import load as load_data
+from suite.data.splits import load as load_data
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.tracking import Tracker

@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from suite.data import ImageData, Split, load
+from suite.data.splits import ImageData, Split, load
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.fleet import Fleet

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from suite.basics.randomness import stream_key
-from suite.data import load
+from suite.data.splits import load
 from suite.declarations.config import ConfigError, RunConfig, parse
 from suite.fleet import Fleet
 from suite.models import build, timm_network

@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from suite import cifar10, data, image_cache, image_folder, image_parts
-from suite.data import (
+from suite.data import cifar10, image_cache, image_folder
+from suite.data import parts as image_parts
+from suite.data import splits as data
+from suite.data.splits import (
     DATASET_SIZES,
     DataError,
     ImageData,
@@ -223,7 +225,7 @@ def test_module_imports_neither_torchvision_nor_sklearn_until_asked() -> None:
 @pytest.mark.slow
 def test_digits_start_without_torchvision() -> None:
     code = (
-        "import sys; from suite.data import load; load('digits', None);"
+        "import sys; from suite.data.splits import load; load('digits', None);"
         "print([name for name in ('torchvision', 'sklearn') if name in sys.modules])"
     )
     root = Path(data.__file__).parents[1]

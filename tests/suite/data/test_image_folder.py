@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suite import image_cache, image_folder
-from suite.image_folder import DataError, image_folder_digest, read_image_folder
+from suite.data import image_cache, image_folder
+from suite.data.image_folder import DataError, image_folder_digest, read_image_folder
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -515,7 +515,7 @@ def test_two_processes_at_once_decode_once(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "images", train=300)
     code = (
         "import sys; from pathlib import Path;"
-        "from suite.image_folder import read_image_folder; calls = [];"
+        "from suite.data.image_folder import read_image_folder; calls = [];"
         "parts = read_image_folder(Path(sys.argv[1]), lambda *call: calls.append(call));"
         "print(parts.digest, len(calls) > 0)"
     )

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from data_helpers import assert_one_line
 
-from suite import cifar10
-from suite.data import (
+from suite.data import cifar10
+from suite.data.splits import (
     DataError,
     ImageData,
     load,

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from suite.image_cache import (
+from suite.data.image_cache import (
     PARTS,
     Listing,
     cache_entry,
@@ -20,7 +20,7 @@ from suite.image_cache import (
     read_manifest,
     write_cache,
 )
-from suite.image_parts import (
+from suite.data.parts import (
     DataError,
     ImageParts,
     LabelledImages,

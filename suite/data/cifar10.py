@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from suite.image_parts import DataError, ImageParts, LabelledImages, content_digest, data_error
+from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 
 def read_cifar10(root: Path, *, download: bool) -> ImageParts:

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from suite.image_parts import DataError, ImageParts, LabelledImages, content_digest, data_error
+from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 PARTS = ("train", "test")
 CACHE_FORMAT = 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.nn import functional
 
-from suite.augmentation import Draws, draw, gather
+from suite.data.augmentation import Draws, draw, gather
 
 CPU = torch.device("cpu")
 

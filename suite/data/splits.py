@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from suite.cifar10 import read_cifar10
+from suite.data.cifar10 import read_cifar10
+from suite.data.image_folder import image_folder_digest, read_image_folder
+from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 from suite.declarations.datasets import KNOWN
-from suite.image_folder import image_folder_digest, read_image_folder
-from suite.image_parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 __all__ = [
     "DATASET_SIZES",
