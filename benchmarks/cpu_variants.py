@@ -24,8 +24,8 @@ from benchmarks.plain_loop import random_images
 from benchmarks.stock_resnet9 import StockResNet9
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig, parse
-from suite.fleet import Fleet
-from suite.resources import set_threads
+from suite.engine.device import set_threads
+from suite.engine.fleet import Fleet
 
 WARM_UP_STEPS = 3
 COMPILE_LIMIT = 600.0  # seconds that a process may take beside its measurement

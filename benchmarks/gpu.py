@@ -26,8 +26,8 @@ if not __package__:  # run as a file, on a machine where nothing is installed
 
 from benchmarks.gpu_check import check, failed
 from benchmarks.gpu_steps import CHANNELS, CLASSES, WAYS, Images, Run, Unavailable, Way
-from suite.evaluation import set_precision
-from suite.memory import release
+from suite.engine.evaluation import set_precision
+from suite.engine.memory import release
 
 # The main grid: Das et al. 2026, App. A.
 GRID_RUNS, GRID_EPOCHS = 1250, 300  # runs of each batch size

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_steps import WAYS, Images, Run, Unavailable, Way
-from suite.evaluation import set_precision
+from suite.engine.evaluation import set_precision
 
 # Largest distance from float64, as a part of the distance that the parameters went. That rules and
 # gradients are the right ones shows in fp64. In fp32 some maxima of poolings change hands, which

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.stock_resnet9 import StockResNet9
-from suite.captured import CapturedStep, CudaGraphs, Step
-from suite.evaluation import DTYPES, autocast, scaled
-from suite.layout import Layout
+from suite.engine.cuda_graph import CapturedStep, CudaGraphs, Step
+from suite.engine.evaluation import DTYPES, autocast, scaled
+from suite.engine.layout import Layout
+from suite.engine.optimizers import Optimizer, arranged
+from suite.engine.training_step import TrainingStep
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.layers import Convolution
 from suite.models.resnet import ResNet9
-from suite.optimizers import Optimizer, arranged
-from suite.training_step import TrainingStep
 
 CHANNELS, CLASSES = 3, 10
 IM2COL_LIMIT = 2**34  # bytes of one layer's unfolded images

@@ -21,8 +21,8 @@ from benchmarks.stock_resnet9 import StockResNet9
 from suite.basics.randomness import batch_order
 from suite.data.splits import ImageData, Split, load
 from suite.declarations.config import RunConfig, parse
-from suite.fleet import Fleet
-from suite.resources import set_threads
+from suite.engine.device import set_threads
+from suite.engine.fleet import Fleet
 
 
 def plain_epochs(config: RunConfig, data: ImageData) -> Iterator[float]:

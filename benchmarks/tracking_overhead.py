@@ -28,8 +28,8 @@ from suite.data.splits import ImageData, load
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import apply
 from suite.declarations.experiments import EXPERIMENTS
-from suite.fleet import Fleet
-from suite.member import fusion_key
+from suite.engine.fleet import Fleet
+from suite.engine.runs import fusion_key
 from suite.session import Session
 from suite.tracking import Tracker
 from suite.workspace import Workspace

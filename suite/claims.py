@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from suite.checkpoint import CheckpointError, RunState
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
+from suite.engine.checkpoint import CheckpointError, RunState
 from suite.leases import Lease
 
 

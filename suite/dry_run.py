@@ -15,15 +15,15 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from suite.basics.waiting import told
-from suite.calibration import Calibrator
 from suite.data.splits import ImageData, Split, split_sizes
 from suite.declarations.config import RunConfig
 from suite.declarations.datasets import KNOWN
 from suite.declarations.forecast import forecast
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.display import duration
-from suite.fleet import Fleet
-from suite.resources import load_data, set_threads, torch_device
+from suite.engine.calibration import Calibrator
+from suite.engine.device import load_data, set_threads, torch_device
+from suite.engine.fleet import Fleet
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep

@@ -148,8 +148,8 @@ def _sweep(
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    from suite.checkpoint import CheckpointError
     from suite.data.parts import DataError
+    from suite.engine.checkpoint import CheckpointError
     from suite.sweep import Sweep
 
     try:

@@ -19,7 +19,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from suite.basics.addresses import is_postgresql, refuse_password
-from suite.checkpoint import CheckpointError
+from suite.engine.checkpoint import CheckpointError
 
 
 class LeaseLostError(ConnectionError):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from suite.data.splits import Split
 from suite.declarations.config import RunConfig, parse
-from suite.evaluation import DTYPES, autocast, evaluate, scaled
+from suite.engine.evaluation import DTYPES, autocast, evaluate, scaled
 from suite.models import build
 from suite.tracking import download_best
 from suite.workspace import CONFIG_FILE, MODEL_FILE

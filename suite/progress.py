@@ -13,8 +13,8 @@ from rich.progress import Progress as Bar
 
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
-from suite.fleet import Fleet
-from suite.member import EpochOutcome
+from suite.engine.fleet import Fleet
+from suite.engine.runs import EpochOutcome
 
 SECONDS_BETWEEN_LINES = 10.0
 

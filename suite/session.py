@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from suite.checkpoint import CheckpointError, RunState
 from suite.claims import Claim, FleetError, UnreadableError
 from suite.data.splits import ImageData
 from suite.data_description import describe_data
 from suite.declarations.config import RunConfig
 from suite.delivery import Delivery
-from suite.fleet import Fleet, Interrupted
+from suite.engine.checkpoint import CheckpointError, RunState
+from suite.engine.fleet import Fleet, Interrupted
+from suite.engine.runs import EpochOutcome, FinishedRun
 from suite.leases import LeaseLostError
-from suite.member import EpochOutcome, FinishedRun
 from suite.pace import Pace, checkpoint_pace, logging_pace
 from suite.tracking import Tracker
 from suite.workspace import KeptResult, Workspace

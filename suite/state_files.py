@@ -16,10 +16,10 @@ from typing import Protocol
 import fsspec
 from torch import Tensor
 
-from suite import checkpoint
 from suite.basics.settings import ConfigError
 from suite.basics.state_dir import OBJECT_STORES
-from suite.checkpoint import CheckpointError, RunState, write_tensors
+from suite.engine import checkpoint
+from suite.engine.checkpoint import CheckpointError, RunState, write_tensors
 
 REASON_LENGTH = 200
 

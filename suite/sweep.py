@@ -102,9 +102,9 @@ class Sweep:
         ConfigError, DataError
             If one cannot.
         """
-        from suite.fleet import check
-        from suite.member import fusion_key
-        from suite.resources import data_key, load_data, torch_device
+        from suite.engine.device import data_key, load_data, torch_device
+        from suite.engine.fleet import check
+        from suite.engine.runs import fusion_key
 
         if self.placement.executor == "processes":
             torch_device(self.machine.device)

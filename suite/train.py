@@ -106,11 +106,11 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from mlflow.exceptions import MlflowException
 
     from suite.basics.state_dir import locate
-    from suite.checkpoint import CheckpointError
     from suite.data.parts import DataError
+    from suite.engine.checkpoint import CheckpointError
+    from suite.engine.device import load_data, set_threads, threads_for, torch_device
     from suite.leases import lease_database
     from suite.progress import Progress
-    from suite.resources import load_data, set_threads, threads_for, torch_device
     from suite.session import FINAL_WAIT, Session
     from suite.stopping import StopRequest
     from suite.study import default_storage
@@ -155,9 +155,9 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
 def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, progress: Any) -> int:
     """Find the run's place in MLflow, train it, and say how it went."""
-    from suite.checkpoint import CheckpointError
     from suite.claims import FleetError
-    from suite.fleet import Interrupted
+    from suite.engine.checkpoint import CheckpointError
+    from suite.engine.fleet import Interrupted
 
     tracker: Tracker = session.tracker
     begun = os.environ.get("MLFLOW_RUN_ID")

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import torch
 
-from suite.calibration import Calibrator
 from suite.claims import Claim, FleetError, UnreadableError
 from suite.declarations.config import RunConfig
-from suite.fleet import Fleet, Interrupted
+from suite.engine.calibration import Calibrator
+from suite.engine.device import data_key, load_data, set_threads, torch_device
+from suite.engine.fleet import Fleet, Interrupted
+from suite.engine.memory import release
+from suite.engine.runs import EpochOutcome, fusion_key
 from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart, Found, Job
 from suite.leases import LeaseLostError, LeasesAwayError
 from suite.ledger import Ledger, LedgerReader
-from suite.member import EpochOutcome, fusion_key
-from suite.memory import release
-from suite.resources import data_key, load_data, set_threads, torch_device
 from suite.session import Session
 from suite.tracking import Tracker
 from suite.workspace import KeptResult, Workspace

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.basics.settings import ConfigError
-from suite.checkpoint import RunState
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EpochRecord
+from suite.engine.checkpoint import RunState
 from suite.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.postgresql_leases import PostgresLeases
 from suite.state_files import FolderFiles, ObjectFiles, StateFiles
 
 if TYPE_CHECKING:
-    from suite.member import FinishedRun
+    from suite.engine.runs import FinishedRun
     from suite.tracking import Tracker
 
 MODEL_FILE = "model.safetensors"

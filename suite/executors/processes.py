@@ -221,7 +221,7 @@ def _work(job: Job, pipe: Connection) -> None:
     _speak_into(log)
     ending: str | None = None
     try:
-        from suite.fleet import Interrupted
+        from suite.engine.fleet import Interrupted
         from suite.worker import Worker
 
         try:
@@ -258,8 +258,8 @@ def reason(error: Exception, log: Path) -> str:
     from sqlalchemy.exc import SQLAlchemyError
 
     from suite.basics.settings import ConfigError
-    from suite.checkpoint import CheckpointError
     from suite.data.parts import DataError
+    from suite.engine.checkpoint import CheckpointError
     from suite.writer import WriteError
 
     known = (

@@ -155,7 +155,7 @@ def train_one_fleet(job: Job, index: int, post: Any, home: str) -> Return:
 
 
 def _train(job: Job, line: Line) -> Return:
-    from suite.fleet import Interrupted
+    from suite.engine.fleet import Interrupted
     from suite.worker import Worker
 
     try:

@@ -68,7 +68,7 @@ class WorkerJob(Checkpointable):  # type: ignore[misc]
     def _train(self) -> None:
         assert self._stopping is not None
         try:
-            from suite.fleet import Interrupted
+            from suite.engine.fleet import Interrupted
             from suite.worker import Worker
 
             try:

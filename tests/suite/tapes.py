@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from suite.training_step import TrainingStep
+from suite.engine.training_step import TrainingStep
 
 Outputs = tuple[Tensor, Tensor]
 
@@ -47,7 +47,7 @@ class Tape(TorchDispatchMode):
 
 
 class Tapes:
-    """Captures one step as :class:`suite.captured.CudaGraphs` does, without doing it."""
+    """Captures one step as :class:`suite.engine.cuda_graph.CudaGraphs` does, without doing it."""
 
     def __init__(self, step: TrainingStep) -> None:
         self.step = step

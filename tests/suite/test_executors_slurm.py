@@ -189,7 +189,7 @@ def test_a_signal_before_the_time_limit_stops_training_first(
     import threading
 
     from suite import worker
-    from suite.fleet import Interrupted
+    from suite.engine.fleet import Interrupted
 
     class Training:
         def __init__(self, _job: Job, _tell: object, interrupted: Callable[[], bool]) -> None:

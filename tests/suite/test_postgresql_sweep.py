@@ -17,8 +17,8 @@ from postgresql_server import PostgresqlServer
 from shared_store import SHARED, Shared
 from sweep_commands import EPOCHS, RUNS, histories
 
-from suite import checkpoint
-from suite.checkpoint import RunState
+from suite.engine import checkpoint
+from suite.engine.checkpoint import RunState
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

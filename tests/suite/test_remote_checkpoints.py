@@ -16,12 +16,12 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from safetensors.torch import load_file
 
-from suite import checkpoint
 from suite.basics.settings import ConfigError
-from suite.checkpoint import CheckpointError, RunState
 from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
-from suite.member import FinishedRun
+from suite.engine import checkpoint
+from suite.engine.checkpoint import CheckpointError, RunState
+from suite.engine.runs import FinishedRun
 from suite.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})

@@ -15,15 +15,15 @@ from mlflow_stores import Store
 
 from suite import session as session_module
 from suite import worker as worker_module
-from suite.checkpoint import CheckpointError
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.machine import Machine
 from suite.delivery import Delivery
-from suite.fleet import Fleet, Interrupted
+from suite.engine.checkpoint import CheckpointError
+from suite.engine.device import load_data
+from suite.engine.fleet import Fleet, Interrupted
 from suite.jobs import Event
 from suite.ledger import LedgerReader
 from suite.pace import Pace
-from suite.resources import load_data
 from suite.session import Session
 from suite.tracking import Tracker
 from suite.worker import Worker

@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from suite.checkpoint import CheckpointError, RunState
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EpochRecord
-from suite.member import FinishedRun
+from suite.engine.checkpoint import CheckpointError, RunState
+from suite.engine.runs import FinishedRun
 from suite.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})

@@ -14,8 +14,8 @@ from torch.testing import assert_close
 from suite.data.splits import ImageData, Split, load
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.fleet import Fleet
-from suite.member import FinishedRun
+from suite.engine.fleet import Fleet
+from suite.engine.runs import FinishedRun
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from suite.basics.randomness import stream_key
 from suite.data.splits import load
 from suite.declarations.config import ConfigError, RunConfig, parse
-from suite.fleet import Fleet
+from suite.engine.fleet import Fleet
 from suite.models import build, timm_network
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import Network, ParameterSpec

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from suite.layout import Layout
+from suite.engine.layout import Layout
 from suite.models.layers import (
     SEMANTICS,
     TAP_MAJOR,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from suite.checkpoint import Group
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
+from suite.engine.checkpoint import Group
 
 # Settings in which the runs of one fleet may differ.
 FUSABLE = ("sigma_w", "sigma_b", "seed", "learning_rate", "kernel_l2")

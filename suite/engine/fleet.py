@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 from suite.basics.randomness import batch_order
-from suite.captured import stepper
-from suite.checkpoint import Group, RunState
 from suite.data import augmentation
 from suite.data.splits import ImageData
 from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
 from suite.declarations.config import ConfigError, RunConfig
 from suite.declarations.metrics import EpochRecord, best_record, summarize
-from suite.evaluation import DTYPES, evaluate, set_precision
-from suite.layout import Layout
-from suite.member import FUSABLE, EpochOutcome, FinishedRun, Member, fusion_key
+from suite.engine.checkpoint import Group, RunState
+from suite.engine.cuda_graph import stepper
+from suite.engine.evaluation import DTYPES, evaluate, set_precision
+from suite.engine.layout import Layout
+from suite.engine.optimizers import Optimizer, arranged
+from suite.engine.runs import FUSABLE, EpochOutcome, FinishedRun, Member, fusion_key
+from suite.engine.training_step import Tally, TrainingStep
 from suite.models import build
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import ParameterSpec
-from suite.optimizers import Optimizer, arranged
-from suite.training_step import Tally, TrainingStep
 
 
 class Interrupted(Exception):

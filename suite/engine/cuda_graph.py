@@ -2,7 +2,8 @@
 
 On a GPU a step of small batches costs what its launches cost, not what its arithmetic does. A CUDA
 graph repeats the launches of one step on the same memory, so a replay reads its batch and the
-optimizer's factors (:meth:`suite.optimizers.Optimizer.prepare`) from tensors that are filled first.
+optimizer's factors (:meth:`suite.engine.optimizers.Optimizer.prepare`) from tensors that are filled
+first.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import torch
 from torch import Tensor
 
 from suite.data.augmentation import Draws
-from suite.training_step import TrainingStep
+from suite.engine.training_step import TrainingStep
 
 WARM_UPS = 3  # steps in which libraries choose their kernels and allocate what they keep
 
 Outputs = tuple[Tensor, Tensor]
-# What :meth:`suite.training_step.TrainingStep.__call__` takes and gives.
+# What :meth:`suite.engine.training_step.TrainingStep.__call__` takes and gives.
 Step = Callable[[Tensor, Draws | None, float], Outputs]
 
 
@@ -115,7 +116,7 @@ class CapturedStep:
         self._by_size: dict[int, _Recorded] = {}
 
     def __call__(self, index: Tensor, draws: Draws | None, rate: float) -> Outputs:
-        """Update every run; see :meth:`suite.training_step.TrainingStep.__call__`.
+        """Update every run; see :meth:`suite.engine.training_step.TrainingStep.__call__`.
 
         Raises
         ------

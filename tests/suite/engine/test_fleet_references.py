@@ -16,12 +16,12 @@ from torch.nn import functional
 from torch.testing import assert_close
 from training_helpers import CPU, small_digits, small_run, train
 
-from suite import fleet
 from suite.basics.randomness import batch_order
 from suite.data import augmentation
 from suite.data.splits import ImageData, Split
 from suite.declarations.config import RunConfig
-from suite.fleet import Fleet
+from suite.engine import fleet
+from suite.engine.fleet import Fleet
 from suite.models.initialization import initial_parameter
 
 Arrays = Mapping[str, NDArray[np.float64]]

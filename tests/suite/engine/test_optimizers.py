@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from suite.declarations.clocks import learning_rates
 from suite.declarations.config import RunConfig, parse
-from suite.layout import Layout
+from suite.engine.layout import Layout
+from suite.engine.newton_schulz import newton_schulz
+from suite.engine.optimizers import Optimizer, arranged
 from suite.models.specs import ParameterSpec
-from suite.newton_schulz import newton_schulz
-from suite.optimizers import Optimizer, arranged
 
 Array = NDArray[np.float64]
 Arrays = Mapping[str, Array]

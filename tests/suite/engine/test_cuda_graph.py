@@ -12,11 +12,12 @@ from tapes import Tapes
 from torch import Tensor
 from training_helpers import CPU, assert_same_run, small_digits, small_run, train
 
-from suite import captured, fleet
-from suite.captured import CapturedStep, stepper
 from suite.data.splits import ImageData
-from suite.fleet import Fleet
-from suite.optimizers import Optimizer
+from suite.engine import cuda_graph as captured
+from suite.engine import fleet
+from suite.engine.cuda_graph import CapturedStep, stepper
+from suite.engine.fleet import Fleet
+from suite.engine.optimizers import Optimizer
 
 RUNS: list[dict[str, Any]] = [
     {"optimizer": "sgd", "kernel_l2": 1e-2},

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.plain_loop import random_images
 from suite.declarations.config import parse
-from suite.resources import threads_for
+from suite.engine.device import threads_for
 
 
 @pytest.mark.parametrize(

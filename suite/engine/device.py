@@ -12,7 +12,7 @@ from suite.basics.settings import ConfigError
 from suite.data.splits import ImageData, load
 from suite.declarations.config import OWN_WIDTH, RunConfig
 from suite.declarations.machine import Machine
-from suite.fleet import check
+from suite.engine.fleet import check
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3

@@ -12,10 +12,10 @@ import torch
 from filelock import FileLock
 from training_helpers import small_digits, small_run
 
-from suite import calibration
-from suite.calibration import Calibration, Calibrator, Speed, cache_file
 from suite.declarations.config import RunConfig
-from suite.fleet import Interrupted
+from suite.engine import calibration
+from suite.engine.calibration import Calibration, Calibrator, Speed, cache_file
+from suite.engine.fleet import Interrupted
 
 
 class Bench(Calibrator):

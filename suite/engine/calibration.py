@@ -23,9 +23,9 @@ from platformdirs import user_cache_path
 
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
-from suite.fleet import Fleet, Interrupted
-from suite.member import FUSABLE
-from suite.memory import release
+from suite.engine.fleet import Fleet, Interrupted
+from suite.engine.memory import release
+from suite.engine.runs import FUSABLE
 
 SIZES = (1, 2, 4, 8, 16, 25, 50)
 WARM_UP, COUNTED = 2, 6

@@ -20,12 +20,12 @@ from training_helpers import (
     train_together,
 )
 
-from suite import training_step
 from suite.data.splits import ImageData, Split
 from suite.declarations.clocks import clocks
 from suite.declarations.config import ConfigError
-from suite.evaluation import evaluate
-from suite.fleet import Fleet, check
+from suite.engine import training_step
+from suite.engine.evaluation import evaluate
+from suite.engine.fleet import Fleet, check
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
 # σw, seed, η0, λ

@@ -1,7 +1,7 @@
 """Update rules over a fleet, in Keras's or PyTorch's own semantics.
 
 All runs of a fleet share the rule and the schedule's shape; their initial rates and L2 strengths
-may differ. Rules act on the flat tensor of :class:`suite.layout.Layout`.
+may differ. Rules act on the flat tensor of :class:`suite.engine.layout.Layout`.
 
 Sources: Keras 3.15 (`keras.optimizers`), PyTorch 2.14 (`torch.optim`).
 """
@@ -23,9 +23,9 @@ from suite.declarations.update_constants import (
     MUON_MOMENTUM,
     PLAIN,
 )
-from suite.layout import Layout
+from suite.engine.layout import Layout
+from suite.engine.newton_schulz import newton_schulz, step_scale
 from suite.models.specs import ParameterSpec
-from suite.newton_schulz import newton_schulz, step_scale
 
 if TYPE_CHECKING:
     from suite.declarations.config import RunConfig

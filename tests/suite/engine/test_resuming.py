@@ -11,11 +11,11 @@ import pytest
 import torch
 from training_helpers import CPU, assert_same_run, metrics, small_digits, small_run, train
 
-from suite.checkpoint import RunState, load, save
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
-from suite.fleet import Fleet, Interrupted
-from suite.member import FinishedRun
+from suite.engine.checkpoint import RunState, load, save
+from suite.engine.fleet import Fleet, Interrupted
+from suite.engine.runs import FinishedRun
 
 # Single precision, as in practice; the fleets differ in all that they can.
 CASES: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import gpu, gpu_check, gpu_steps
 from benchmarks.stock_resnet9 import StockResNet9
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # torch, NumPy and what torch itself requires.
 BARE = {
     "torch", "torchgen", "functorch", "numpy", "sympy", "mpmath", "typing_extensions", "filelock",

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from suite.layout import Layout
+from suite.engine.layout import Layout
+from suite.engine.optimizers import arranged
 from suite.models.specs import Kind, ParameterSpec
-from suite.optimizers import arranged
 
 LIKE = torch.empty(0, dtype=torch.float64)
 

@@ -15,10 +15,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from suite import checkpoint
-from suite.checkpoint import CheckpointError, RunState, load, save, write_tensors
 from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
+from suite.engine import checkpoint
+from suite.engine.checkpoint import CheckpointError, RunState, load, save, write_tensors
 
 NAN = math.nan
 

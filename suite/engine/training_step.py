@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suite.data import augmentation
-from suite.evaluation import DTYPES, autocast, scaled
-from suite.layout import Layout
+from suite.engine.evaluation import DTYPES, autocast, scaled
+from suite.engine.layout import Layout
+from suite.engine.optimizers import Optimizer
 from suite.models.specs import Network
-from suite.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from suite.data.splits import Split

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from suite import evaluation
 from suite.data.splits import Split
 from suite.declarations.config import RunConfig, parse
-from suite.evaluation import evaluate, scaled, set_precision
+from suite.engine import evaluation
+from suite.engine.evaluation import evaluate, scaled, set_precision
 from suite.models import build
 from suite.models.initialization import initial_parameter
 from suite.models.specs import BufferSpec, ParameterSpec
