@@ -31,8 +31,8 @@ from suite.declarations.experiments import EXPERIMENTS
 from suite.engine.fleet import Fleet
 from suite.engine.runs import fusion_key
 from suite.session import Session
+from suite.state.workspace import Workspace
 from suite.tracking import Tracker
-from suite.workspace import Workspace
 from suite.writer import Task, Writer
 
 CPU = torch.device("cpu")

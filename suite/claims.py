@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
 from suite.engine.checkpoint import CheckpointError, RunState
-from suite.leases import Lease
+from suite.state.leases import Lease
 
 
 @dataclass

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from suite.claims import Claim
 from suite.data_description import DataDescription
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.state.workspace import KeptResult, Workspace
 from suite.tracking import Tracker
-from suite.workspace import KeptResult, Workspace
 
 
 class Delivery:

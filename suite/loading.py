@@ -14,8 +14,8 @@ from suite.data.splits import Split
 from suite.declarations.config import RunConfig, parse
 from suite.engine.evaluation import DTYPES, autocast, evaluate, scaled
 from suite.models import build
+from suite.state.workspace import CONFIG_FILE, MODEL_FILE
 from suite.tracking import download_best
-from suite.workspace import CONFIG_FILE, MODEL_FILE
 
 
 class TrainedModel(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
-from suite.leases import Leases
 from suite.run_description import NOTE_TAG
+from suite.state.leases import Leases
 from suite.tracking import Tracker
 
 RECIPE_TAG = "recipe"

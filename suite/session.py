@@ -20,10 +20,10 @@ from suite.delivery import Delivery
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import EpochOutcome, FinishedRun
-from suite.leases import LeaseLostError
 from suite.pace import Pace, checkpoint_pace, logging_pace
+from suite.state.leases import LeaseLostError
+from suite.state.workspace import KeptResult, Workspace
 from suite.tracking import Tracker
-from suite.workspace import KeptResult, Workspace
 from suite.writer import WriteError, Writer
 
 FINAL_WAIT = 60.0  # seconds that a finished session waits for MLflow

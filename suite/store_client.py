@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from suite.basics.addresses import SQLITE, is_postgresql
 from suite.database import prepare_sqlite
-from suite.postgresql_leases import exclusively
+from suite.state.postgresql_leases import exclusively
 
 
 def one_name(uri: str) -> str:

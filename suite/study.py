@@ -33,7 +33,7 @@ from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.postgresql_leases import exclusively
+from suite.state.postgresql_leases import exclusively
 from suite.study_rows import insert_curve, insert_trials
 
 STORAGE_VARIABLE = "SUITE_STORAGE"

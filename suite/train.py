@@ -109,13 +109,13 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
     from suite.engine.device import load_data, set_threads, threads_for, torch_device
-    from suite.leases import lease_database
     from suite.progress import Progress
     from suite.session import FINAL_WAIT, Session
+    from suite.state.leases import lease_database
+    from suite.state.workspace import Workspace
     from suite.stopping import StopRequest
     from suite.study import default_storage
     from suite.tracking import Tracker
-    from suite.workspace import Workspace
     from suite.writer import WriteError
 
     options = vars(arguments)

@@ -24,11 +24,11 @@ from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.delivery import Delivery
 from suite.jobs import Event
-from suite.leases import Lease
-from suite.postgresql_leases import PostgresLeases
+from suite.state.leases import Lease
+from suite.state.postgresql_leases import PostgresLeases
+from suite.state.workspace import Workspace
 from suite.tracking import Tracker
 from suite.worker import Worker
-from suite.workspace import Workspace
 
 EPOCHS = 4
 

@@ -235,26 +235,26 @@ def test_a_model_unknown_to_timm_is_answered_in_one_line(
 # Killed (SIGKILL) where something was just done that the next start must not do twice, or was just
 # about to be done that it must not leave out.
 CRASHES = [
-    Crash("suite.workspace:Workspace.save", 2),
+    Crash("suite.state.workspace:Workspace.save", 2),
     Crash("suite.tracking:Tracker.finish"),
-    Crash("suite.workspace:Workspace.forget"),
+    Crash("suite.state.workspace:Workspace.forget"),
 ]
 MORE_CRASHES = [
     Crash("suite.tracking:Tracker.create"),
     Crash("suite.tracking:Tracker._log_params"),
     Crash("suite.tracking:Tracker._log_data"),
     Crash("suite.tracking:Tracker.create", after=True),
-    Crash("suite.workspace:Workspace.save"),
+    Crash("suite.state.workspace:Workspace.save"),
     Crash("suite.engine.checkpoint:save_file", 3),
     Crash("suite.engine.checkpoint:save_file", 3, after=True),
-    Crash("suite.workspace:Workspace.save", after=True),
+    Crash("suite.state.workspace:Workspace.save", after=True),
     Crash("suite.tracking:Tracker.log_epochs"),
     Crash("suite.tracking:Tracker.log_epochs", 2, after=True),
-    Crash("suite.workspace:Workspace.save", 3, after=True),
-    Crash("suite.state_files:write_tensors"),
-    Crash("suite.state_files:write_tensors", after=True),
-    Crash("suite.state_files:FolderFiles.write", 2),
-    Crash("suite.state_files:FolderFiles.write", 2, after=True),
+    Crash("suite.state.workspace:Workspace.save", 3, after=True),
+    Crash("suite.state.files:write_tensors"),
+    Crash("suite.state.files:write_tensors", after=True),
+    Crash("suite.state.files:FolderFiles.write", 2),
+    Crash("suite.state.files:FolderFiles.write", 2, after=True),
     Crash("suite.tracking:Tracker.log_missing_epochs", after=True),
     Crash("suite.tracking:Tracker.log_best"),
     Crash("suite.tracking:Tracker.log_best", after=True),
@@ -265,7 +265,7 @@ MORE_CRASHES = [
     Crash("suite.tracking:Tracker.supersede", after=True),
     Crash("os:rmdir"),
     Crash("os:rmdir", after=True),
-    Crash("suite.workspace:Workspace.forget", after=True),
+    Crash("suite.state.workspace:Workspace.forget", after=True),
 ]
 
 
@@ -541,7 +541,7 @@ def test_a_run_that_mlflow_run_began_gives_way_to_the_interrupted_one(
     nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished
 ) -> None:
     store = new_store(empty_store, tmp_path)
-    crash = Crash("suite.workspace:Workspace.save", 3)
+    crash = Crash("suite.state.workspace:Workspace.save", 3)
     assert nursery.run(ARGUMENTS, tmp_path, crash=crash).code == -signal.SIGKILL
     (interrupted,) = store.statuses()
     client, begun, environment = begun_by_mlflow_run(store)

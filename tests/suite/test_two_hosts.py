@@ -18,7 +18,7 @@ from postgresql_server import PostgresqlServer
 from shared_store import SHARED, Shared
 from sweep_commands import RUNS
 
-from suite.postgresql_leases import UNREACHABLE_SECONDS
+from suite.state.postgresql_leases import UNREACHABLE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 HERE, THERE, LENGTH = "10.213.77.1", "10.213.77.2", 24

@@ -25,9 +25,9 @@ from suite.jobs import Event
 from suite.ledger import LedgerReader
 from suite.pace import Pace
 from suite.session import Session
+from suite.state.workspace import Workspace
 from suite.tracking import Tracker
 from suite.worker import Worker
-from suite.workspace import Workspace
 
 MACHINE = Machine(threads=1, device="cpu")
 
@@ -225,7 +225,7 @@ def test_a_result_that_mlflow_has_already_is_not_uploaded_as_a_second_run(
 ) -> None:
     (config,) = runs(1)
     with monkeypatch.context() as killed:
-        killed.setattr("suite.workspace.Workspace.forget", lambda _self, _fingerprint: None)
+        killed.setattr("suite.state.workspace.Workspace.forget", lambda _self, _fingerprint: None)
         stage.worker([config]).run()
     (run_id,) = stage.store.statuses()
     worker = stage.worker([config])
@@ -289,7 +289,7 @@ def test_a_full_disk_ends_the_worker_and_no_run_is_blamed(
     def full(*_args: Any) -> None:
         raise CheckpointError("checkpoint: no space")
 
-    monkeypatch.setattr("suite.workspace.Workspace.keep_result", full)
+    monkeypatch.setattr("suite.state.workspace.Workspace.keep_result", full)
     with pytest.raises(CheckpointError, match="no space"):
         stage.worker(runs(2)).run()
     assert stage.told("failed") == []

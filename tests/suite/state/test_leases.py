@@ -17,17 +17,17 @@ from postgresql_server import PostgresqlServer, free_port
 from sqlalchemy import text
 
 from suite.basics.settings import ConfigError
-from suite.leases import FileLeases, LeaseLostError, Leases, LeasesAwayError, lease_database
-from suite.postgresql_leases import SERVER_SETTINGS, PostgresLeases, exclusively
-from suite.workspace import Workspace
+from suite.state.leases import FileLeases, LeaseLostError, Leases, LeasesAwayError, lease_database
+from suite.state.postgresql_leases import SERVER_SETTINGS, PostgresLeases, exclusively
+from suite.state.workspace import Workspace
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 PATIENCE = 30.0  # seconds
 HOLDER = """
 import sys
 from pathlib import Path
-from suite.leases import FileLeases
-from suite.postgresql_leases import PostgresLeases
+from suite.state.leases import FileLeases
+from suite.state.postgresql_leases import PostgresLeases
 where, key = sys.argv[1:]
 leases = PostgresLeases(where, "sweep") if "://" in where else FileLeases(Path(where))
 lease = leases.take(key)

@@ -4,7 +4,7 @@ Two ways to hold a lease, both kept by something that sees a process die, neithe
 
 * a lock of the operating system on a file of the state directory, for processes of one machine;
 * a session-level advisory lock of PostgreSQL, for processes of many machines, which the server
-  drops with the connection (:mod:`suite.postgresql_leases`).
+  drops with the connection (:mod:`suite.state.postgresql_leases`).
 
 A connection can also break under a worker that is well. Its leases are then gone, and another
 worker may have the runs by now, so a worker confirms its leases before whatever it writes.

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, NullPool, TextClause, create_engine, 
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from suite.basics.settings import ConfigError
-from suite.leases import Lease, LeasesAwayError
+from suite.state.leases import Lease, LeasesAwayError
 
 # A silent peer is asked after so many seconds, again in between, and given up after so many tries.
 IDLE_SECONDS, PROBE_SECONDS, PROBES = 30, 10, 3

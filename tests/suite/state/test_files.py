@@ -22,7 +22,7 @@ from suite.declarations.metrics import EpochRecord
 from suite.engine import checkpoint
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.engine.runs import FinishedRun
-from suite.workspace import Workspace
+from suite.state.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
 KEY = CONFIG.fingerprint

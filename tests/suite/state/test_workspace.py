@@ -19,7 +19,7 @@ from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EpochRecord
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.engine.runs import FinishedRun
-from suite.workspace import Workspace
+from suite.state.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
 KEY = CONFIG.fingerprint
@@ -27,7 +27,7 @@ STORE = ("sqlite:///mlflow.db", "0")
 HOLDER = """
 import sys
 from pathlib import Path
-from suite.workspace import Workspace
+from suite.state.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]), ("sqlite:///mlflow.db", "0"), "Default")
 for line in sys.stdin:
     word, fingerprint = line.split()

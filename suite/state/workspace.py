@@ -19,9 +19,9 @@ from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EpochRecord
 from suite.engine.checkpoint import RunState
-from suite.leases import FileLeases, Lease, LeaseLostError, Leases
-from suite.postgresql_leases import PostgresLeases
-from suite.state_files import FolderFiles, ObjectFiles, StateFiles
+from suite.state.files import FolderFiles, ObjectFiles, StateFiles
+from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
+from suite.state.postgresql_leases import PostgresLeases
 
 if TYPE_CHECKING:
     from suite.engine.runs import FinishedRun
