@@ -17,14 +17,14 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 from benchmarks.synthetic_store import COLUMNS, FIRST_START, Row
 from suite.basics.waiting import told
-from suite.database import FINGERPRINT_TAG
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
-from suite.run_description import DIVERGED_TAG, STATE_TAG, machine_tags
 from suite.study import Score, Scoreboard
-from suite.tracking import Tracker
+from suite.tracking.descriptions import DIVERGED_TAG, STATE_TAG, machine_tags
+from suite.tracking.runs import Tracker
+from suite.tracking.schema import FINGERPRINT_TAG
 
 NAME = "scale"
 POINTS_PER_SEED = EXPERIMENTS["main"].size // len(PAPER_SEEDS)

@@ -50,16 +50,16 @@ def _enumerate(place: Place) -> float:
 
 
 def _read_ledger(place: Place) -> float:
-    from suite.ledger import LedgerReader
-    from suite.tracking import Tracker
+    from suite.tracking.ledger import LedgerReader
+    from suite.tracking.runs import Tracker
 
     return _seconds(LedgerReader(Tracker("scale", place.uri)).read)
 
 
 def _look_up(place: Place) -> float:
     """What a worker asks before a fleet of 25 runs, by run."""
-    from suite.ledger import LedgerReader
-    from suite.tracking import Tracker
+    from suite.tracking.ledger import LedgerReader
+    from suite.tracking.runs import Tracker
 
     tracker = Tracker("scale", place.uri)
     reader = LedgerReader(tracker)

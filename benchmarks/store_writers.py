@@ -51,10 +51,10 @@ class Report:
 def write(uri: str, seed: int, seconds: float) -> Written:
     """Begin runs, log their epochs through a writer as a sweep does, and finish them."""
     os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
-    from suite.data_description import DataDescription
     from suite.declarations.config import RunConfig
     from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-    from suite.tracking import Tracker
+    from suite.tracking.data_description import DataDescription
+    from suite.tracking.runs import Tracker
     from suite.writer import Writer
 
     data = DataDescription("none", "0" * 16, "none", {"train": 1}, (1, 1, 1), ("0",))

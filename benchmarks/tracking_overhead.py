@@ -32,7 +32,7 @@ from suite.engine.fleet import Fleet
 from suite.engine.runs import fusion_key
 from suite.session import Session
 from suite.state.workspace import Workspace
-from suite.tracking import Tracker
+from suite.tracking.runs import Tracker
 from suite.writer import Task, Writer
 
 CPU = torch.device("cpu")

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from suite.claims import Claim
-from suite.data_description import DataDescription
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.state.workspace import KeptResult, Workspace
-from suite.tracking import Tracker
+from suite.tracking.data_description import DataDescription
+from suite.tracking.runs import Tracker
 
 
 class Delivery:

@@ -15,7 +15,7 @@ from suite.declarations.config import RunConfig, parse
 from suite.engine.evaluation import DTYPES, autocast, evaluate, scaled
 from suite.models import build
 from suite.state.workspace import CONFIG_FILE, MODEL_FILE
-from suite.tracking import download_best
+from suite.tracking.runs import download_best
 
 
 class TrainedModel(nn.Module):

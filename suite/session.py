@@ -14,7 +14,6 @@ import torch
 
 from suite.claims import Claim, FleetError, UnreadableError
 from suite.data.splits import ImageData
-from suite.data_description import describe_data
 from suite.declarations.config import RunConfig
 from suite.delivery import Delivery
 from suite.engine.checkpoint import CheckpointError, RunState
@@ -23,7 +22,8 @@ from suite.engine.runs import EpochOutcome, FinishedRun
 from suite.pace import Pace, checkpoint_pace, logging_pace
 from suite.state.leases import LeaseLostError
 from suite.state.workspace import KeptResult, Workspace
-from suite.tracking import Tracker
+from suite.tracking.data_description import describe_data
+from suite.tracking.runs import Tracker
 from suite.writer import WriteError, Writer
 
 FINAL_WAIT = 60.0  # seconds that a finished session waits for MLflow

@@ -21,13 +21,13 @@ from suite.executors import Executor, Place, find_place
 from suite.executors.options import Placement
 from suite.executors.processes import default_workers
 from suite.jobs import Event, FinishedNews, Job
-from suite.ledger import Ledger, LedgerReader
 from suite.outcome import Outcome, looking
-from suite.recipes import Recipes
 from suite.state.leases import lease_database
 from suite.state.workspace import Workspace
 from suite.study import Score, Scoreboard, default_storage
-from suite.tracking import Tracker
+from suite.tracking.ledger import Ledger, LedgerReader
+from suite.tracking.parents import Recipes
+from suite.tracking.runs import Tracker
 
 RUNS_AT_ONCE = 200  # whose results are read and written together
 

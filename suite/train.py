@@ -27,7 +27,7 @@ from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
 
 if TYPE_CHECKING:
-    from suite.tracking import Tracker
+    from suite.tracking.runs import Tracker
 
 FAILED = 1
 OPTIONS = ("preset", "experiment", "tracking_uri", "force")
@@ -97,7 +97,7 @@ def _refuse(error: Exception) -> int:
 
 
 def _discard(run_id: str, tracking_uri: str) -> None:
-    from suite.discard import discard_later
+    from suite.tracking.discard import discard_later
 
     discard_later(run_id, tracking_uri)
 
@@ -115,7 +115,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.state.workspace import Workspace
     from suite.stopping import StopRequest
     from suite.study import default_storage
-    from suite.tracking import Tracker
+    from suite.tracking.runs import Tracker
     from suite.writer import WriteError
 
     options = vars(arguments)

@@ -18,11 +18,11 @@ from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.memory import release
 from suite.engine.runs import EpochOutcome, fusion_key
 from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart, Found, Job
-from suite.ledger import Ledger, LedgerReader
 from suite.session import Session
 from suite.state.leases import LeaseLostError, LeasesAwayError
 from suite.state.workspace import KeptResult, Workspace
-from suite.tracking import Tracker
+from suite.tracking.ledger import Ledger, LedgerReader
+from suite.tracking.runs import Tracker
 from suite.writer import Writer
 
 WAIT_FOR_OTHERS = 2.0  # seconds between two looks at runs which other processes hold

@@ -21,7 +21,7 @@ for _name in [n for n in os.environ if n.startswith(PERSONAL)]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow store as it is made, once for all tests: that takes seconds."""
-    from suite.tracking import Tracker
+    from suite.tracking.runs import Tracker
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     Tracker("Default", f"sqlite:///{path}")

@@ -25,7 +25,7 @@ from suite.state.postgresql_leases import PostgresLeases
 
 if TYPE_CHECKING:
     from suite.engine.runs import FinishedRun
-    from suite.tracking import Tracker
+    from suite.tracking.runs import Tracker
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"

@@ -18,7 +18,7 @@ from suite.declarations.clocks import learning_rates
 
 
 def test_the_generator_writes_the_rows_that_the_suite_writes_through_mlflow(tmp_path: Path) -> None:
-    from suite.tracking import DataDescription, Tracker
+    from suite.tracking.runs import DataDescription, Tracker
 
     for folder in ("suite", "generator"):
         (tmp_path / folder).mkdir()

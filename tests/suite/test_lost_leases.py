@@ -27,7 +27,7 @@ from suite.jobs import Event
 from suite.state.leases import Lease
 from suite.state.postgresql_leases import PostgresLeases
 from suite.state.workspace import Workspace
-from suite.tracking import Tracker
+from suite.tracking.runs import Tracker
 from suite.worker import Worker
 
 EPOCHS = 4

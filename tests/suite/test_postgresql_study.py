@@ -13,9 +13,9 @@ from postgresql_server import PostgresqlServer
 
 from suite.declarations.experiments import Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.ledger import LedgerReader
 from suite.study import Scoreboard
-from suite.tracking import Tracker
+from suite.tracking.ledger import LedgerReader
+from suite.tracking.runs import Tracker
 
 ROOT = Path(__file__).parents[2]
 SMALL = Experiment(
@@ -84,7 +84,7 @@ def test_processes_that_make_mlflows_tables_at_once_agree_and_share_one_ledger(
     postgresql: str, postgresql_server: PostgresqlServer
 ) -> None:
     code = (
-        "import sys; from suite.tracking import Tracker; tracker = Tracker('sweep', sys.argv[1]); "
+        "import sys; from suite.tracking.runs import Tracker; tracker = Tracker('sweep', sys.argv[1]); "
         "print(tracker.experiment_id, *tracker.place)"
     )
     command = [sys.executable, "-c", code, postgresql]

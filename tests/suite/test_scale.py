@@ -10,12 +10,12 @@ import pytest
 from analysis.store import load
 from benchmarks import scale
 from benchmarks.scale_store import NAME, fill, grid
-from suite.data_description import DataDescription
 from suite.declarations.experiment_files import apply, configurations, find
 from suite.declarations.experiments import EXPERIMENTS
-from suite.ledger import LedgerReader
 from suite.study import Scoreboard
-from suite.tracking import Tracker
+from suite.tracking.data_description import DataDescription
+from suite.tracking.ledger import LedgerReader
+from suite.tracking.runs import Tracker
 
 ONE_CELL = ["optimizer=adam", "batch_size=16", "sigma_w=0.1,2.5"]
 

@@ -25,7 +25,7 @@ from suite import session, train
 from suite.data.splits import load as load_data
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
-from suite.tracking import Tracker
+from suite.tracking.runs import Tracker
 
 SETTINGS = {
     "width": "4",
@@ -236,33 +236,33 @@ def test_a_model_unknown_to_timm_is_answered_in_one_line(
 # about to be done that it must not leave out.
 CRASHES = [
     Crash("suite.state.workspace:Workspace.save", 2),
-    Crash("suite.tracking:Tracker.finish"),
+    Crash("suite.tracking.runs:Tracker.finish"),
     Crash("suite.state.workspace:Workspace.forget"),
 ]
 MORE_CRASHES = [
-    Crash("suite.tracking:Tracker.create"),
-    Crash("suite.tracking:Tracker._log_params"),
-    Crash("suite.tracking:Tracker._log_data"),
-    Crash("suite.tracking:Tracker.create", after=True),
+    Crash("suite.tracking.runs:Tracker.create"),
+    Crash("suite.tracking.runs:Tracker._log_params"),
+    Crash("suite.tracking.runs:Tracker._log_data"),
+    Crash("suite.tracking.runs:Tracker.create", after=True),
     Crash("suite.state.workspace:Workspace.save"),
     Crash("suite.engine.checkpoint:save_file", 3),
     Crash("suite.engine.checkpoint:save_file", 3, after=True),
     Crash("suite.state.workspace:Workspace.save", after=True),
-    Crash("suite.tracking:Tracker.log_epochs"),
-    Crash("suite.tracking:Tracker.log_epochs", 2, after=True),
+    Crash("suite.tracking.runs:Tracker.log_epochs"),
+    Crash("suite.tracking.runs:Tracker.log_epochs", 2, after=True),
     Crash("suite.state.workspace:Workspace.save", 3, after=True),
     Crash("suite.state.files:write_tensors"),
     Crash("suite.state.files:write_tensors", after=True),
     Crash("suite.state.files:FolderFiles.write", 2),
     Crash("suite.state.files:FolderFiles.write", 2, after=True),
-    Crash("suite.tracking:Tracker.log_missing_epochs", after=True),
-    Crash("suite.tracking:Tracker.log_best"),
-    Crash("suite.tracking:Tracker.log_best", after=True),
-    Crash("suite.tracking:Tracker._log", 3, after=True),
+    Crash("suite.tracking.runs:Tracker.log_missing_epochs", after=True),
+    Crash("suite.tracking.runs:Tracker.log_best"),
+    Crash("suite.tracking.runs:Tracker.log_best", after=True),
+    Crash("suite.tracking.runs:Tracker._log", 3, after=True),
     Crash("mlflow:MlflowClient.log_batch", 5, after=True),
     Crash("mlflow:MlflowClient.set_terminated"),
-    Crash("suite.tracking:Tracker.finish", after=True),
-    Crash("suite.tracking:Tracker.supersede", after=True),
+    Crash("suite.tracking.runs:Tracker.finish", after=True),
+    Crash("suite.tracking.runs:Tracker.supersede", after=True),
     Crash("os:rmdir"),
     Crash("os:rmdir", after=True),
     Crash("suite.state.workspace:Workspace.forget", after=True),
@@ -290,8 +290,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
 @pytest.mark.parametrize(
     "crash",
     [
-        Crash("suite.tracking:Tracker.log_epochs", 3),
-        pytest.param(Crash("suite.tracking:Tracker.finish"), marks=pytest.mark.slow),
+        Crash("suite.tracking.runs:Tracker.log_epochs", 3),
+        pytest.param(Crash("suite.tracking.runs:Tracker.finish"), marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -319,7 +319,7 @@ def test_a_run_whose_checkpoint_is_lost_has_no_epoch_twice(
     """MLflow knows more than the state directory: on another machine, or after --checkpoint off."""
     store = new_store(empty_store, tmp_path)
     first = [*ARGUMENTS, "--checkpoint", {"--checkpoint": "off"}.get(then[0], "on")]
-    crash = Crash("suite.tracking:Tracker.log_epochs", 3)
+    crash = Crash("suite.tracking.runs:Tracker.log_epochs", 3)
     assert nursery.run(first, tmp_path, crash=crash).code == -signal.SIGKILL
     (run_id,) = store.statuses()
     assert {epoch for _, epoch, _ in store.history(run_id)} == {1, 2}
@@ -472,7 +472,7 @@ def test_a_result_that_mlflow_could_not_take_is_uploaded_by_the_next_start(
     nursery: Nursery, empty_store: Path, tmp_path: Path, uninterrupted: Finished
 ) -> None:
     store = new_store(empty_store, tmp_path)
-    crash = Crash("suite.tracking:Tracker.log_best")
+    crash = Crash("suite.tracking.runs:Tracker.log_best")
     assert nursery.run(ARGUMENTS, tmp_path, crash=crash).code == -signal.SIGKILL
     other = words(SETTINGS | {"seed": "1", "epochs": "1"})
     assert nursery.run(other, tmp_path).code == 0  # any command of the experiment does it
@@ -492,7 +492,7 @@ def test_a_result_that_mlflow_still_does_not_take_stays_and_is_not_trained_again
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    crash = Crash("suite.tracking:Tracker.log_best")
+    crash = Crash("suite.tracking.runs:Tracker.log_best")
     assert nursery.run(ARGUMENTS, tmp_path, crash=crash).code == -signal.SIGKILL
     kept = files_left(tmp_path)
 

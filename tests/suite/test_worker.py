@@ -22,11 +22,11 @@ from suite.engine.checkpoint import CheckpointError
 from suite.engine.device import load_data
 from suite.engine.fleet import Fleet, Interrupted
 from suite.jobs import Event
-from suite.ledger import LedgerReader
 from suite.pace import Pace
 from suite.session import Session
 from suite.state.workspace import Workspace
-from suite.tracking import Tracker
+from suite.tracking.ledger import LedgerReader
+from suite.tracking.runs import Tracker
 from suite.worker import Worker
 
 MACHINE = Machine(threads=1, device="cpu")

@@ -6,7 +6,7 @@ import pytest
 
 from suite.basics.addresses import is_postgresql, refuse_password, without_password
 from suite.basics.settings import ConfigError
-from suite.tracking import Tracker
+from suite.tracking.runs import Tracker
 
 SAFE = (
     "sqlite:////a/b.db",

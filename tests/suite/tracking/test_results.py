@@ -8,9 +8,9 @@ import numpy as np
 from mlflow.entities import Metric
 from mlflow_stores import Store
 
-from suite.database import engine_of
-from suite.results import Result, read_results
-from suite.tracking import Tracker
+from suite.tracking.results import Result, read_results
+from suite.tracking.runs import Tracker
+from suite.tracking.schema import engine_of
 
 
 def finish(tracker: Tracker, points: list[tuple[int, int, float]], diverged: str) -> str:

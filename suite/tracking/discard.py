@@ -19,7 +19,7 @@ PAUSE = 0.2
 def discard_later(run_id: str, tracking_uri: str) -> None:
     """Delete the run as soon as its status is final, in a process of its own."""
     subprocess.Popen(
-        [sys.executable, "-m", "suite.discard", run_id, tracking_uri],
+        [sys.executable, "-m", "suite.tracking.discard", run_id, tracking_uri],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
-from suite.run_description import NOTE_TAG
 from suite.state.leases import Leases
-from suite.tracking import Tracker
+from suite.tracking.descriptions import NOTE_TAG
+from suite.tracking.runs import Tracker
 
 RECIPE_TAG = "recipe"
 # No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.

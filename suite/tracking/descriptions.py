@@ -8,10 +8,10 @@ from functools import cache
 from importlib.metadata import version
 
 from suite.basics.code_version import code_version
-from suite.data_description import DataDescription
-from suite.database import FINGERPRINT_TAG
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
+from suite.tracking.data_description import DataDescription
+from suite.tracking.schema import FINGERPRINT_TAG
 
 STATE_TAG = "state"
 DIVERGED_TAG = "diverged"

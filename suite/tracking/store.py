@@ -8,8 +8,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 
 from suite.basics.addresses import SQLITE, is_postgresql
-from suite.database import prepare_sqlite
 from suite.state.postgresql_leases import exclusively
+from suite.tracking.schema import prepare_sqlite
 
 
 def one_name(uri: str) -> str:

@@ -19,12 +19,12 @@ from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 
 from suite.basics.state_dir import default_state_dir
-from suite.database import RUNS_OF
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.run_description import NOTE_TAG, note
-from suite.tracking import DataDescription, Tracker, download_best
+from suite.tracking.descriptions import NOTE_TAG, note
+from suite.tracking.runs import DataDescription, Tracker, download_best
+from suite.tracking.schema import RUNS_OF
 
 CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})
 DATA = DataDescription(
@@ -365,7 +365,7 @@ CREATE = """
 import os, sys
 from mlflow.store.tracking import sqlalchemy_store
 from suite.declarations.config import parse
-from suite.tracking import DataDescription, Tracker
+from suite.tracking.runs import DataDescription, Tracker
 data = DataDescription("digits", "0" * 16, "x", {"train": 1}, (1, 8, 8), ("0",))
 ready, go = os.pipe()
 children = []

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, TextClause, bindparam, text
 
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
-from suite.run_description import DIVERGED_TAG
-from suite.tracking import Tracker
+from suite.tracking.descriptions import DIVERGED_TAG
+from suite.tracking.runs import Tracker
 
 CURVE_METRIC = "val_accuracy"
 LARGEST = sys.float_info.max  # what MLflow stores for infinity

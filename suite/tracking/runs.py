@@ -17,11 +17,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.basics.addresses import SQLITE, refuse_password
-from suite.data_description import DataDescription
-from suite.database import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.run_description import (
+from suite.tracking.data_description import DataDescription
+from suite.tracking.descriptions import (
     DIVERGED_TAG,
     NOTE_TAG,
     STATE_TAG,
@@ -30,7 +29,8 @@ from suite.run_description import (
     params_of,
     tags_of,
 )
-from suite.store_client import client_of, one_name
+from suite.tracking.schema import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
+from suite.tracking.store import client_of, one_name
 
 BEST_ARTIFACT = "best"
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from mlflow.entities import Run, ViewType
 from sqlalchemy import Engine, TextClause, bindparam, text
 
-from suite.database import FINGERPRINT_TAG, engine_of
-from suite.results import Result, read_results
-from suite.tracking import Tracker
+from suite.tracking.results import Result, read_results
+from suite.tracking.runs import Tracker
+from suite.tracking.schema import FINGERPRINT_TAG, engine_of
 from suite.writer import passing
 
 PAGE = 1000

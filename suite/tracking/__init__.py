@@ -1,0 +1,1 @@
+"""Records into MLflow, and what MLflow says is done already."""
