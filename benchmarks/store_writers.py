@@ -55,7 +55,7 @@ def write(uri: str, seed: int, seconds: float) -> Written:
     from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
     from suite.tracking.data_description import DataDescription
     from suite.tracking.runs import Tracker
-    from suite.writer import Writer
+    from suite.worker.writer import Writer
 
     data = DataDescription("none", "0" * 16, "none", {"train": 1}, (1, 1, 1), ("0",))
     tracker = Tracker("writers", uri)

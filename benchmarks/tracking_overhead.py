@@ -30,10 +30,10 @@ from suite.declarations.experiment_files import apply
 from suite.declarations.experiments import EXPERIMENTS
 from suite.engine.fleet import Fleet
 from suite.engine.runs import fusion_key
-from suite.session import Session
 from suite.state.workspace import Workspace
 from suite.tracking.runs import Tracker
-from suite.writer import Task, Writer
+from suite.worker.session import Session
+from suite.worker.writer import Task, Writer
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from suite.jobs import Event, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FleetEpoch, FleetStart
 
 SECONDS_BETWEEN_LINES = 15.0
 REFRESH_PER_SECOND = 4

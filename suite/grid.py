@@ -187,7 +187,7 @@ def _quieten() -> None:
 
 
 def _run(sweep: Sweep) -> int:
-    from suite.stopping import StopRequest
+    from suite.worker.stopping import StopRequest
 
     if not sweep.left:
         print(f"{sweep.experiment.name}: all {len(sweep.points)} runs are finished; nothing to do")

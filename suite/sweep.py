@@ -20,7 +20,6 @@ from suite.display import Display
 from suite.executors import Executor, Place, find_place
 from suite.executors.options import Placement
 from suite.executors.processes import default_workers
-from suite.jobs import Event, FinishedNews, Job
 from suite.outcome import Outcome, looking
 from suite.state.leases import lease_database
 from suite.state.workspace import Workspace
@@ -28,6 +27,7 @@ from suite.study import Score, Scoreboard, default_storage
 from suite.tracking.ledger import Ledger, LedgerReader
 from suite.tracking.parents import Recipes
 from suite.tracking.runs import Tracker
+from suite.worker.messages import Event, FinishedNews, Job
 
 RUNS_AT_ONCE = 200  # whose results are read and written together
 

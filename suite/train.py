@@ -110,13 +110,13 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.engine.checkpoint import CheckpointError
     from suite.engine.device import load_data, set_threads, threads_for, torch_device
     from suite.progress import Progress
-    from suite.session import FINAL_WAIT, Session
     from suite.state.leases import lease_database
     from suite.state.workspace import Workspace
-    from suite.stopping import StopRequest
     from suite.study import default_storage
     from suite.tracking.runs import Tracker
-    from suite.writer import WriteError
+    from suite.worker.session import FINAL_WAIT, Session
+    from suite.worker.stopping import StopRequest
+    from suite.worker.writer import WriteError
 
     options = vars(arguments)
     try:
@@ -155,9 +155,9 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
 def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, progress: Any) -> int:
     """Find the run's place in MLflow, train it, and say how it went."""
-    from suite.claims import FleetError
     from suite.engine.checkpoint import CheckpointError
     from suite.engine.fleet import Interrupted
+    from suite.worker.held_run import FleetError
 
     tracker: Tracker = session.tracker
     begun = os.environ.get("MLFLOW_RUN_ID")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from suite.basics.settings import ConfigError
 from suite.executors.options import Placement
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 
 class Executor(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
 
 
 class EventLog:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from suite.basics.addresses import SQLITE
 from suite.basics.settings import ConfigError, Setting, Settings
 from suite.declarations.machine import Machine
-from suite.jobs import Job
+from suite.worker.messages import Job
 
 CLUSTERS = {"executor": ("ray", "slurm")}
 RAY, SLURM = {"executor": ("ray",)}, {"executor": ("slurm",)}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from suite.basics.state_dir import log_folder
 from suite.declarations.machine import Machine
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
@@ -222,7 +222,7 @@ def _work(job: Job, pipe: Connection) -> None:
     ending: str | None = None
     try:
         from suite.engine.fleet import Interrupted
-        from suite.worker import Worker
+        from suite.worker.worker import Worker
 
         try:
             Worker(job, tell, stopping.is_set).run()
@@ -260,7 +260,7 @@ def reason(error: Exception, log: Path) -> str:
     from suite.basics.settings import ConfigError
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
-    from suite.writer import WriteError
+    from suite.worker.writer import WriteError
 
     known = (
         *(CheckpointError, DataError, ConfigError, WriteError),

@@ -25,7 +25,7 @@ from suite.basics.state_dir import log_folder
 from suite.executors.options import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import REPLACEMENTS
 from suite.executors.ray_task import Post, Return, train_one_fleet
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 8.0  # seconds that tasks get to stop before they are killed
 RETRIES = 3  # of a task by Ray, when its machine or process dies

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 
 from suite.executors.options import check_reach
 from suite.executors.processes import log_file, reason
-from suite.jobs import Event, Found, Job
+from suite.worker.messages import Event, Found, Job
 
 BEAT = 0.5  # seconds between two exchanges with the sweep
 
@@ -146,7 +146,7 @@ def train_one_fleet(job: Job, index: int, post: Any, home: str) -> Return:
             check_reach(job, 1 if ray.util.get_node_ip_address() == home else 2)
             return _train(mine, line)
         except Exception as error:
-            from suite.writer import passing
+            from suite.worker.writer import passing
 
             log = log_file(mine)
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def train_one_fleet(job: Job, index: int, post: Any, home: str) -> Return:
 
 def _train(job: Job, line: Line) -> Return:
     from suite.engine.fleet import Interrupted
-    from suite.worker import Worker
+    from suite.worker.worker import Worker
 
     try:
         return Return(Worker(job, line.tell, line.stopping.is_set).run_one())

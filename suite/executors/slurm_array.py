@@ -27,7 +27,7 @@ from suite.executors.options import Placement, check_reach, gpus_of_a_worker, wo
 from suite.executors.processes import deaf_to_ctrl_c
 from suite.executors.slurm_job import WorkerJob, events_file
 from suite.executors.slurm_queue import Machines, QueueAwayError, jobs_called, machines, states
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 SIGNAL_DELAY = 90  # seconds before the time limit at which a job leaves; a third, if it is short
 TICK = 0.5

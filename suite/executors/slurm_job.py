@@ -12,7 +12,7 @@ from submitit.helpers import Checkpointable, DelayedSubmission
 
 from suite.executors.event_log import EventLog
 from suite.executors.processes import reason
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 30.0  # seconds that training gets to stop before its job is queued again
 
@@ -69,7 +69,7 @@ class WorkerJob(Checkpointable):  # type: ignore[misc]
         assert self._stopping is not None
         try:
             from suite.engine.fleet import Interrupted
-            from suite.worker import Worker
+            from suite.worker.worker import Worker
 
             try:
                 Worker(self.job, self._log.tell, self._stopping.is_set).run()

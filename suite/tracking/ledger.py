@@ -12,7 +12,7 @@ from sqlalchemy import Engine, TextClause, bindparam, text
 from suite.tracking.results import Result, read_results
 from suite.tracking.runs import Tracker
 from suite.tracking.schema import FINGERPRINT_TAG, engine_of
-from suite.writer import passing
+from suite.worker.writer import passing
 
 PAGE = 1000
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from suite.declarations.config import RunConfig
 from suite.declarations.machine import Machine
-from suite.jobs import Job
+from suite.worker.messages import Job
 
 
 def some_job(folder: Path, **changes: Any) -> Job:

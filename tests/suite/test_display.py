@@ -9,7 +9,7 @@ from rich.console import Console
 
 from suite import display as display_module
 from suite.display import Display, duration
-from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
 
 NAMES = ("a", "b", "c", "d")
 

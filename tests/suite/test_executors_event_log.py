@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from suite.executors.event_log import EventLog, EventTail
-from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
 
 NAMES = ("a", "b")
 START = FleetStart("sgd b16", NAMES, 60, 0, 1150)

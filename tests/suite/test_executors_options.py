@@ -20,7 +20,7 @@ from suite.executors.options import (
     worker_machine,
 )
 from suite.grid import main
-from suite.jobs import Job
+from suite.worker.messages import Job
 
 SERVER = {
     "tracking_uri": "http://keeper:5000",

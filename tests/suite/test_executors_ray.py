@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sweep_commands import EPOCHS, RUNS, SMALL, Place, Reference, assert_undisturbed
 
-from suite.jobs import Event
+from suite.worker.messages import Event
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 

@@ -16,7 +16,7 @@ from sweep_commands import EPOCHS, RUNS, SMALL, Place, Reference, assert_undistu
 
 from suite.basics.settings import ConfigError
 from suite.declarations.machine import Machine
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 pytest.importorskip("submitit", reason="the extra slurm is not installed")
 
@@ -188,8 +188,8 @@ def test_a_signal_before_the_time_limit_stops_training_first(
 ) -> None:
     import threading
 
-    from suite import worker
     from suite.engine.fleet import Interrupted
+    from suite.worker import worker
 
     class Training:
         def __init__(self, _job: Job, _tell: object, interrupted: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.machine import Machine
 from suite.executors import processes
 from suite.executors.processes import ProcessExecutor, split_threads
-from suite.jobs import Event, Job
+from suite.worker.messages import Event, Job
 
 
 def job(folder: Path, index: int = 0, threads: int = 0) -> Job:

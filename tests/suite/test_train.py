@@ -21,11 +21,12 @@ from mlflow_stores import Store, new_store
 from training_commands import ROOT, Crash, Ended, Nursery
 
 import suite
-from suite import session, train
+from suite import train
 from suite.data.splits import load as load_data
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.tracking.runs import Tracker
+from suite.worker import session
 
 SETTINGS = {
     "width": "4",

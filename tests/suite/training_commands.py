@@ -146,7 +146,8 @@ def _child(request: dict[str, Any]) -> int:
         os.dup2(file.fileno(), descriptor)
     os.chdir(folder)
     os.environ.update(request["environment"])
-    from suite import pace, train
+    from suite import train
+    from suite.worker import pace
 
     if request["checkpoint_every_epoch"]:
         pace.Pace.due = lambda _self: True  # type: ignore[method-assign]
@@ -164,7 +165,7 @@ def _serve() -> None:
     from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
 
     import suite.progress
-    import suite.session  # noqa: F401
+    import suite.worker.session  # noqa: F401
 
     sklearn.datasets.load_digits()
     answers = os.fdopen(os.dup(1), "w")

@@ -15,16 +15,16 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 from training_helpers import metrics, small_digits, small_run
 
-from suite import session as session_module
-from suite import worker as worker_module
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.machine import Machine
 from suite.engine import fleet as fleet_module
 from suite.engine.calibration import Calibration, Calibrator, Speed
 from suite.engine.fleet import Fleet
 from suite.engine.memory import release
-from suite.jobs import Event, Job
-from suite.worker import Worker
+from suite.worker import session as session_module
+from suite.worker import worker as worker_module
+from suite.worker.messages import Event, Job
+from suite.worker.worker import Worker
 
 EPOCHS = 3
 

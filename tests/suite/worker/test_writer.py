@@ -14,8 +14,8 @@ from mlflow.protos.databricks_pb2 import (
 )
 from sqlalchemy.exc import OperationalError
 
-from suite import writer as writer_module
-from suite.writer import WriteError, Writer, passing
+from suite.worker import writer as writer_module
+from suite.worker.writer import WriteError, Writer, passing
 
 LONG = 60.0  # seconds which a test never waits unless it fails
 

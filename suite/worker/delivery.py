@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from suite.claims import Claim
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.state.workspace import KeptResult, Workspace
 from suite.tracking.data_description import DataDescription
 from suite.tracking.runs import Tracker
+from suite.worker.held_run import Claim
 
 
 class Delivery:

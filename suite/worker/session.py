@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from suite.claims import Claim, FleetError, UnreadableError
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
-from suite.delivery import Delivery
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import EpochOutcome, FinishedRun
-from suite.pace import Pace, checkpoint_pace, logging_pace
 from suite.state.leases import LeaseLostError
 from suite.state.workspace import KeptResult, Workspace
 from suite.tracking.data_description import describe_data
 from suite.tracking.runs import Tracker
-from suite.writer import WriteError, Writer
+from suite.worker.delivery import Delivery
+from suite.worker.held_run import Claim, FleetError, UnreadableError
+from suite.worker.pace import Pace, checkpoint_pace, logging_pace
+from suite.worker.writer import WriteError, Writer
 
 FINAL_WAIT = 60.0  # seconds that a finished session waits for MLflow
 INTERRUPTED_WAIT = 3.0

@@ -18,17 +18,17 @@ from job_helpers import some_job
 from mlflow_stores import Store
 from postgresql_server import PostgresqlServer
 
-from suite import session as session_module
-from suite import worker as worker_module
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.delivery import Delivery
-from suite.jobs import Event
 from suite.state.leases import Lease
 from suite.state.postgresql_leases import PostgresLeases
 from suite.state.workspace import Workspace
 from suite.tracking.runs import Tracker
-from suite.worker import Worker
+from suite.worker import session as session_module
+from suite.worker import worker as worker_module
+from suite.worker.delivery import Delivery
+from suite.worker.messages import Event
+from suite.worker.worker import Worker
 
 EPOCHS = 4
 

@@ -13,21 +13,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store
 
-from suite import session as session_module
-from suite import worker as worker_module
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.machine import Machine
-from suite.delivery import Delivery
 from suite.engine.checkpoint import CheckpointError
 from suite.engine.device import load_data
 from suite.engine.fleet import Fleet, Interrupted
-from suite.jobs import Event
-from suite.pace import Pace
-from suite.session import Session
 from suite.state.workspace import Workspace
 from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker
-from suite.worker import Worker
+from suite.worker import session as session_module
+from suite.worker import worker as worker_module
+from suite.worker.delivery import Delivery
+from suite.worker.messages import Event
+from suite.worker.pace import Pace
+from suite.worker.session import Session
+from suite.worker.worker import Worker
 
 MACHINE = Machine(threads=1, device="cpu")
 

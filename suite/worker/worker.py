@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import torch
 
-from suite.claims import Claim, FleetError, UnreadableError
 from suite.declarations.config import RunConfig
 from suite.engine.calibration import Calibrator
 from suite.engine.device import data_key, load_data, set_threads, torch_device
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.memory import release
 from suite.engine.runs import EpochOutcome, fusion_key
-from suite.jobs import Event, FinishedNews, FleetEpoch, FleetStart, Found, Job
-from suite.session import Session
 from suite.state.leases import LeaseLostError, LeasesAwayError
 from suite.state.workspace import KeptResult, Workspace
 from suite.tracking.ledger import Ledger, LedgerReader
 from suite.tracking.runs import Tracker
-from suite.writer import Writer
+from suite.worker.held_run import Claim, FleetError, UnreadableError
+from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart, Found, Job
+from suite.worker.session import Session
+from suite.worker.writer import Writer
 
 WAIT_FOR_OTHERS = 2.0  # seconds between two looks at runs which other processes hold
 LONGEST_ABSENCE = 60.0  # seconds that a worker without anything to train waits for MLflow

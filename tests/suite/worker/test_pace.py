@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite.pace import Pace
+from suite.worker.pace import Pace
 
 
 @pytest.fixture

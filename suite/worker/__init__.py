@@ -1,0 +1,2 @@
+"""A worker: takes runs that nobody else has, trains them as fleets, keeps and uploads the
+results."""
