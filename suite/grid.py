@@ -29,7 +29,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import apply, configurations, find
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.machine import Machine
-from suite.executors.options import Placement, check_placement
+from suite.executors.placement import Placement, check_placement
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep

@@ -16,7 +16,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
 from suite.declarations.metrics import EPOCH_METRICS, SUMMARY_METRICS
-from suite.executors.options import Placement
+from suite.executors.placement import Placement
 
 ROOT = Path(__file__).parent.parent
 PATH = ROOT / "MLproject"
@@ -84,7 +84,7 @@ def settings_page() -> str:
         "# Settings",
         "",
         "Written by `python -m suite.project_file` from `suite/declarations/` and",
-        "`suite/executors/options.py`. A setting that does not act (see *only with*) is no",
+        "`suite/executors/placement.py`. A setting that does not act (see *only with*) is no",
         "part of a run's identity; those of the machine and of where to train never are.",
     ]
     for title, settings in (

@@ -18,7 +18,7 @@ from suite.declarations.experiments import Experiment
 from suite.declarations.machine import Machine
 from suite.display import Display
 from suite.executors import Executor, Place, find_place
-from suite.executors.options import Placement
+from suite.executors.placement import Placement
 from suite.executors.processes import default_workers
 from suite.outcome import Outcome, looking
 from suite.state.leases import lease_database

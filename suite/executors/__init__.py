@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from suite.basics.settings import ConfigError
-from suite.executors.options import Placement
+from suite.executors.placement import Placement
 from suite.worker.messages import Event, Job
 
 

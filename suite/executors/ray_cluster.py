@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from suite.basics.settings import ConfigError
 from suite.basics.state_dir import log_folder
-from suite.executors.options import Placement, check_reach, gpus_of_a_worker, worker_machine
+from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import REPLACEMENTS
 from suite.executors.ray_task import Post, Return, train_one_fleet
 from suite.worker.messages import Event, Job

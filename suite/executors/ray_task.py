@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import ray
 from ray.exceptions import RayError
 
-from suite.executors.options import check_reach
+from suite.executors.placement import check_reach
 from suite.executors.processes import log_file, reason
 from suite.worker.messages import Event, Found, Job
 

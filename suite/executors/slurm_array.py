@@ -23,7 +23,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from suite.basics.settings import ConfigError
 from suite.basics.state_dir import log_folder
 from suite.executors.event_log import EventTail
-from suite.executors.options import Placement, check_reach, gpus_of_a_worker, worker_machine
+from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import deaf_to_ctrl_c
 from suite.executors.slurm_job import WorkerJob, events_file
 from suite.executors.slurm_queue import Machines, QueueAwayError, jobs_called, machines, states

@@ -15,7 +15,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
-from suite.executors.options import Placement
+from suite.executors.placement import Placement
 from suite.project_file import PATH, SETTINGS_PATH, settings_page, text
 from suite.train import parser
 

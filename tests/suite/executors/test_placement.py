@@ -12,7 +12,7 @@ from job_helpers import some_job
 from suite.basics.settings import ConfigError
 from suite.declarations.machine import Machine
 from suite.executors import find_place
-from suite.executors.options import (
+from suite.executors.placement import (
     Placement,
     check_placement,
     check_reach,

@@ -22,7 +22,7 @@ pytest.importorskip("submitit", reason="the extra slurm is not installed")
 
 from suite.executors import slurm_array, slurm_queue
 from suite.executors.event_log import EventLog
-from suite.executors.options import Placement
+from suite.executors.placement import Placement
 from suite.executors.slurm_array import SlurmArray, SlurmWatch, job_name
 from suite.executors.slurm_job import WorkerJob, events_file
 from suite.executors.slurm_queue import Machines, QueueAwayError
