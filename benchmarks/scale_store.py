@@ -21,7 +21,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
-from suite.study import Score, Scoreboard
+from suite.sweep.study import Score, Scoreboard
 from suite.tracking.descriptions import DIVERGED_TAG, STATE_TAG, machine_tags
 from suite.tracking.runs import Tracker
 from suite.tracking.schema import FINGERPRINT_TAG

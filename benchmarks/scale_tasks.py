@@ -93,7 +93,7 @@ def _dry_run(place: Place) -> float:
 
 
 def _open_scoreboard(place: Place) -> float:
-    from suite.study import Scoreboard
+    from suite.sweep.study import Scoreboard
 
     experiment, _ = place.points()
     return _seconds(lambda: Scoreboard(experiment, place.storage))
@@ -110,7 +110,7 @@ def _add_trial_in_memory(place: Place) -> float:
 def _add_to(place: Place, storage: str) -> float:
     """One trial of 300 epochs, on top of as many trials as there are points."""
     from suite.declarations.metrics import EpochRecord
-    from suite.study import Score, Scoreboard
+    from suite.sweep.study import Score, Scoreboard
 
     experiment, points = place.points()
     board = Scoreboard(experiment, storage)
@@ -136,7 +136,7 @@ def _hand_over(place: Place) -> float:
 
 
 def _redraw(place: Place) -> float:
-    from suite.display import Display
+    from suite.sweep.display import Display
 
     display = Display("scale", 0, {c.fingerprint: c.epochs for _, c in place.points()[1]})
     return _seconds(lambda: [display._draw() for _ in range(TRIALS)]) / TRIALS

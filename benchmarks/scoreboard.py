@@ -15,7 +15,7 @@ from pathlib import Path
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.study import Scoreboard
+from suite.sweep.study import Scoreboard
 
 SIZES = (100, 1000, 6250)
 EPOCHS = 300

@@ -32,7 +32,7 @@ from suite.declarations.machine import Machine
 from suite.executors.placement import Placement, check_placement
 
 if TYPE_CHECKING:
-    from suite.sweep import Sweep
+    from suite.sweep.sweep import Sweep
 
 FAILED = 1
 # The writer tries again by itself, so MLflow need not do so for minutes.
@@ -150,7 +150,7 @@ def _sweep(
 
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
-    from suite.sweep import Sweep
+    from suite.sweep.sweep import Sweep
 
     try:
         sweep = Sweep(
@@ -163,7 +163,7 @@ def _sweep(
             **sizes,
         )
         if arguments.get("dry_run"):
-            from suite.dry_run import report
+            from suite.sweep.dry_run import report
 
             print(report(sweep))
             return 0

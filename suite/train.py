@@ -109,10 +109,10 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
     from suite.engine.device import load_data, set_threads, threads_for, torch_device
-    from suite.progress import Progress
     from suite.state.leases import lease_database
     from suite.state.workspace import Workspace
-    from suite.study import default_storage
+    from suite.sweep.progress import Progress
+    from suite.sweep.study import default_storage
     from suite.tracking.runs import Tracker
     from suite.worker.session import FINAL_WAIT, Session
     from suite.worker.stopping import StopRequest

@@ -23,7 +23,7 @@ from postgresql_server import PostgresqlServer, free_port
 from sqlalchemy import NullPool
 from sweep_commands import EPOCHS, RUNS, SMALL, Command, Place, histories, unfinished
 
-from suite.study import STORAGE_VARIABLE
+from suite.sweep.study import STORAGE_VARIABLE
 
 # One run at a time, so that there is work for every worker.
 SHARED = (*SMALL, "--fleet", "1")

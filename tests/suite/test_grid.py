@@ -11,7 +11,7 @@ from mlflow_stores import Store
 from suite import grid
 from suite.declarations.experiments import EXPERIMENTS
 from suite.grid import main
-from suite.outcome import Outcome
+from suite.sweep.outcome import Outcome
 
 TINY = [
     *("--set", "optimizer=sgd", "--set", "sigma_w=0.5,2.5", "--set", "seed=0"),

@@ -164,7 +164,7 @@ def _serve() -> None:
     import sklearn.datasets
     from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
 
-    import suite.progress
+    import suite.sweep.progress
     import suite.worker.session  # noqa: F401
 
     sklearn.datasets.load_digits()

@@ -20,13 +20,13 @@ from suite.declarations.config import RunConfig
 from suite.declarations.datasets import KNOWN
 from suite.declarations.forecast import forecast
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
-from suite.display import duration
 from suite.engine.calibration import Calibrator
 from suite.engine.device import load_data, set_threads, torch_device
 from suite.engine.fleet import Fleet
+from suite.sweep.display import duration
 
 if TYPE_CHECKING:
-    from suite.sweep import Sweep
+    from suite.sweep.sweep import Sweep
 
 BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
 PROBE_STEPS = 3

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from suite import display as display_module
-from suite.display import Display, duration
+from suite.sweep import display as display_module
+from suite.sweep.display import Display, duration
 from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
 
 NAMES = ("a", "b", "c", "d")

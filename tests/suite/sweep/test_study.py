@@ -18,7 +18,7 @@ from suite.basics.settings import ConfigError
 from suite.declarations.experiment_files import apply, configurations
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.study import Score, Scoreboard, default_storage, study_name
+from suite.sweep.study import Score, Scoreboard, default_storage, study_name
 
 SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
 

@@ -12,7 +12,7 @@ from benchmarks import scale
 from benchmarks.scale_store import NAME, fill, grid
 from suite.declarations.experiment_files import apply, configurations, find
 from suite.declarations.experiments import EXPERIMENTS
-from suite.study import Scoreboard
+from suite.sweep.study import Scoreboard
 from suite.tracking.data_description import DataDescription
 from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker

@@ -13,11 +13,11 @@ from postgresql_server import PostgresqlServer
 
 from suite.declarations.experiments import Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.study import Scoreboard
+from suite.sweep.study import Scoreboard
 from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = Experiment(
     name="small",
     description="",

@@ -34,7 +34,7 @@ from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.state.postgresql_leases import exclusively
-from suite.study_rows import insert_curve, insert_trials
+from suite.sweep.study_rows import insert_curve, insert_trials
 
 STORAGE_VARIABLE = "SUITE_STORAGE"
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"

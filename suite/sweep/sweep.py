@@ -16,14 +16,14 @@ from suite.basics.waiting import told
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import Experiment
 from suite.declarations.machine import Machine
-from suite.display import Display
 from suite.executors import Executor, Place, find_place
 from suite.executors.placement import Placement
 from suite.executors.processes import default_workers
-from suite.outcome import Outcome, looking
 from suite.state.leases import lease_database
 from suite.state.workspace import Workspace
-from suite.study import Score, Scoreboard, default_storage
+from suite.sweep.display import Display
+from suite.sweep.outcome import Outcome, looking
+from suite.sweep.study import Score, Scoreboard, default_storage
 from suite.tracking.ledger import Ledger, LedgerReader
 from suite.tracking.parents import Recipes
 from suite.tracking.runs import Tracker
