@@ -1,4 +1,4 @@
-"""Writes what is derived from the declared settings: ``python -m suite.project_file``.
+"""Writes what is derived from the declared settings: ``python -m suite.generated_files``.
 
 These are the MLproject file and the settings page of the documentation. A test compares both with
 what this gives, so that they never drift apart.
@@ -34,7 +34,7 @@ ANALYSES: Mapping[str, Mapping[str, str]] = {
 def text() -> str:
     """The content of the MLproject file."""
     lines = [
-        "# Written by `python -m suite.project_file` from the settings in suite/declarations.",
+        "# Written by `python -m suite.generated_files` from the settings in suite/declarations.",
         "name: initialization-memory",
         "",
         "conda_env: conda.yaml",
@@ -83,7 +83,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written by `python -m suite.project_file` from `suite/declarations/` and",
+        "Written by `python -m suite.generated_files` from `suite/declarations/` and",
         "`suite/executors/placement.py`. A setting that does not act (see *only with*) is no",
         "part of a run's identity; those of the machine and of where to train never are.",
     ]

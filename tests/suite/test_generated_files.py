@@ -16,7 +16,7 @@ from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.executors.placement import Placement
-from suite.project_file import PATH, SETTINGS_PATH, settings_page, text
+from suite.generated_files import PATH, SETTINGS_PATH, settings_page, text
 from suite.train import parser
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def project() -> dict[str, Any]:
 
 
 def test_the_project_file_is_the_generated_one() -> None:
-    remedy = "run `python -m suite.project_file`"
+    remedy = "run `python -m suite.generated_files`"
     assert PATH == ROOT / "MLproject"
     assert PATH.read_text(encoding="utf-8") == text(), remedy
 
