@@ -84,8 +84,8 @@ def test_processes_that_make_mlflows_tables_at_once_agree_and_share_one_ledger(
     postgresql: str, postgresql_server: PostgresqlServer
 ) -> None:
     code = (
-        "import sys; from suite.tracking.runs import Tracker; tracker = Tracker('sweep', sys.argv[1]); "
-        "print(tracker.experiment_id, *tracker.place)"
+        "import sys; from suite.tracking.runs import Tracker; "
+        "tracker = Tracker('sweep', sys.argv[1]); print(tracker.experiment_id, *tracker.place)"
     )
     command = [sys.executable, "-c", code, postgresql]
     processes = [
