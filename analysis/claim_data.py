@@ -19,7 +19,7 @@ from analysis.cells import Cell, find_cells
 from analysis.claim_recipes import Recipe
 from analysis.histories import epoch_matrix
 from analysis.scale_table import per_run
-from analysis.store import Store
+from analysis.store.frames import Store
 from suite.declarations.config import RunConfig
 
 Floats = NDArray[np.float64]

@@ -29,7 +29,7 @@ from analysis.claim_file import paper
 from analysis.claim_needs import next_sweep
 from analysis.claim_text import markdown, table, totals
 from analysis.claim_verdicts import Judged, judge_claim
-from analysis.store import Store, StoreError, load, open_store
+from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS

@@ -17,7 +17,7 @@ from analysis.memory import memory
 from analysis.norm_memory import norm_memory
 from analysis.phase_estimates import Estimates, estimate, names_without
 from analysis.scale_table import by_scale, interpolation
-from analysis.store import Store
+from analysis.store.frames import Store
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 

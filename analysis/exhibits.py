@@ -14,7 +14,7 @@ from analysis.exhibit_own import own_exhibits
 from analysis.exhibit_sensitivity import figure_6
 from analysis.exhibit_source import Source
 from analysis.exhibit_variants import figure_5, figure_7, figure_8, table_5, table_6
-from analysis.store import Store
+from analysis.store.frames import Store
 
 __all__ = ["Exhibit", "exhibits"]
 

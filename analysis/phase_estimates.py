@@ -18,7 +18,7 @@ from analysis.memory import memory
 from analysis.phase_boundary import boundaries, half_of_largest, seed_deviations
 from analysis.scale_table import by_scale, interpolation
 from analysis.sensitivity import curves, sensitivity
-from analysis.store import Store
+from analysis.store.frames import Store
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from analysis.phase_diagram import formats_of
 from analysis.report_files import ReportFolder, file_stem
-from analysis.store import Store, StoreError, load, open_store
+from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.code_version import code_version
 from suite.basics.settings import ConfigError

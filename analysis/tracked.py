@@ -1,7 +1,8 @@
 """An analysis as an MLflow run of its own: what it looked at, its numbers and its files.
 
-Such a run has no tag `fingerprint`, by which `analysis.store` knows the suite's training runs: in
-whichever experiment it is, it is never read as one, nor makes its experiment the newest of a store.
+Such a run has no tag `fingerprint`, by which `analysis.store.frames` knows the suite's training
+runs: in whichever experiment it is, it is never read as one, nor makes its experiment the newest of
+a store.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.store import StoreError, open_store
+from analysis.store.frames import StoreError, open_store
 from suite.basics.code_version import code_version
 
 EXPERIMENT = "analysis"

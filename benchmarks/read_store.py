@@ -103,7 +103,7 @@ def load_here(uri: str, experiment: str) -> None:
     Memory is the peak of this process plus, at worst, that of all its readers at once.
     """
     start = time.perf_counter()
-    from analysis.store import load
+    from analysis.store.frames import load
 
     store = load(experiment, uri)
     seconds = time.perf_counter() - start

@@ -143,7 +143,7 @@ def _redraw(place: Place) -> float:
 
 
 def _load(place: Place) -> float:
-    from analysis.store import load
+    from analysis.store.frames import load
 
     return _seconds(lambda: load("scale", place.uri, cache=False))
 
@@ -159,7 +159,7 @@ TASKS: Mapping[str, Callable[[Place], float]] = {
     "add a trial, memory": _add_trial_in_memory,
     "hand all runs to a worker": _hand_over,
     "redraw the display": _redraw,
-    "`analysis.store.load`, runs only": _load,
+    "`analysis.store.frames.load`, runs only": _load,
 }
 
 

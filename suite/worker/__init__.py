@@ -1,1 +1,1 @@
-"""A worker takes runs that nobody else has, trains them as fleets, keeps and uploads the results."""
+"""A worker takes runs that nobody else has, trains them as fleets, and uploads what they give."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from synthetic_frames import Truth, frames
 
-from analysis.store import Problems, Store
+from analysis.store.frames import Problems, Store
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS
 
 SMALL_NOISE = {"seed_noise": 0.002, "test_noise": 0.001}

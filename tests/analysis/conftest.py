@@ -9,7 +9,7 @@ from store_helpers import (
     empty_store,
 )
 
-from analysis.store import Store, load
+from analysis.store.frames import Store, load
 from benchmarks.synthetic_store import Written, write
 
 

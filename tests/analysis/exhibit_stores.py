@@ -11,7 +11,7 @@ import pandas as pd
 from synthetic_frames import SCALES, Truth, frames
 
 from analysis.clock_axis import ADAPTIVE
-from analysis.store import Problems, Store
+from analysis.store.frames import Problems, Store
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 

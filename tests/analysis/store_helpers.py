@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import store
+from analysis.store import frames as store
 from benchmarks.synthetic_store import Faults, Written, reduced, write
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment

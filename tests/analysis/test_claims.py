@@ -8,7 +8,7 @@ import pytest
 from claim_stores import paper_store, verdict_on
 
 from analysis.claims import judge
-from analysis.store import Store
+from analysis.store.frames import Store
 from suite.declarations.experiments import PAPER_SEEDS
 
 COLUMNS = ["claim", "place", "statement", "experiment", "unit", "paper"]

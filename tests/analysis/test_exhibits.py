@@ -23,7 +23,7 @@ from analysis.exhibit_sensitivity import figure_6
 from analysis.exhibit_source import Source
 from analysis.exhibit_variants import figure_5
 from analysis.exhibits import Exhibit, exhibits
-from analysis.store import Store
+from analysis.store.frames import Store
 from suite.declarations.experiments import EXPERIMENTS, PAPER_OPTIMIZERS
 
 NAMES = [f"figure-{n}" for n in range(1, 10)] + [f"table-{n}" for n in range(1, 8)]

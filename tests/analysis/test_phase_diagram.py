@@ -17,7 +17,7 @@ from store_helpers import empty_store, write
 from analysis.phase_diagram import formats_of, main
 from analysis.phase_estimates import Estimates, estimate, verdict
 from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
-from analysis.store import load
+from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults
 from benchmarks.synthetic_truth import Truth
 from suite.basics.settings import ConfigError

@@ -20,8 +20,8 @@ import analysis.exhibits
 from analysis import phase_diagram, report
 from analysis.exhibits import Exhibit
 from analysis.report_findings import findings, memories, memory_metrics
-from analysis.store import Store as Runs
-from analysis.store import load
+from analysis.store.frames import Store as Runs
+from analysis.store.frames import load
 
 ROOT = Path(__file__).parents[2]
 FEW = CONFIGS[:6]  # SGD at three σw, two seeds each

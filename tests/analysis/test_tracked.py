@@ -16,7 +16,7 @@ from mlflow.utils.validation import _validate_metric_name
 from mlflow_stores import Store
 from store_helpers import CONFIGS, write
 
-from analysis.store import load
+from analysis.store.frames import load
 from analysis.tracked import (
     EXPERIMENT,
     TrackingError,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.store import load
+from analysis.store.frames import load
 from benchmarks import scale
 from benchmarks.scale_store import NAME, fill, grid
 from suite.declarations.experiment_files import apply, configurations, find

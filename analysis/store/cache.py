@@ -20,7 +20,7 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.store_history import COLUMNS, HistoryTable
+from analysis.store.history import COLUMNS, HistoryTable
 
 FORMAT = 1
 METADATA = b"initialization-memory"

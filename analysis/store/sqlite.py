@@ -17,11 +17,11 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from analysis import store_scan
-from analysis.store_backend import StoreError
-from analysis.store_history import Slots
-from analysis.store_scan import ScanOrder, Values
-from analysis.store_sql import SqlListing
+from analysis.store import sqlite_scan as store_scan
+from analysis.store.backend import StoreError
+from analysis.store.history import Slots
+from analysis.store.sql import SqlListing
+from analysis.store.sqlite_scan import ScanOrder, Values
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # Below so many epochs, starting processes takes longer than reading.
@@ -32,7 +32,7 @@ READ_AHEAD_BYTES = 32 * 2**20
 
 
 class SqliteStore(SqlListing):
-    """See :class:`analysis.store_backend.Backend`."""
+    """See :class:`analysis.store.backend.Backend`."""
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error)
     # The sign keeps SQLite from its index by key, in whose order the rows lie all over the file:
@@ -57,7 +57,7 @@ class SqliteStore(SqlListing):
         super().__init__(engine, f"sqlite:///{self.path}")
 
     def read(self, slots: Slots) -> None:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         order = ScanOrder(
             path=str(self.path),
             keys=EPOCH_METRIC_NAMES,

@@ -20,9 +20,9 @@ from store_helpers import (
     rows,
 )
 
-from analysis.store import Store, load
-from analysis.store_history import COLUMNS, HistoryTable, Slots, select
-from analysis.store_sqlite import SqliteStore
+from analysis.store.frames import Store, load
+from analysis.store.history import COLUMNS, HistoryTable, Slots, select
+from analysis.store.sqlite import SqliteStore
 from benchmarks.synthetic_store import Faults, write
 from benchmarks.synthetic_truth import Truth
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
@@ -255,7 +255,7 @@ def test_a_cache_whose_parts_do_not_fit_is_made_anew(
 def test_a_cache_of_another_version_is_not_used(
     uri: str, read_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analysis import store_cache
+    from analysis.store import cache as store_cache
 
     write(uri, CONFIGS)
     with monkeypatch.context() as other_version:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from analysis.store_history import Slots, Stamp
+from analysis.store.history import Slots, Stamp
 
 FINGERPRINT_TAG = "fingerprint"
 CONFIG_TAG = "config"

@@ -21,10 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_helpers import CONFIGS, FAULTS, empty_store
 
-from analysis import store, store_bulk
-from analysis.store import Store, StoreError, load
-from analysis.store_bulk import batches
-from analysis.store_history import Slots
+from analysis.store import bulk as store_bulk
+from analysis.store import frames as store
+from analysis.store.bulk import batches
+from analysis.store.frames import Store, StoreError, load
+from analysis.store.history import Slots
 from benchmarks.synthetic_store import write
 from benchmarks.synthetic_truth import Truth
 
@@ -51,7 +52,7 @@ def test_the_client_s_way_gives_the_same_as_sql(
     file_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow's client also reads files, so its way is tested without a server's slow start."""
-    from analysis.store_rest import ClientStore
+    from analysis.store.server import ClientStore
 
     expected = load("synthetic", file_uri, cache=False)
     monkeypatch.setattr(store, "open_store", ClientStore)
@@ -66,7 +67,7 @@ def forbidden(_: object, slots: Slots) -> None:
 
 
 def test_the_client_s_way_reads_all_pages(file_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analysis import store_rest
+    from analysis.store import server as store_rest
 
     expected = load("synthetic", file_uri, cache=False)
     monkeypatch.setattr(store_rest, "RUNS_PER_REQUEST", 7)
@@ -94,7 +95,7 @@ def free_port() -> int:
 def test_a_server_that_does_not_answer_is_told_without_mlflow_s_minutes_of_retries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from analysis import store_rest
+    from analysis.store import server as store_rest
 
     monkeypatch.setattr(store_rest, "MlflowClient", forbidden)
     with pytest.raises(StoreError, match=r"no server answers, got http://127\.0\.0\.1:") as caught:
@@ -183,7 +184,7 @@ def test_a_real_mlflow_server_gives_the_same_as_its_file(
 def test_a_real_postgresql_gives_the_same_as_a_file(
     postgresql: str, file_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analysis.store_postgresql import PostgresqlStore
+    from analysis.store.postgresql import PostgresqlStore
 
     expected = load("synthetic", file_uri, cache=False)
     uri = postgresql.replace("postgresql:", "postgresql+psycopg:")

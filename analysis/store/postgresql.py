@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.store_backend import StoreError
-from analysis.store_history import Slots
-from analysis.store_sql import SqlListing
+from analysis.store.backend import StoreError
+from analysis.store.history import Slots
+from analysis.store.sql import SqlListing
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # COPY's binary form: 11 bytes signature, flags, length of an extension; then rows of (number of
@@ -42,7 +42,7 @@ QUERY = """
 
 
 class PostgresqlStore(SqlListing):
-    """See :class:`analysis.store_backend.Backend`."""
+    """See :class:`analysis.store.backend.Backend`."""
 
     def __init__(self, uri: str) -> None:
         url = make_url(uri).set(drivername="postgresql+psycopg")
@@ -61,7 +61,7 @@ class PostgresqlStore(SqlListing):
         self.connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
     def read(self, slots: Slots) -> None:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         wanted = [slots.run_ids, slots.first.tolist(), slots.lengths.tolist()]
         for key in EPOCH_METRIC_NAMES:
             rows = self._copy([*wanted, key])

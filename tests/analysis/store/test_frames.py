@@ -23,8 +23,8 @@ from store_helpers import (
     rows,
 )
 
-from analysis import store_sqlite
-from analysis.store import Store, StoreError, load
+from analysis.store import sqlite as store_sqlite
+from analysis.store.frames import Store, StoreError, load
 from benchmarks.synthetic_store import Faults, Written, reduced, write
 from benchmarks.synthetic_truth import SyntheticRun, Truth
 from suite.declarations.config import RunConfig
@@ -227,7 +227,7 @@ def test_it_runs_without_torch_and_reads_a_file_without_mlflow(
     clean: tuple[str, Written, Store],
 ) -> None:
     program = (
-        "import sys; from analysis.store import load; "
+        "import sys; from analysis.store.frames import load; "
         f"print(len(load('synthetic', {clean[0]!r}, cache=False).runs), "
         "'torch' in sys.modules, 'mlflow' in sys.modules)"
     )

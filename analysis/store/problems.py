@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.store_backend import RawRun
+from analysis.store.backend import RawRun
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 

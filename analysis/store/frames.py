@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import store_problems
-from analysis.store_backend import DIVERGED_TAG, Backend, RawRun, StoreError, no_store
-from analysis.store_cache import cache_path, load_cache, save_cache, still_valid
-from analysis.store_history import COLUMNS, HistoryTable, Slots, select
-from analysis.store_problems import Problems
-from analysis.store_runs import image_counts, runs_frame, settings
+from analysis.store import problems as store_problems
+from analysis.store.backend import DIVERGED_TAG, Backend, RawRun, StoreError, no_store
+from analysis.store.cache import cache_path, load_cache, save_cache, still_valid
+from analysis.store.history import COLUMNS, HistoryTable, Slots, select
+from analysis.store.problems import Problems
+from analysis.store.runs import image_counts, runs_frame, settings
 
 __all__ = ["Problems", "Store", "StoreError", "load"]
 
@@ -123,14 +123,14 @@ def open_store(tracking_uri: str) -> Backend:
     """
     scheme = tracking_uri.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
-        from analysis.store_sqlite import SqliteStore
+        from analysis.store.sqlite import SqliteStore
 
         return SqliteStore(tracking_uri)
     if scheme in ("postgresql", "postgres"):
-        from analysis.store_postgresql import PostgresqlStore
+        from analysis.store.postgresql import PostgresqlStore
 
         return PostgresqlStore(tracking_uri)
-    from analysis.store_rest import ClientStore
+    from analysis.store.server import ClientStore
 
     return ClientStore(tracking_uri)
 

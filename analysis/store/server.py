@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from analysis.store_backend import (
+from analysis.store.backend import (
     CONFIG_TAG,
     FINGERPRINT_TAG,
     IMAGE_COUNTS,
@@ -23,8 +23,8 @@ from analysis.store_backend import (
     StoreError,
     no_store,
 )
-from analysis.store_bulk import batches, bulk_history
-from analysis.store_history import Slots, restored
+from analysis.store.bulk import batches, bulk_history
+from analysis.store.history import Slots, restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 
 REQUESTS_AT_ONCE = 8
@@ -34,7 +34,7 @@ OURS = f"tags.{FINGERPRINT_TAG} LIKE '%'"
 
 
 class ClientStore:
-    """See :class:`analysis.store_backend.Backend`."""
+    """See :class:`analysis.store.backend.Backend`."""
 
     errors: tuple[type[Exception], ...] = (MlflowException,)
 
@@ -55,11 +55,11 @@ class ClientStore:
         """Nothing to free: the client opens a connection per request."""
 
     def experiments(self) -> Mapping[str, str]:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         return self._experiments
 
     def newest(self) -> str:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         names = {number: name for name, number in self._experiments.items()}
         found = self.client.search_runs(
             list(names), OURS, max_results=1, order_by=["attributes.start_time DESC"]
@@ -67,7 +67,7 @@ class ClientStore:
         return names[found[0].info.experiment_id] if found else ""
 
     def runs(self, experiment_id: str) -> Sequence[RawRun]:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         found = self._pages(
             self.client.search_runs,
             experiment_ids=[experiment_id],
@@ -78,7 +78,7 @@ class ClientStore:
         return [_raw(run) for run in found]
 
     def read(self, slots: Slots) -> None:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             wanted = product(batches(slots.lengths.tolist()), EPOCH_METRIC_NAMES)
             for _ in pool.map(lambda pair: self._read(slots, *pair), wanted):

@@ -16,7 +16,7 @@ from store_helpers import (
     rows,
 )
 
-from analysis.store import Store, load
+from analysis.store.frames import Store, load
 from benchmarks.synthetic_store import Faults, Written, write
 from benchmarks.synthetic_truth import Truth
 from suite.declarations.config import RunConfig

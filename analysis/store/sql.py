@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.store_backend import (
+from analysis.store.backend import (
     CONFIG_TAG,
     FINGERPRINT_TAG,
     IMAGE_COUNTS,
@@ -19,7 +19,7 @@ from analysis.store_backend import (
     RawRun,
     no_store,
 )
-from analysis.store_history import restored
+from analysis.store.history import restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 
 Texts = Mapping[str, Mapping[str, str]]  # run id to key to value
@@ -72,17 +72,17 @@ class SqlListing:
         self.engine.dispose()
 
     def experiments(self) -> Mapping[str, str]:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         found = self.connection.execute(text(EXPERIMENTS))
         return {name: str(number) for name, number in found}
 
     def newest(self) -> str:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         found = self.connection.execute(text(NEWEST), {"fingerprint": FINGERPRINT_TAG})
         return str(found.scalar_one_or_none() or "")
 
     def runs(self, experiment_id: str) -> Sequence[RawRun]:
-        """See :class:`analysis.store_backend.Backend`."""
+        """See :class:`analysis.store.backend.Backend`."""
         number = int(experiment_id)
         tags = self._texts("tags", number, TAGS)
         tags = {run_id: found for run_id, found in tags.items() if FINGERPRINT_TAG in found}
