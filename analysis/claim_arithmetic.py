@@ -11,7 +11,7 @@ from analysis.claim_numbers import Region
 from analysis.claim_recipes import recipe
 from analysis.claim_rule import Part
 from analysis.claim_statistics import Exact, Measured, Statistic
-from analysis.clock_axis import axes
+from analysis.estimates.clock_axis import axes
 from suite.declarations.config import RunConfig
 from suite.minimal_model import experiments
 from suite.minimal_model.scalar import imbalance

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cells import find_cells
 from analysis.claim_data import MOST_LOST, Gap, Sample, Source, common_seeds, sample
 from analysis.claim_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
 from analysis.claim_numbers import Region
@@ -23,8 +22,9 @@ from analysis.claim_statistics import (
     norm_slope,
     spread,
 )
-from analysis.collapse import collapse
-from analysis.sensitivity import curves
+from analysis.estimates.collapse import collapse
+from analysis.estimates.recipes import find_cells
+from analysis.estimates.sensitivity import curves
 
 Found = Sample | Gap
 # What a run has only if it interpolates.
@@ -152,7 +152,7 @@ def _without(one: Sample, there: int, quantity: str) -> str:
 
 @dataclass(frozen=True)
 class Collapse:
-    """What `analysis.collapse` says of the clock, and the runs it is from."""
+    """What `analysis.estimates.collapse` says of the clock, and the runs it is from."""
 
     row: Mapping[Hashable, Any]
     samples: Sequence[Sample]

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cell_labels import word
-from analysis.cells import Cell, find_cells
 from analysis.claim_recipes import Recipe
-from analysis.histories import epoch_matrix
-from analysis.scale_table import per_run
+from analysis.estimates.histories import epoch_matrix
+from analysis.estimates.recipe_labels import word
+from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.scale_table import per_run
 from analysis.store.frames import Store
 from suite.declarations.config import RunConfig
 

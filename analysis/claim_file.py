@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from analysis.claim_numbers import AnyClaim, AnyNumber, Declared, Tolerance
 from analysis.claim_recipes import Recipe, recipe
 from analysis.claim_statistics import QUANTITIES
-from analysis.clock_axis import Axis
+from analysis.estimates.clock_axis import Axis
 from suite.minimal_model.experiments import FIGURE_9
 
 Value = str | int | float

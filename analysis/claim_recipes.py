@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.cell_labels import word
+from analysis.estimates.recipe_labels import word
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS

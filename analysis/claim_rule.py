@@ -23,7 +23,7 @@ interval is shown and decides, so that a reader can check by eye.
 Why t intervals over paired seeds and no bootstrap of them: with 3 to 10 seeds the percentile
 bootstrap is too narrow (at 3 seeds, an order of two equal recipes would hold in all resamples once
 in 8 sweeps, at 5 once in 32); t is exact for normal errors. The spread, a maximum minus a minimum,
-is biased upward; its interval (`analysis.spread`) allows for that.
+is biased upward; its interval (`analysis.estimates.spread`) allows for that.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.cluster_slope import cluster_slopes
-from analysis.spread import cross_validated, extremes
+from analysis.estimates.cluster_slope import cluster_slopes
+from analysis.estimates.spread import cross_validated, extremes
 
 Floats = NDArray[np.float64]
 LATE = 10  # the late epochs are the last tenth
@@ -202,7 +202,7 @@ class Ratio:
 
 
 def spread(accuracy: Floats, rng: np.random.Generator) -> Statistic:
-    """Memory with the interval of `analysis.spread`, from test accuracy (S, G) without gaps."""
+    """Memory and its interval (`analysis.estimates.spread`) from test accuracy (S, G) without gaps."""
     plain = extremes(accuracy)
     honest = cross_validated(accuracy, rng)
     pairs = accuracy[plain.top] - accuracy[plain.bottom]

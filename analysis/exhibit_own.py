@@ -10,6 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import phase_text
+from analysis.estimates.boundary import boundary_rates
+from analysis.estimates.forgetting_law import fit_law
+from analysis.estimates.forgetting_time import forgetting_times
 from analysis.exhibit import Exhibit, absent
 from analysis.exhibit_source import Source
 from analysis.exhibit_tables import named, spread
@@ -19,9 +22,6 @@ from analysis.figures_clocks import memory_by_clock
 from analysis.figures_collapse import collapse_pages
 from analysis.figures_forgetting import forgetting_times_figure, law_figure
 from analysis.figures_memory import memory_plane
-from analysis.forgetting_law import fit_law
-from analysis.forgetting_time import forgetting_times
-from analysis.phase_boundary import boundary_rates
 from suite.basics.settings import ConfigError
 
 DEMO = "python -m suite.grid --experiment demo"

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import Cell, find_cells
 from analysis.claim_data import differences, differences_text
-from analysis.interpolation_time import interpolation_time
-from analysis.memory import memory
-from analysis.norm_memory import norm_memory
-from analysis.phase_estimates import Estimates, estimate, names_without
-from analysis.scale_table import by_scale, interpolation
+from analysis.estimates.interpolation_time import interpolation_time
+from analysis.estimates.memory import memory
+from analysis.estimates.norm_memory import norm_memory
+from analysis.estimates.overview import Estimates, estimate, names_without
+from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.scale_table import by_scale, interpolation
 from analysis.store.frames import Store
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment

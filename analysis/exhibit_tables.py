@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cell_labels import word
+from analysis.estimates.recipe_labels import word
 from analysis.exhibit_source import Source
 from analysis.figures_scales import optimizer_name
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.cell_labels import word
+from analysis.estimates.recipe_labels import word
 from analysis.exhibit_source import Source, differing
 from suite.declarations.experiments import EXPERIMENTS
 

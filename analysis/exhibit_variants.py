@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.cell_labels import word
+from analysis.estimates.recipe_labels import word
 from analysis.exhibit import Exhibit, absent
 from analysis.exhibit_choice import best_source, elsewhere
 from analysis.exhibit_source import Source

@@ -18,7 +18,8 @@ LEAST_WIDTH = 7.4  # inches; the title and the legend take it
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
-# S up to this is what errors estimated from few seeds give on the true clock (`analysis.collapse`).
+# S up to this is what errors estimated from few seeds give on the true clock
+# (`analysis.estimates.collapse`).
 WITHIN_NOISE = 2.0
 
 
@@ -33,7 +34,7 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
         there is no sensitivity; NaN where unknown).
     collapses
         One row per recipe and axis: recipe, axis, verdict, reason, quality, quality_low,
-        quality_high (see `analysis.collapse`). A recipe may be absent.
+        quality_high (see `analysis.estimates.collapse`). A recipe may be absent.
     title
         Above all panels.
 

@@ -19,7 +19,7 @@ from suite.basics.settings import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from analysis.phase_estimates import Estimates
+    from analysis.estimates.overview import Estimates
 
 FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
 
@@ -72,7 +72,7 @@ def formats_of(text: str) -> list[str]:
 
 
 def _run(store: Store, folder: Path, formats: Sequence[str]) -> tuple[Estimates, Sequence[Path]]:
-    from analysis.phase_estimates import estimate
+    from analysis.estimates.overview import estimate
     from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 
     print(f"experiment {store.experiment}: {len(store.runs)} finished runs")
@@ -128,12 +128,12 @@ def draw(found: Estimates, experiment: str, folder: Path, formats: Sequence[str]
 
 def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one after another, of all that the estimates allow."""
+    from analysis.estimates.boundary import boundary_rates
     from analysis.figures import accuracy_by_scale
     from analysis.figures_clocks import memory_by_clock
     from analysis.figures_collapse import collapse_pages
     from analysis.figures_heat import accuracy_map
     from analysis.figures_memory import memory_plane
-    from analysis.phase_boundary import boundary_rates
 
     by_scale = found.scales.rename(columns={"cell": "label"})
     title = f"{experiment}: how much of σw survives training"

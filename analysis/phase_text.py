@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.estimates.overview import Estimates
 from analysis.figures_collapse import collapse_number
-from analysis.phase_estimates import Estimates
 from analysis.style import recipe_name
 
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.memory import memory
+from analysis.estimates.memory import memory
 from analysis.store.frames import Store
 from analysis.style import recipe_name
 from analysis.tracked import metric_name

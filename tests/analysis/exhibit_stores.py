@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from synthetic_frames import SCALES, Truth, frames
 
-from analysis.clock_axis import ADAPTIVE
+from analysis.estimates.clock_axis import ADAPTIVE
 from analysis.store.frames import Problems, Store
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS

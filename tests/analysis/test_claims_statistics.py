@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis import spread as spread_module
 from analysis.claim_numbers import Region, Tolerance
 from analysis.claim_rule import Part, judge_parts
 from analysis.claim_statistics import (
@@ -21,6 +20,7 @@ from analysis.claim_statistics import (
     norm_slope,
     spread,
 )
+from analysis.estimates import spread as spread_module
 
 LEVEL = 0.95
 

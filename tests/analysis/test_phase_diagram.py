@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from store_helpers import empty_store, write
 
+from analysis.estimates.overview import Estimates, estimate, verdict
 from analysis.phase_diagram import formats_of, main
-from analysis.phase_estimates import Estimates, estimate, verdict
 from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults

@@ -1,0 +1,266 @@
+"""Where memory is lost on a clock: the boundary between recipes that remember and that forget.
+
+A recipe is one point: its memory against a clock at the end of its training. On each clock only the
+recipes which that clock governs (`clock_axis.own_clock`) decide, as the others forget, or not, for
+another reason. The boundary is where the best decreasing curve through their memory (isotonic
+regression on the logarithm of the clock) falls through a level, half of the largest memory found.
+
+Its interval is a percentile bootstrap of both kinds of chance: recipes are drawn with replacement,
+and the seeds jointly in all recipes, since the same seeds recur in them. A draw in which all
+recipes lie on one side counts as a crossing beyond the end, so that an interval may be open. The
+level is held fixed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.estimates.clock_axis import CLOCKS
+from analysis.estimates.crossing import first_fall
+from analysis.estimates.recipes import Cell
+
+Floats = NDArray[np.float64]
+FEWEST_RECIPES = 4
+# T_SGD sums the squares of the rate, the other clocks the rate itself.
+POWER = {"T_SGD": 2.0, "T_L2": 1.0, "T_adapt": 1.0}
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where memory falls through a level on one clock.
+
+    Attributes
+    ----------
+    clock
+        T_SGD, T_L2 or T_adapt.
+    value
+        Clock value; NaN where there is no boundary, for the `reason`.
+    low, high
+        Its interval; low 0 or high inf where it is open.
+    level
+        The memory (a fraction) that is fallen through.
+    recipes
+        How many recipes decided.
+    misplaced
+        How many of them lie on the wrong side: above the level after it, or below before.
+    reason
+        Why there is no boundary; else empty.
+    """
+
+    clock: str
+    value: float
+    low: float
+    high: float
+    level: float
+    recipes: int
+    misplaced: int
+    reason: str = ""
+
+
+def half_of_largest(recipes: pd.DataFrame) -> float:
+    """Half of the largest memory that is above its noise; NaN where there is none.
+
+    Parameters
+    ----------
+    recipes
+        With `corrected` and `low`, as from `memory.memory`.
+    """
+    above = recipes.loc[recipes["low"] > 0, "corrected"]
+    return float(above.max()) / 2 if len(above) else math.nan
+
+
+def boundaries(
+    recipes: pd.DataFrame,
+    deviations: Floats,
+    level: float,
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """The boundary on each clock, one row each with the fields of `Boundary`.
+
+    Parameters
+    ----------
+    recipes
+        One row per recipe: T_SGD, T_L2, T_adapt (at the end of training), own_clock, corrected.
+    deviations
+        From `seed_deviations`, one row per recipe.
+    level
+        Such as `half_of_largest`.
+    seed
+        Decides the resampling.
+    resamples
+        How many are drawn.
+    confidence
+        Of the interval.
+    """
+    rows = []
+    for clock, rng in zip(CLOCKS, np.random.default_rng(seed).spawn(len(CLOCKS)), strict=True):
+        known = np.isfinite(recipes["corrected"].to_numpy(dtype=np.float64))
+        decides = known & (recipes["own_clock"] == clock).to_numpy()
+        values = recipes.loc[decides, [clock, "corrected"]].to_numpy(dtype=np.float64)
+        rows.append(
+            boundary(
+                clock,
+                np.log(values[:, 0]),
+                values[:, 1] - level,
+                deviations[decides],
+                level,
+                rng,
+                resamples=resamples,
+                confidence=confidence,
+            ).__dict__
+        )
+    return pd.DataFrame(rows)
+
+
+def boundary(
+    clock: str,
+    log: Floats,
+    above: Floats,
+    deviations: Floats,
+    level: float,
+    rng: np.random.Generator,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Boundary:
+    """The boundary on one clock.
+
+    Parameters
+    ----------
+    clock
+        Its name.
+    log, above
+        Log clock and memory less the level of each recipe, shape (R,).
+    deviations
+        Shape (R, G), see `seed_deviations`.
+    level, rng, resamples, confidence
+        As in `boundaries`.
+    """
+    reason = _cannot(clock, log, above, level)
+    middle = math.nan if reason else _fall(log, above)
+    if not reason and not math.isfinite(middle):
+        reason = "not crossed: memory does not fall along this clock"
+    if reason:
+        return Boundary(clock, math.nan, math.nan, math.nan, level, log.size, 0, reason)
+    drawn = np.empty(resamples)
+    for i in range(resamples):
+        noisy = above + _shift(deviations, rng)
+        picked = rng.integers(log.size, size=log.size)
+        drawn[i] = _fall(log[picked], noisy[picked])
+    tail = (1 - confidence) / 2
+    # Draws without a crossing are infinite, and no mean of two of them may be taken.
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
+    wrong = int(((above > 0) != (log < middle)).sum())
+    limits = float(np.exp(low)), float(np.exp(high))
+    return Boundary(clock, math.exp(middle), *limits, level, log.size, wrong)
+
+
+def seed_deviations(
+    runs: pd.DataFrame, cells: Sequence[Cell], table: pd.DataFrame, metric: str = "test_accuracy"
+) -> Floats:
+    """Each seed's difference between a recipe's extreme σw, less the recipe's mean difference.
+
+    Parameters
+    ----------
+    runs, cells, metric
+        As in `memory.memory`.
+    table
+        What it returned for these cells.
+
+    Returns
+    -------
+    ndarray of shape (cells, all seeds)
+        NaN where the seed has no run at both.
+    """
+    values = runs[metric].to_numpy(dtype=np.float64)
+    seeds = np.unique(runs["seed"].to_numpy())
+    found = np.full((len(cells), seeds.size), np.nan)
+    ends = table[["sigma_w_top", "sigma_w_bottom"]].to_numpy(dtype=np.float64)
+    for row, cell in enumerate(cells):
+        if not np.isfinite(ends[row]).all():
+            continue
+        top, bottom = np.searchsorted(cell.scales, ends[row])
+        accuracy = cell.pivot(values)
+        pairs = accuracy[top] - accuracy[bottom]
+        if np.isfinite(pairs).sum() > 1:
+            found[row, np.searchsorted(seeds, cell.seeds)] = pairs - np.nanmean(pairs)
+    return found
+
+
+def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """The boundary in the plane of learning rate and batch size.
+
+    A clock at the end of training is a power of the learning rate, all else being equal, so that
+    each recipe says at which rate it would stand on the boundary.
+
+    Parameters
+    ----------
+    recipes
+        As in `boundaries`, with facet, batch_size and learning_rate.
+    found
+        What `boundaries` returned.
+
+    Returns
+    -------
+    DataFrame
+        One row per facet and batch size which a boundary crosses: facet, batch_size, clock, rate,
+        low, high.
+    """
+    rows = []
+    for clock, value, low, high in found[["clock", "value", "low", "high"]].itertuples(index=False):
+        here = recipes[(recipes["own_clock"] == clock) & math.isfinite(value)]
+        for row in here.drop_duplicates(["facet", "batch_size"]).to_dict("records"):
+            rates = [
+                row["learning_rate"] * (limit / row[clock]) ** (1 / POWER[clock])
+                for limit in (value, low, high)
+            ]
+            rows.append((row["facet"], row["batch_size"], clock, *rates))
+    return pd.DataFrame(rows, columns=["facet", "batch_size", "clock", "rate", "low", "high"])
+
+
+def _cannot(clock: str, log: Floats, above: Floats, level: float) -> str:
+    if math.isnan(level):
+        return "no recipe's memory is above its noise"
+    if log.size < FEWEST_RECIPES:
+        return (
+            f"too few recipes: {clock} governs {log.size} with an interval, of {FEWEST_RECIPES} "
+            "needed"
+        )
+    if (above > 0).all() or (above <= 0).all():
+        side = "remember" if above[0] > 0 else "forget"
+        return f"not crossed: all {log.size} recipes that {clock} governs {side}"
+    if np.unique(log).size < 2:
+        return "not crossed: all recipes stand at one value of the clock"
+    return ""
+
+
+def _fall(log: Floats, above: Floats) -> float:
+    """Where memory falls through the level; −inf below it from the start, inf never below."""
+    x, group = np.unique(log, return_inverse=True)
+    # Recipes at one clock value have one fitted memory, their mean.
+    means = np.bincount(group, above) / np.bincount(group)
+    order = np.sort(group)
+    crossing = first_fall(x[order], means[order])
+    return -math.inf if crossing <= x[0] else crossing
+
+
+def _shift(deviations: Floats, rng: np.random.Generator) -> Floats:
+    """By how much memory moves when the seeds are drawn anew, jointly in all recipes, (R,)."""
+    seeds = deviations.shape[1]
+    weight = rng.multinomial(seeds, np.full(seeds, 1 / seeds)).astype(np.float64)
+    here = np.isfinite(deviations)
+    count = here.sum(1)
+    total = here @ weight
+    moved = np.where(here, deviations, 0) @ weight
+    mean = np.divide(moved, total, out=np.zeros_like(moved), where=total > 0)
+    # A bootstrap mean of n values varies by (n − 1)/n too little.
+    return np.asarray(mean * np.sqrt(count / np.maximum(count - 1, 1)), dtype=np.float64)

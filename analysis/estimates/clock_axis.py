@@ -1,0 +1,109 @@
+"""The horizontal axes: every epoch of every run on the three forgetting clocks, exactly.
+
+The clocks themselves are `suite.declarations.clocks` (Das et al. 2026, §4.1); here they are brought
+to the epochs of cells and of history rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.estimates.histories import run_positions
+from analysis.estimates.recipes import Cell, find_cells
+from suite.declarations.clocks import clocks, steps_per_epoch
+from suite.declarations.config import RunConfig
+from suite.declarations.update_constants import ADAPTIVE
+
+Floats = NDArray[np.float64]
+Axis = Literal["epoch", "steps", "T_SGD", "T_L2", "T_adapt"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+CLOCKS: tuple[Axis, ...] = ("T_SGD", "T_L2", "T_adapt")
+
+
+def axes(
+    config: RunConfig, train_images: int, *, constant_rate: bool = False
+) -> dict[Axis, Floats]:
+    """Every axis at the end of the epochs 1, 2, …, `config.epochs`.
+
+    Parameters
+    ----------
+    config, train_images
+        The recipe; σw and the seed do not matter.
+    constant_rate
+        The paper's own arithmetic: η_k = η0 whatever the schedule.
+
+    Returns
+    -------
+    dict
+        Axis to array of shape (epochs,), increasing; T_L2 is 0 throughout where `kernel_l2` is 0.
+    """
+    epoch = np.arange(1, config.epochs + 1, dtype=np.float64)
+    times = clocks(config, train_images, constant_rate=constant_rate)
+    return {
+        "epoch": epoch,
+        "steps": epoch * steps_per_epoch(config, train_images),
+        "T_SGD": times.sgd,
+        "T_L2": times.l2,
+        "T_adapt": times.adapt,
+    }
+
+
+def cell_axes(cell: Cell, *, constant_rate: bool = False) -> dict[Axis, Floats]:
+    """Every axis of a cell, as in `axes`."""
+    return axes(cell.config, cell.train_images, constant_rate=constant_rate)
+
+
+def own_clock(config: RunConfig) -> Axis:
+    """The clock that the paper expects to govern a recipe (§4.1): its leading mechanism.
+
+    T_adapt for adaptive rules, T_L2 for the SGD family with kernel L2, else T_SGD.
+    """
+    if config.optimizer in ADAPTIVE:
+        return "T_adapt"
+    return "T_L2" if config.kernel_l2 > 0 else "T_SGD"
+
+
+def clock_frame(
+    runs: pd.DataFrame, *, cells: Sequence[Cell] | None = None, constant_rate: bool = False
+) -> pd.DataFrame:
+    """Every axis of every cell, one row per cell and epoch.
+
+    Returns
+    -------
+    DataFrame
+        cell, epoch, steps, T_SGD, T_L2, T_adapt.
+    """
+    parts = []
+    for cell in find_cells(runs) if cells is None else cells:
+        frame = pd.DataFrame(cell_axes(cell, constant_rate=constant_rate))
+        frame["epoch"] = frame["epoch"].astype(np.int64)
+        frame.insert(0, "cell", cell.label)
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def attach(
+    runs: pd.DataFrame, history: pd.DataFrame, *, constant_rate: bool = False
+) -> pd.DataFrame:
+    """The history frame with the columns steps, T_SGD, T_L2 and T_adapt.
+
+    Rows of runs that are not in `runs` get NaN.
+    """
+    rows, epoch = run_positions(runs, history), history["epoch"].to_numpy()
+    found = {axis: np.full(len(history), np.nan) for axis in AXES if axis != "epoch"}
+    cell_of_run = np.full(len(runs) + 1, -1)  # the last one answers for position −1
+    cells = find_cells(runs)
+    for code, cell in enumerate(cells):
+        cell_of_run[cell.rows[cell.rows >= 0]] = code
+    cell_of_row = cell_of_run[rows]
+    for code, cell in enumerate(cells):
+        here = cell_of_row == code
+        values = cell_axes(cell, constant_rate=constant_rate)
+        for axis, column in found.items():
+            column[here] = values[axis][epoch[here] - 1]
+    return history.assign(**found)

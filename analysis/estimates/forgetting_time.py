@@ -1,0 +1,272 @@
+"""The clock value at which initialization is forgotten: where β has fallen to 1/e, or to its noise.
+
+The curve β(t) of a cell is followed on a clock from its peak on. Three steps make that survive
+noise:
+
+1. Each seed's share of β is smoothed along the logarithm of the clock (local lines, Epanechnikov
+   weights of half-width `bandwidth`). There the decay exp(−T/τ) has its turning point at T = τ, so
+   that smoothing shifts the crossing little, and early epochs, far apart, are left as they are.
+2. The crossing is read off the best decreasing curve through the smoothed one (isotonic regression)
+   after its peak, so that a dip of noise is no crossing.
+3. The interval is the set of clock values x at which β(x) = level cannot be rejected. For 1/e that
+   is a t test over seeds of β_g(x) − β_g(peak)/e: both ends are linear in the data, so that no
+   approximation is made for few seeds (the idea is Fieller's, 1954, for ratios). A set that reaches
+   the last epoch has an infinite upper limit, one that reaches the first has the lower limit 0.
+
+Measured on 300 simulated cells for each of 3 shapes (exponential, plateau then exponential, rise
+then exponential) and forgetting times of 7 to 85 % of the horizon; noise partly lasting for the
+whole run, partly for ten epochs, partly for one:
+
+=====  =====================  ============================  ========================
+seeds  noise, part of peak    coverage of 95 %              median estimate / truth
+=====  =====================  ============================  ========================
+3      10 %                   96.3 to 99.7, mean 98.6 %     0.97 to 1.02
+3      40 %                   96.0 to 100, mean 98.9 %      0.74 to 0.99
+5      10 %                   94.7 to 99.7, mean 96.6 %     0.98 to 1.01
+5      40 %                   96.3 to 100, mean 99.0 %      0.86 to 1.01
+10     10 %                   94.7 to 99.0, mean 96.3 %     0.98 to 1.01
+10     40 %                   94.3 to 99.7, mean 97.9 %     0.91 to 1.01
+=====  =====================  ============================  ========================
+
+Strong noise makes the estimate early, as the peak of a noisy curve is too high, and the interval
+wide, at 3 seeds often open to the right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.estimates.clock_axis import Axis, cell_axes, own_clock
+from analysis.estimates.crossing import first_fall, set_of_crossings, smoother, thinned
+from analysis.estimates.recipes import Cell
+from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve, curves
+
+Floats = NDArray[np.float64]
+Level = Literal["e", "floor"]
+Status = Literal["crossed", "never", "immediate", "undetermined"]
+MOST_POINTS = 200
+
+
+@dataclass(frozen=True)
+class ForgettingTime:
+    """When β has fallen to a level.
+
+    Attributes
+    ----------
+    time
+        Clock value; NaN where it is not known better than by its interval.
+    low, high
+        Interval; low 0 is left-censored, high inf right-censored; NaN without at least two seeds.
+    status
+        'crossed'; 'never' within the horizon; 'immediate', before the second epoch; or
+        'undetermined', see `reason`.
+    peak, peak_time
+        The largest smoothed β (signed) and its clock value.
+    reason
+        Why there is no time; else empty.
+    """
+
+    time: float
+    low: float
+    high: float
+    status: Status
+    peak: float = math.nan
+    peak_time: float = math.nan
+    reason: str = ""
+
+
+def forgetting_times(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    *,
+    cells: Sequence[Cell] | None = None,
+    axis: Axis | Literal["own"] = "own",
+    level: Level = "e",
+    initial: float | None = None,
+    bandwidth: float = 0.2,
+    confidence: float = 0.95,
+    constant_rate: bool = False,
+) -> pd.DataFrame:
+    """The forgetting time of every cell.
+
+    Parameters
+    ----------
+    runs, history, cells
+        As in `sensitivity.curves`.
+    axis
+        Clock to measure on; 'own' is each recipe's leading one (`clock_axis.own_clock`).
+    level, initial, bandwidth, confidence
+        As in `forgetting_time`.
+    constant_rate
+        Clocks by the paper's own arithmetic.
+
+    Returns
+    -------
+    DataFrame
+        cell, axis, level; time, low, high, status, peak, peak_time, reason (see `ForgettingTime`);
+        horizon (clock at the last epoch used); epochs used, runs (fewest at any of these), seeds,
+        diverged runs left out.
+    """
+    rows = []
+    for one in curves(runs, history, cells=cells):
+        name: Axis = own_clock(one.cell.config) if axis == "own" else axis
+        clock = cell_axes(one.cell, constant_rate=constant_rate)[name][: one.epochs.size]
+        use = complete_epochs(one)
+        found = forgetting_time(
+            clock[use],
+            one.slopes.by_seed[:, use],
+            level=level,
+            initial=initial,
+            bandwidth=bandwidth,
+            confidence=confidence,
+        )
+        rows.append(
+            {"cell": one.cell.label, "axis": name, "level": level}
+            | found.__dict__
+            | _counts(one, clock, use)
+        )
+    return pd.DataFrame(rows)
+
+
+def forgetting_time(
+    clock: Floats,
+    by_seed: Floats,
+    *,
+    level: Level = "e",
+    initial: float | None = None,
+    bandwidth: float = 0.2,
+    confidence: float = 0.95,
+) -> ForgettingTime:
+    """When one curve has fallen to a level.
+
+    Parameters
+    ----------
+    clock
+        Clock at each epoch, increasing, shape (E,).
+    by_seed
+        Each seed's share of β, shape (G, E), without NaN; their mean is β.
+    level
+        'e': 1/e of the peak. 'floor': the mean of abs(β) without sensitivity, 0.80 SE; its interval
+        runs from the first value where β = 0 is not rejected to the last where it is. As SE falls
+        with the number of runs, that time says when memory could no longer be seen, not when it was
+        gone.
+    initial
+        abs(β) from which to fall, instead of the curve's own peak: of a curve that is already below
+        initial/e at the first epoch it can then be said that it forgot before.
+    bandwidth
+        Half-width of the smoothing, in natural logarithms of the clock.
+    confidence
+        Of the interval, such as 0.95.
+    """
+    if clock.size < 3 or clock[-1] <= 0:
+        why = "fewer than three epochs" if clock.size < 3 else "the clock stands still"
+        return ForgettingTime(math.nan, math.nan, math.nan, "undetermined", reason=why)
+    curve = _Smoothed.of(clock, by_seed, bandwidth, confidence)
+    if initial is None and not curve.rises_above_noise:
+        return ForgettingTime(
+            *(math.nan, 0.0, math.inf),
+            "undetermined",
+            reason="β never rises above its noise: forgotten at once, or never there",
+        )
+    if level == "floor":
+        return curve.fall_to_floor()
+    return curve.fall_to_part(1 / math.e, initial)
+
+
+def complete_epochs(one: SensitivityCurve) -> NDArray[np.bool_]:
+    """The epochs at which no seed is missing altogether, shape (E,)."""
+    return np.asarray(np.isfinite(one.slopes.by_seed).all(0), dtype=np.bool_)
+
+
+@dataclass(frozen=True, eq=False)
+class _Smoothed:
+    """A curve smoothed along log clock, oriented so that its peak is positive."""
+
+    x: Floats  # log clock, shape (P,)
+    seeds: Floats  # shape (G, P)
+    peak: int
+    sign: float
+    quantile: float
+
+    @classmethod
+    def of(cls, clock: Floats, by_seed: Floats, bandwidth: float, confidence: float) -> _Smoothed:
+        log = np.log(clock)
+        x = thinned(log, MOST_POINTS)
+        smooth = by_seed @ smoother(log, x, bandwidth).T
+        mean = smooth.mean(0)
+        peak = int(np.abs(mean).argmax())
+        sign = 1.0 if mean[peak] >= 0 else -1.0
+        seeds = by_seed.shape[0]
+        quantile = float(stats.t.ppf(0.5 + confidence / 2, seeds - 1)) if seeds > 1 else math.nan
+        return cls(x, sign * smooth, peak, sign, quantile)
+
+    @property
+    def mean(self) -> Floats:
+        return np.asarray(self.seeds.mean(0), dtype=np.float64)
+
+    def error(self, values: Floats) -> Floats:
+        """Standard error over seeds of `values`, (G, P) → (P,); NaN for one seed."""
+        count = len(values)
+        if count < 2:
+            return np.full(values.shape[1], np.nan)
+        return np.asarray(values.std(0, ddof=1) / math.sqrt(count), dtype=np.float64)
+
+    @property
+    def rises_above_noise(self) -> bool:
+        half = self.quantile * self.error(self.seeds)[self.peak]
+        return bool(self.mean[self.peak] > half) or math.isnan(half)
+
+    def fall_to_part(self, part: float, initial: float | None) -> ForgettingTime:
+        start = 0 if initial is not None else self.peak
+        target = self.seeds[:, [self.peak]] if initial is None else np.full((1, 1), initial)
+        above = (self.seeds - part * target)[:, start:]
+        x, mean = self.x[start:], above.mean(0)
+        half = self.quantile * self.error(above)
+        low, high = set_of_crossings(x, mean - half, mean + half)
+        if math.isnan(self.quantile):
+            low = high = math.nan
+        return self._result(x, first_fall(x, mean), low, high, from_start=start == 0)
+
+    def fall_to_floor(self) -> ForgettingTime:
+        error = self.error(self.seeds)
+        x, mean, half = self.x, self.mean, self.quantile * error
+        after = slice(self.peak, None)
+        time = first_fall(x[after], (mean - FLOOR_FACTOR * error)[after])
+        low, high = set_of_crossings(x[after], (mean - half)[after], (np.abs(mean) - half)[after])
+        if math.isnan(self.quantile):
+            return ForgettingTime(
+                *(math.nan,) * 3, "undetermined", reason="one seed has no noise to fall to"
+            )
+        return self._result(x[after], time, low, high, from_start=self.peak == 0)
+
+    def _result(
+        self, x: Floats, time: float, low: float, high: float, *, from_start: bool
+    ) -> ForgettingTime:
+        peak = self.sign * float(self.mean[self.peak]), float(np.exp(self.x[self.peak]))
+        low = 0.0 if from_start and low <= x[0] else math.exp(low)
+        high = math.exp(high)
+        if math.isinf(time):
+            return ForgettingTime(math.nan, low, high, "never", *peak)
+        if from_start and time <= x[1]:
+            return ForgettingTime(
+                math.exp(time), 0.0, max(high, math.exp(x[1])), "immediate", *peak
+            )
+        return ForgettingTime(math.exp(time), low, high, "crossed", *peak)
+
+
+def _counts(one: SensitivityCurve, clock: Floats, use: NDArray[np.bool_]) -> dict[str, Any]:
+    return {
+        "horizon": float(clock[use][-1]) if use.any() else math.nan,
+        "epochs": int(use.sum()),
+        "runs": int(one.slopes.runs[use].min()) if use.any() else 0,
+        "seeds": one.slopes.by_seed.shape[0],
+        "diverged": one.cell.diverged_count,
+    }

@@ -1,0 +1,74 @@
+"""Radial memory: how much of the initial kernel norm the selected checkpoint still shows.
+
+Das et al. 2026, §3.1, reads ‖W‖ at τ_best against ‖W‖ at the start. Here that is a slope in
+logarithms: 1 where every factor between initial norms is kept, 0 where all scales end at one norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.estimates.cluster_slope import cluster_slopes
+from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.seed_interval import seed_mean
+
+Floats = NDArray[np.float64]
+
+
+def norm_memory(
+    runs: pd.DataFrame, *, cells: Sequence[Cell] | None = None, level: float = 0.95
+) -> pd.DataFrame:
+    """The kernel norm's memory of every cell.
+
+    Returns
+    -------
+    DataFrame
+        cell; slope of log kernel_norm_best on log kernel_norm_initial over σw and seeds, with its
+        seed-clustered standard_error and low, high; initial_spread, best_spread (largest over
+        smallest norm between σw, as the mean over seeds of the range of log norms); kept (mean over
+        seeds of best range / initial range) with kept_low, kept_high (t over seeds that have all
+        σw, kept_seeds of them); runs, seeds, scales, diverged.
+    """
+    norms = [_log(runs[f"kernel_norm_{when}"]) for when in ("initial", "best")]
+    rows = [
+        {"cell": cell.label}
+        | _estimate(cell.pivot(norms[0]), cell.pivot(norms[1]), level)
+        | {"diverged": cell.diverged_count}
+        for cell in (find_cells(runs) if cells is None else cells)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _log(norms: pd.Series[Any]) -> Floats:
+    values = norms.to_numpy(dtype=np.float64)
+    return np.log(np.where(values > 0, values, np.nan))
+
+
+def _estimate(initial: Floats, best: Floats, level: float) -> dict[str, Any]:
+    found = cluster_slopes(initial, best[:, :, None])
+    slope, half = float(found.slope[0]), float(found.half_width(level)[0])
+    whole = np.isfinite(initial + best).all(0) & (len(initial) > 1)
+    # A seed without all σw would compare ranges over different σw.
+    before = np.ptp(initial[:, whole], axis=0)
+    after = np.ptp(best[:, whole], axis=0)
+    kept = seed_mean(after / before, level)
+    return {
+        "slope": slope,
+        "standard_error": float(found.standard_error[0]),
+        "low": slope - half,
+        "high": slope + half,
+        "initial_spread": float(np.exp(seed_mean(before).mean)),
+        "best_spread": float(np.exp(seed_mean(after).mean)),
+        "kept": kept.mean,
+        "kept_low": kept.low,
+        "kept_high": kept.high,
+        "kept_seeds": kept.n,
+        "runs": int(found.runs[0]),
+        "seeds": int(found.seeds[0]),
+        "scales": int(found.scales[0]),
+    }

@@ -1,0 +1,161 @@
+"""What the runs of each cell and σw did: accuracies, epochs, repair gaps, norms over the seeds.
+
+Numbers for Figures 1–5 and Tables 2–7 of Das et al. 2026.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from statsmodels.duration.survfunc import SurvfuncRight
+
+from analysis.estimates.histories import at_epoch, epoch_matrix
+from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.seed_interval import seed_mean
+from suite.declarations.metrics import INTERPOLATION_THRESHOLD
+
+Floats = NDArray[np.float64]
+QUANTITIES = {
+    "test_accuracy": "at τ_best",
+    "train_accuracy_best": "at τ_best",
+    "train_accuracy_final": "in the last epoch",
+    "generalization_gap": "train minus test accuracy at τ_best",
+    "val_accuracy_best": "at τ_best",
+    "val_accuracy_interpolation": "at τ_interp",
+    "val_accuracy_final": "in the last epoch",
+    "best_epoch": "τ_best",
+    "repair_gap": "validation accuracy at τ_best minus at τ_interp",
+    "kernel_norm_initial": "before the first step",
+    "kernel_norm_best": "at τ_best",
+    "trainable_parameters": "of the network",
+}
+
+
+def per_run(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Floats]:
+    """The `QUANTITIES` of every run, each of shape (runs,); NaN where a run has none."""
+    summary = {name: runs[name].to_numpy(dtype=np.float64) for name in QUANTITIES if name in runs}
+    best = runs["best_epoch"].to_numpy(dtype=np.float64)
+    fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
+    last = runs["epochs_trained"].to_numpy(dtype=np.float64)
+    train = epoch_matrix(runs, history, "train_accuracy")
+    val = epoch_matrix(runs, history, "val_accuracy")
+    train_best = at_epoch(train, best)
+    return summary | {
+        "train_accuracy_best": train_best,
+        "train_accuracy_final": at_epoch(train, last),
+        "generalization_gap": train_best - summary["test_accuracy"],
+        "val_accuracy_best": at_epoch(val, best),
+        "val_accuracy_interpolation": at_epoch(val, fitted),
+        "val_accuracy_final": at_epoch(val, last),
+    }
+
+
+def by_scale(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    *,
+    cells: Sequence[Cell] | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Every quantity over the seeds, one row per cell, σw and quantity.
+
+    Returns
+    -------
+    DataFrame
+        cell, sigma_w, quantity (see `QUANTITIES`); mean, sd, low, high (t interval of the mean),
+        p10, p90 (percentiles over seeds), n (seeds that have it), diverged (runs left out at this
+        σw). Accuracies are fractions.
+    """
+    values = per_run(runs, history)
+    rows: list[dict[str, Any]] = []
+    for cell in find_cells(runs) if cells is None else cells:
+        for name in QUANTITIES:
+            arranged = cell.pivot(values[name])
+            rows += [
+                {"cell": cell.label, "sigma_w": scale, "quantity": name}
+                | _over_seeds(arranged[s], level)
+                | {"diverged": int(cell.diverged[s].sum())}
+                for s, scale in enumerate(cell.scales)
+            ]
+    return pd.DataFrame(rows)
+
+
+def interpolation(
+    runs: pd.DataFrame, history: pd.DataFrame, *, cells: Sequence[Cell] | None = None
+) -> pd.DataFrame:
+    """When, and whether, the labels are fitted: one row per cell and σw.
+
+    A run that never reaches 99.5 % training accuracy is not left out: its τ_interp is censored at
+    the epoch where it ended, and the median is Kaplan and Meier's.
+
+    Returns
+    -------
+    DataFrame
+        cell, sigma_w; reached, censored (numbers of runs); median_epoch (inf where half of the runs
+        never reached it) and first_epoch (inf where none did); train_accuracy_best (mean) and
+        fitted_at_best (whether it is at least 99.5 %: the cells without × in Fig. 2); n, diverged.
+    """
+    fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
+    ended = runs["epochs_trained"].to_numpy(dtype=np.float64)
+    train = at_epoch(
+        epoch_matrix(runs, history, "train_accuracy"),
+        runs["best_epoch"].to_numpy(dtype=np.float64),
+    )
+    rows: list[dict[str, Any]] = []
+    for cell in find_cells(runs) if cells is None else cells:
+        arranged = zip(cell.pivot(fitted), cell.pivot(ended), cell.pivot(train), strict=True)
+        for s, (first, last, accuracy) in enumerate(arranged):
+            mean = seed_mean(accuracy).mean
+            rows.append(
+                {"cell": cell.label, "sigma_w": cell.scales[s]}
+                | _censored(first, last)
+                | {
+                    "train_accuracy_best": mean,
+                    "fitted_at_best": bool(mean >= INTERPOLATION_THRESHOLD),
+                    "n": int(np.isfinite(last).sum()),
+                    "diverged": int(cell.diverged[s].sum()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def median_with_censoring(first: Floats, last: Floats) -> float:
+    """Kaplan and Meier's median of `first`, NaN where censored at `last`; inf if unreached."""
+    reached = np.isfinite(first)
+    if not reached.any():
+        return math.inf if first.size else math.nan
+    median = float(SurvfuncRight(np.where(reached, first, last), reached.astype(int)).quantile(0.5))
+    return median if math.isfinite(median) else math.inf
+
+
+def _censored(first: Floats, last: Floats) -> dict[str, Any]:
+    there = np.isfinite(last)
+    first, last = first[there], last[there]
+    reached = np.isfinite(first)
+    earliest = float(first[reached].min()) if reached.any() else math.inf
+    return {
+        "reached": int(reached.sum()),
+        "censored": int((~reached).sum()),
+        "median_epoch": median_with_censoring(first, last),
+        "first_epoch": earliest if there.any() else math.nan,
+    }
+
+
+def _over_seeds(values: Floats, level: float) -> dict[str, Any]:
+    mean = seed_mean(values, level)
+    there = values[np.isfinite(values)]
+    p10, p90 = np.percentile(there, [10, 90]) if there.size else (math.nan, math.nan)
+    return {
+        "mean": mean.mean,
+        "sd": mean.sd,
+        "low": mean.low,
+        "high": mean.high,
+        "p10": float(p10),
+        "p90": float(p90),
+        "n": mean.n,
+    }

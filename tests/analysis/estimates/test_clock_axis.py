@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic_frames import TRAIN_IMAGES, Truth, frames
+
+from analysis.estimates.clock_axis import AXES, attach, axes, cell_axes, clock_frame, own_clock
+from analysis.estimates.recipes import find_cells
+from suite.declarations.config import parse
+
+RECIPES = [
+    {"batch_size": 16, "kernel_l2": 0.01, "learning_rate": 0.1},
+    {"batch_size": 128, "optimizer": "adam", "epochs": 12},
+]
+
+
+def by_hand(b: int, epochs: int, eta: float, l2: float, *, cosine: bool) -> np.ndarray:
+    """T_SGD, T_L2 and T_adapt at each epoch, one step after another."""
+    per_epoch = -(-TRAIN_IMAGES // b)
+    total, sums, rows = per_epoch * epochs, np.zeros(3), []
+    for k in range(total):
+        wave = 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * k / total))
+        rate = eta * wave if cosine else eta
+        sums += rate**2 / b, l2 * rate, rate
+        if (k + 1) % per_epoch == 0:
+            rows.append(sums.copy())
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("constant_rate", [False, True])
+def test_clocks_are_the_sums_over_every_step(constant_rate: bool) -> None:
+    runs, _ = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0,))
+    fast, slow = find_cells(runs)
+    for cell, expected in (
+        (slow, by_hand(16, 30, 0.1, 0.01, cosine=not constant_rate)),
+        (fast, by_hand(128, 12, 0.001, 0.0, cosine=not constant_rate)),
+    ):
+        values = cell_axes(cell, constant_rate=constant_rate)
+        found = np.column_stack([values["T_SGD"], values["T_L2"], values["T_adapt"]])
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        assert values["steps"][-1] == cell.config.epochs * -(-1000 // cell.config.batch_size)
+
+
+def test_the_last_values_are_the_clocks_that_runs_log() -> None:
+    runs, _ = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0,))
+    for cell in find_cells(runs):
+        values, row = cell_axes(cell), runs.iloc[int(cell.rows[0, 0])]
+        assert values["T_SGD"][-1] == row["clock_sgd"]
+        assert values["T_L2"][-1] == row["clock_l2"]
+        assert values["T_adapt"][-1] == row["clock_adapt"]
+
+
+def test_the_paper_s_numerical_check_is_found_with_its_constant_rate() -> None:
+    paper = {"dataset": "cifar10", "batch_size": 128, "epochs": 300, "learning_rate": 1e-3}
+    values = axes(parse(paper), 40_000, constant_rate=True)
+    assert values["T_SGD"][-1] == pytest.approx(7.3e-4, rel=0.01)
+    values = axes(
+        parse(paper | {"learning_rate": 1e-2, "kernel_l2": 1e-3}), 40_000, constant_rate=True
+    )
+    assert values["T_L2"][-1] == pytest.approx(0.94, rel=0.01)
+
+
+def test_every_history_row_gets_the_clocks_of_its_cell_and_epoch() -> None:
+    runs, history = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0, 1))
+    found = attach(runs, history)
+    expected = found.assign(cell=runs["optimizer"].to_numpy()[history["run"]]).merge(
+        clock_frame(runs).replace(
+            {"cell": {cell.label: cell.config.optimizer for cell in find_cells(runs)}}
+        ),
+        on=["cell", "epoch"],
+        suffixes=("", "_expected"),
+    )
+    assert len(expected) == len(history)
+    for axis in AXES[1:]:
+        np.testing.assert_array_equal(expected[axis], expected[f"{axis}_expected"])
+
+
+def test_rows_of_other_runs_get_no_clock() -> None:
+    runs, history = frames([{}], Truth(), np.random.default_rng(0), seeds=(0,))
+    found = attach(runs.iloc[1:].reset_index(drop=True), history)
+    assert found["T_SGD"].isna().sum() == 30
+    assert (found.loc[found["T_SGD"].isna(), "run"] == 0).all()
+
+
+def test_the_clock_of_a_recipe_follows_its_mechanism() -> None:
+    assert own_clock(parse({"optimizer": "sgd"})) == "T_SGD"
+    assert own_clock(parse({"optimizer": "momentum", "kernel_l2": 1e-3})) == "T_L2"
+    assert own_clock(parse({"optimizer": "muon_keras", "kernel_l2": 1e-3})) == "T_adapt"

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_frames import TRAIN_IMAGES, Truth, frames
+
+from analysis.estimates.clock_axis import ADAPTIVE, axes
+from analysis.estimates.forgetting_law import ForgettingLaw, TooFewRecipesError, fit_law
+from analysis.estimates.memory import memory
+from analysis.estimates.recipes import Cell, find_cells
+from suite.declarations.config import ConfigError, RunConfig, parse
+
+BASE = {"dataset": "digits", "epochs": 10}
+
+
+def law_of_nature(config: RunConfig) -> float:
+    """log10 memory, with known effects of every clock."""
+    ends = {name: float(v[-1]) for name, v in axes(config, TRAIN_IMAGES).items()}
+    if config.optimizer in ADAPTIVE:
+        return -2.0 - 0.4 * np.log10(ends["T_adapt"])
+    value = -1.8 - 0.2 * np.log10(ends["T_SGD"])
+    if config.optimizer == "momentum":
+        value -= 0.3
+    if config.kernel_l2 > 0:
+        value -= 0.5 + 0.6 * np.log10(ends["T_L2"])
+    return float(value)
+
+
+def grid(**axes_: tuple[object, ...]) -> list[RunConfig]:
+    return [
+        parse(BASE | dict(zip(axes_, values, strict=True)))
+        for values in itertools.product(*axes_.values())
+    ]
+
+
+SGD = grid(
+    optimizer=("sgd", "momentum"),
+    learning_rate=(1e-3, 1e-2),
+    kernel_l2=(0.0, 1e-3, 1e-2),
+    batch_size=(16, 64, 128),
+)
+WHOLE = SGD + grid(optimizer=("adam", "muon"), batch_size=(16, 32, 128))
+
+
+def store(
+    configs: list[RunConfig], noise: float = 0.0, seed: int = 0
+) -> tuple[list[Cell], pd.DataFrame]:
+    rng = np.random.default_rng(seed)
+    cells = [
+        Cell(
+            str(i),
+            config,
+            TRAIN_IMAGES,
+            np.array([0.1, 2.5]),
+            np.arange(5),
+            np.zeros((2, 5), dtype=np.intp),
+            np.zeros((2, 5), dtype=np.bool_),
+        )
+        for i, config in enumerate(configs)
+    ]
+    logs = [law_of_nature(c) + noise * rng.standard_normal() for c in configs]
+    table = pd.DataFrame(
+        {"cell": [c.label for c in cells], "corrected": 10 ** np.array(logs), "noise_spread": 1e-9}
+    )
+    return cells, table.assign(memory=table["corrected"])
+
+
+def fitted(configs: list[RunConfig] = WHOLE, noise: float = 0.0, seed: int = 0) -> ForgettingLaw:
+    return fit_law(*store(configs, noise, seed))
+
+
+def test_every_known_effect_is_found() -> None:
+    found = fitted().coefficients().set_index("term")["coefficient"]
+    expected = {
+        "log_T_SGD": -0.2,
+        "log_T_adapt": -0.4,
+        "log_T_L2": -0.6,
+        "momentum": -0.3,
+        "l2_on": -0.5,
+        "intercept": -1.8,
+        "adaptive": -0.2,
+    }
+    assert set(found.index) == set(expected)
+    for term, value in expected.items():
+        assert found[term] == pytest.approx(value, abs=1e-8), term
+
+
+def test_factors_say_what_ten_times_the_clock_does() -> None:
+    table = fitted(noise=0.1).coefficients().set_index("term")
+    row = table.loc["log_T_L2"]
+    assert row["factor"] == pytest.approx(10 ** row["coefficient"])
+    assert row["factor_low"] < row["factor"] < row["factor_high"]
+    # λ 1e-3 to 1e-2, η 1e-3 to 1e-2 and 63 against 8 steps an epoch.
+    assert row["span"] == pytest.approx(2 + np.log10(63 / 8), abs=0.01)
+    assert row["span_factor"] == pytest.approx(row["factor"] ** row["span"])
+    assert np.isnan(table.loc["l2_on", "span"])
+    assert table["recipes"].unique().tolist() == [42]
+
+
+def test_intervals_of_effects_hold_the_truth() -> None:
+    held = 0
+    for seed in range(25):
+        row = fitted(SGD, noise=0.2, seed=seed).coefficients().set_index("term").loc["log_T_L2"]
+        held += row["low"] < -0.6 < row["high"]
+    assert 21 <= held <= 25
+
+
+def test_prediction_intervals_hold_new_recipes() -> None:
+    new = parse(BASE | {"learning_rate": 3e-3, "batch_size": 32, "kernel_l2": 3e-3})
+    held = 0
+    for seed in range(25):
+        row = fitted(SGD, noise=0.2, seed=seed).predict([new], TRAIN_IMAGES).iloc[0]
+        truth = law_of_nature(new) + 0.2 * np.random.default_rng(1000 + seed).standard_normal()
+        held += row["low"] < 10**truth < row["high"]
+        assert not row["outside"]
+    assert 21 <= held <= 25
+
+
+def test_a_recipe_beyond_the_clocks_is_marked() -> None:
+    far = [parse(BASE | {"learning_rate": rate}) for rate in (5e-3, 1.0)]
+    assert fitted().predict(far, TRAIN_IMAGES)["outside"].tolist() == [False, True]
+
+
+def test_leaving_a_recipe_out_is_a_refit_without_it() -> None:
+    left = fitted(SGD, noise=0.2).leave_one_out()
+    cells, table = store(SGD, noise=0.2)
+    rest = fit_law(cells[:7] + cells[8:], table)
+    again = rest.predict([cells[7].config], TRAIN_IMAGES).iloc[0]
+    row = left.iloc[7]
+    for name in ("memory", "low", "high"):
+        assert row[name] == pytest.approx(again[name])
+    assert row["error"] == pytest.approx(np.log10(row["memory"] / row["observed"]))
+    assert left["inside"].mean() > 0.85
+    assert left["error"].std() == pytest.approx(0.2, rel=0.35)
+
+
+def test_a_recipe_that_alone_carries_a_term_cannot_be_left_out() -> None:
+    one = [c for c in WHOLE if c.optimizer != "momentum"] + [
+        parse(BASE | {"optimizer": "momentum"})
+    ]
+    left = fitted(one, noise=0.1).leave_one_out()
+    assert np.isnan(left["memory"].iloc[-1])
+    assert not left["inside"].iloc[-1]
+    assert left["memory"].notna().sum() == len(left) - 1
+
+
+def test_terms_that_do_not_vary_are_left_out() -> None:
+    plain = grid(batch_size=(16, 32, 64, 128, 256), learning_rate=(1e-3, 1e-2))
+    assert list(fitted(plain, noise=0.1).design.columns) == ["intercept", "log_T_SGD"]
+
+
+def test_architectures_have_their_own_level_once() -> None:
+    deep = [c.with_(model="resnet56", width=16) for c in SGD[:12]]
+    law = fitted(SGD + deep, noise=0.1)
+    assert [name for name in law.design if "=" in name] == ["model=resnet56"]
+    with pytest.raises(
+        ConfigError, match=r"norm: must be one that the law was fitted on \(batch\)"
+    ):
+        law.predict([parse(BASE | {"norm": "layer"})], TRAIN_IMAGES)
+    with pytest.raises(ConfigError, match=r"optimizer: .*got adaptive; add such a recipe"):
+        law.predict([parse(BASE | {"optimizer": "adam"})], TRAIN_IMAGES)
+
+
+def test_too_few_recipes_are_refused_with_the_number_needed() -> None:
+    few = grid(optimizer=("sgd", "adam"), batch_size=(16, 128))
+    with pytest.raises(TooFewRecipesError, match=r"at least 7 for the 4 terms .*, got 4; add"):
+        fitted(few)
+
+
+def test_recipes_whose_clocks_go_together_are_refused() -> None:
+    # T_L2 and T_SGD move together where the batch size and λ are fixed.
+    together = grid(learning_rate=tuple(1e-3 * 2**i for i in range(8)), kernel_l2=(1e-3,))
+    with pytest.raises(TooFewRecipesError, match=r"must vary each of .* apart from the others"):
+        fitted(together)
+
+
+def test_cells_without_memory_are_left_out_and_named() -> None:
+    cells, table = store(SGD, noise=0.1)
+    table.loc[3, "corrected"] = np.nan
+    law = fit_law(cells, table)
+    assert law.left_out == ("3",)
+    assert len(law.design) == len(SGD) - 1
+    with pytest.raises(TooFewRecipesError, match=r"got 0 of 36; add recipes or seeds"):
+        fit_law(cells, table.assign(corrected=np.nan))
+
+
+def test_memories_below_their_noise_are_put_at_their_limit_and_counted() -> None:
+    cells, table = store(SGD)
+    table.loc[[0, 1], "corrected"] = [-0.001, 0.0005]
+    table["noise_spread"] = 0.002
+    law = fit_law(cells, table)
+    below = table["corrected"].to_numpy() <= 0.001
+    assert below.sum() >= 2
+    np.testing.assert_array_equal(law.at_limit, below)
+    np.testing.assert_allclose(10 ** law.response[below], 0.001)
+    assert law.coefficients()["at_limit"].iloc[0] == below.sum()
+    with pytest.raises(ConfigError, match="memory: must be above 0 for a logarithm"):
+        fit_law(cells, table.assign(noise_spread=np.nan))
+
+
+def test_memories_measured_on_runs_give_the_law_of_their_making() -> None:
+    configs = [c for c in SGD if c.optimizer == "sgd"]
+    recipes = [
+        {
+            "batch_size": c.batch_size,
+            "learning_rate": c.learning_rate,
+            "kernel_l2": c.kernel_l2,
+            "epochs": 10,
+        }
+        for c in configs
+    ]
+    truth = Truth(
+        test_accuracy=lambda config, s: 0.9 - 10 ** law_of_nature(config) * (s - 0.1) / 2.4,
+        test_noise=1e-4,
+    )
+    runs, _ = frames(recipes, truth, np.random.default_rng(0))
+    law = fit_law(find_cells(runs), memory(runs, permutations=100))
+    found = law.coefficients().set_index("term")
+    assert found.loc["log_T_SGD", "coefficient"] == pytest.approx(-0.2, abs=0.05)
+    assert found.loc["log_T_L2", "coefficient"] == pytest.approx(-0.6, abs=0.05)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_frames import Truth, frames
+
+from analysis.estimates.clock_axis import axes
+from analysis.estimates.forgetting_time import forgetting_time, forgetting_times
+from suite.declarations.clocks import clocks
+from suite.declarations.config import RunConfig
+
+CLOCK = np.cumsum(np.full(100, 0.01))
+
+
+def noisy(beta: np.ndarray, noise: float, seeds: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    own = 1 + 0.05 * rng.standard_normal((seeds, 1))
+    return own * beta + noise * rng.standard_normal((seeds, beta.size))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("tau", [0.05, 0.2, 0.6])
+def test_the_time_of_an_exponential_is_found_within_its_interval(tau: float, sign: int) -> None:
+    beta = sign * 0.1 * np.exp(-CLOCK / tau)
+    found = forgetting_time(CLOCK, noisy(beta, 0.01))
+    truth = tau + CLOCK[0]  # the peak is at the first epoch
+    assert found.status == "crossed"
+    assert found.low < truth < found.high
+    assert found.time == pytest.approx(truth, rel=0.15)
+    assert math.copysign(1, found.peak) == sign
+
+
+def test_a_plateau_is_waited_for() -> None:
+    beta = np.where(CLOCK < 0.3, 1.0, np.exp(-(CLOCK - 0.3) / 0.1))
+    found = forgetting_time(CLOCK, noisy(beta, 0.1))
+    assert found.low < 0.4 < found.high
+    assert found.time == pytest.approx(0.4, rel=0.1)
+
+
+def test_a_rise_to_the_peak_is_not_the_start() -> None:
+    beta = np.exp(-CLOCK / 0.2) * (1 - np.exp(-CLOCK / 0.02))
+    peak = beta.argmax()
+    crossing = CLOCK[peak + np.flatnonzero(beta[peak:] < beta[peak] / math.e)[0]]
+    found = forgetting_time(CLOCK, noisy(beta, 0.05))
+    assert found.peak_time > 0.02
+    assert found.low < crossing < found.high
+
+
+def test_what_is_not_forgotten_within_the_horizon_is_right_censored() -> None:
+    found = forgetting_time(CLOCK, noisy(np.exp(-CLOCK / 5), 0.05))
+    assert (found.status, found.high) == ("never", math.inf)
+    assert math.isnan(found.time)
+    assert found.low > 0.9
+
+
+def test_what_is_forgotten_within_the_first_epochs_is_left_censored() -> None:
+    found = forgetting_time(CLOCK, noisy(np.exp(-CLOCK / 0.006), 0.01))
+    assert (found.status, found.low) == ("immediate", 0.0)
+    assert CLOCK[1] <= found.high < 0.1
+
+
+def test_a_known_initial_level_shows_what_was_forgotten_before_the_first_epoch() -> None:
+    found = forgetting_time(CLOCK, noisy(0.1 * np.exp(-CLOCK / 0.2), 0.005), initial=1.0)
+    assert (found.status, found.low) == ("immediate", 0.0)
+
+
+def test_a_known_initial_level_moves_the_crossing() -> None:
+    found = forgetting_time(CLOCK, noisy(0.5 * np.exp(-CLOCK / 0.2), 0.005), initial=1.0)
+    truth = 0.2 * (1 + math.log(0.5))
+    assert found.low < truth < found.high
+    assert found.time == pytest.approx(truth, rel=0.1)
+
+
+def test_noise_alone_is_undetermined() -> None:
+    found = forgetting_time(CLOCK, np.random.default_rng(1).standard_normal((5, 100)))
+    assert found.status == "undetermined"
+    assert "never rises above its noise" in found.reason
+
+
+def test_a_clock_that_stands_still_is_refused() -> None:
+    found = forgetting_time(np.zeros(10), np.ones((3, 10)))
+    assert (found.status, found.reason) == ("undetermined", "the clock stands still")
+
+
+def test_one_seed_has_a_time_without_interval() -> None:
+    found = forgetting_time(CLOCK, noisy(np.exp(-CLOCK / 0.2), 0.02, seeds=1))
+    assert found.time == pytest.approx(0.21, rel=0.1)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_the_floor_is_reached_later_than_one_e_th_and_where_beta_meets_its_error() -> None:
+    by_seed = np.exp(-CLOCK / 0.1) + 0.05 * np.linspace(-1, 1, 5)[:, None]
+    error = 0.05 * np.linspace(-1, 1, 5).std(ddof=1) / math.sqrt(5)
+    found = forgetting_time(CLOCK, by_seed, level="floor")
+    assert found.time == pytest.approx(-0.1 * math.log(0.798 * error), rel=0.03)
+    assert found.low < found.time
+    assert found.low == pytest.approx(-0.1 * math.log(2.776 * error), rel=0.03)
+
+
+def test_units_of_clock_and_beta_do_not_matter() -> None:
+    by_seed = noisy(np.exp(-CLOCK / 0.2), 0.05)
+    one, two = forgetting_time(CLOCK, by_seed), forgetting_time(1e-5 * CLOCK, -7 * by_seed)
+    np.testing.assert_allclose(
+        [two.time, two.low, two.high], [1e-5 * one.time, 1e-5 * one.low, 1e-5 * one.high]
+    )
+
+
+def on_sgd_clock(config: RunConfig) -> np.ndarray:
+    return -0.1 * np.exp(-clocks(config, 1000).sgd / 8e-6)
+
+
+@pytest.fixture(scope="module")
+def store() -> tuple[pd.DataFrame, pd.DataFrame]:
+    recipes = [{"batch_size": b} for b in (16, 32, 64)]
+    return frames(recipes, Truth(beta=on_sgd_clock), np.random.default_rng(2))
+
+
+def test_cells_that_forget_on_one_clock_have_one_time_on_it(
+    store: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    # Counted from β = 0.1 at clock 0, as the first epochs end at different clock values.
+    table = forgetting_times(*store, initial=0.1).set_index("cell")
+    assert (table["axis"] == "T_SGD").all()
+    assert table.loc["b64", "status"] == "never"  # its horizon is 2.8e-6
+    for cell in ("b16", "b32"):
+        assert 6e-6 < table.loc[cell, "low"] < 8e-6 < table.loc[cell, "high"] < 11e-6
+    assert (table["seeds"] == 5).all()
+    assert (table["runs"] == 25).all()
+
+
+def test_the_horizon_is_the_clock_at_the_last_epoch(
+    store: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    runs, history = store
+    table = forgetting_times(runs, history, axis="T_adapt", constant_rate=True)
+    first = runs[runs["batch_size"] == 16].iloc[0]
+    config = RunConfig(
+        **{n: getattr(first[n], "item", lambda n=n: first[n])() for n in RunConfig.names()}
+    )
+    expected = axes(config, 1000, constant_rate=True)["T_adapt"][-1]
+    assert table["horizon"][0] == pytest.approx(expected)
+
+
+def test_epochs_that_some_seeds_no_longer_reach_are_not_used(
+    store: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    runs, history = store
+    stopped = runs.index[(runs["batch_size"] == 16) & (runs["seed"] == 42)]
+    history = history[~(history["run"].isin(stopped) & (history["epoch"] > 25))]
+    table = forgetting_times(runs, history).set_index("cell")
+    assert table.loc["b16", "epochs"] == 25
+    assert table.loc["b32", "epochs"] == 30

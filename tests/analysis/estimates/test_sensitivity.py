@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_frames import Truth, frames
+
+from analysis.estimates.cluster_slope import cluster_slopes
+from analysis.estimates.recipes import find_cells
+from analysis.estimates.sensitivity import FLOOR_FACTOR, corrected, curves, fit, sensitivity
+from suite.declarations.config import RunConfig
+
+RECIPES = [{"optimizer": "sgd"}, {"optimizer": "adam", "epochs": 20}]
+
+
+def decay(config: RunConfig) -> np.ndarray:
+    return -0.1 * np.exp(-np.arange(config.epochs) / 10)
+
+
+@pytest.fixture(scope="module")
+def store() -> tuple[pd.DataFrame, pd.DataFrame]:
+    runs, history = frames(RECIPES, Truth(beta=decay), np.random.default_rng(1))
+    runs.loc[runs.index[:3], "diverged"] = True
+    return runs, history[~((history["run"] == 7) & (history["epoch"] > 12))]
+
+
+def test_frame_equals_statsmodels_at_every_epoch(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    frame = sensitivity(*store).set_index(["cell", "epoch"])
+    for cell in find_cells(store[0]):
+        for epoch in (1, 12, 13, cell.config.epochs):
+            reference = fit(*store, cell, epoch)
+            row = frame.loc[(cell.label, epoch)]
+            expected = [reference.params["sigma_w"], reference.bse["sigma_w"]]
+            expected += list(reference.conf_int().loc["sigma_w"])
+            got = row[["beta", "standard_error", "low", "high"]].to_numpy(dtype=float)
+            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-13)
+            assert row["runs"] == reference.nobs
+
+
+def test_the_made_beta_is_found(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    frame = sensitivity(*store, level=0.999)
+    for cell in find_cells(store[0]):
+        rows = frame[frame["cell"] == cell.label]
+        truth = decay(cell.config)
+        assert len(rows) == cell.config.epochs
+        assert ((rows["low"] < truth) & (truth < rows["high"])).mean() > 0.95
+        np.testing.assert_allclose(rows["beta"], truth, atol=0.02)
+
+
+def test_counts_say_what_was_left_out(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    frame = sensitivity(*store)
+    first = frame[frame["epoch"] == 1]
+    assert first["diverged"].sum() == 3
+    assert first["runs"].sum() == 50 - 3
+    assert (frame["method"] == "seed-clustered").all()
+
+
+def test_one_seed_is_classical_and_says_so() -> None:
+    runs, history = frames([{}], Truth(beta=decay), np.random.default_rng(0), seeds=(42,))
+    frame = sensitivity(runs, history)
+    assert (frame["method"] == "classical, one seed").all()
+    reference = fit(runs, history, find_cells(runs)[0], 5)
+    np.testing.assert_allclose(frame["standard_error"][4], reference.bse["sigma_w"], rtol=1e-10)
+
+
+def test_one_scale_has_no_slope_and_says_so() -> None:
+    runs, history = frames([{}], Truth(), np.random.default_rng(0), scales=(1.0,))
+    frame = sensitivity(runs, history)
+    assert frame["beta"].isna().all()
+    assert (frame["method"] == "none").all()
+
+
+def test_bands_of_the_absolute_value_start_at_zero_where_beta_may_be_zero() -> None:
+    runs, history = frames([{}], Truth(), np.random.default_rng(0))
+    frame = sensitivity(runs, history)
+    unsure = (frame["low"] < 0) & (frame["high"] > 0)
+    assert unsure.any()
+    assert (frame.loc[unsure, "absolute_low"] == 0).all()
+    sure = frame[~unsure]
+    expected = np.minimum(sure["low"].abs(), sure["high"].abs())
+    np.testing.assert_allclose(sure["absolute_low"], expected)
+
+
+def test_floor_is_the_mean_of_absolute_beta_without_sensitivity() -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.1, 2.5, 5)[:, None]
+    found = cluster_slopes(x, rng.standard_normal((5, 10, 20_000)))
+    mean_error = np.sqrt((found.standard_error**2).mean())
+    assert np.abs(found.slope).mean() == pytest.approx(FLOOR_FACTOR * mean_error, rel=0.02)
+
+
+def test_squared_is_unbiased_for_the_square_of_beta() -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.1, 2.5, 5)[:, None]
+    for beta in (0.0, 0.3):
+        found = cluster_slopes(x, beta * x[:, :, None] + rng.standard_normal((5, 10, 20_000)))
+        squared = found.slope**2 - found.standard_error**2
+        noise = squared.std() / np.sqrt(20_000)
+        # (N−1)/(N−2) makes SE² too large by 2 % at N = 50.
+        assert squared.mean() == pytest.approx(beta**2, abs=4 * noise + 0.021 * 0.03)
+
+
+def test_corrected_keeps_the_sign_of_what_it_roots() -> None:
+    values = corrected(np.array([-0.5, 0.3]), np.array([0.3, 0.5]))
+    np.testing.assert_allclose(values, [0.4, -0.4])
+
+
+def test_cells_may_be_chosen(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    runs, history = store
+    adam = [cell for cell in find_cells(runs) if cell.config.optimizer == "adam"]
+    (one,) = curves(runs, history, cells=adam)
+    assert one.epochs[-1] == 20
+    assert one.slopes.by_seed.shape == (5, 20)
