@@ -13,8 +13,8 @@ from analysis.exhibit_choice import best_source, elsewhere
 from analysis.exhibit_source import Source
 from analysis.exhibit_tables import accuracies, stacked
 from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
-from analysis.figures_ablation import rate_looks, spread_figure
-from analysis.figures_scales import Look, optimizer_looks, optimizer_name
+from analysis.figures.ablation import rate_looks, spread_figure
+from analysis.figures.scale_panels import Look, optimizer_looks, optimizer_name
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
 from suite.declarations.update_constants import ADAPTIVE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.exhibit import Exhibit
-from analysis.figures_scales import optimizer_name
+from analysis.figures.scale_panels import optimizer_name
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.update_constants import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2

@@ -12,9 +12,16 @@ from analysis.exhibit_choice import best_source, one_of_each, two_sizes
 from analysis.exhibit_source import Source
 from analysis.exhibit_tables import checkpoints
 from analysis.exhibit_text import BAND, DEVIATION, caption, first_of, needs
-from analysis.figures_heat import accuracy_map
-from analysis.figures_scales import Look, ScalePanel, Unit, batch_looks, optimizer_looks, scale_grid
-from analysis.style import recipe_name
+from analysis.figures.accuracy_map import accuracy_map
+from analysis.figures.scale_panels import (
+    Look,
+    ScalePanel,
+    Unit,
+    batch_looks,
+    optimizer_looks,
+    scale_grid,
+)
+from analysis.figures.style import recipe_name
 
 MAIN = "main"
 WANTED = "runs at two σw or more"

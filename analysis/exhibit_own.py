@@ -17,11 +17,11 @@ from analysis.exhibit import Exhibit, absent
 from analysis.exhibit_source import Source
 from analysis.exhibit_tables import named, spread
 from analysis.exhibit_text import BAND, SPREAD, caption
-from analysis.figures import accuracy_by_scale
-from analysis.figures_clocks import memory_by_clock
-from analysis.figures_collapse import collapse_pages
-from analysis.figures_forgetting import forgetting_times_figure, law_figure
-from analysis.figures_memory import memory_plane
+from analysis.figures.accuracy import accuracy_by_scale
+from analysis.figures.collapse import collapse_pages
+from analysis.figures.forgetting import forgetting_times_figure, law_figure
+from analysis.figures.memory_by_clock import memory_by_clock
+from analysis.figures.memory_plane import memory_plane
 from suite.basics.settings import ConfigError
 
 DEMO = "python -m suite.grid --experiment demo"

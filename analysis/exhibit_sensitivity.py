@@ -13,10 +13,10 @@ from analysis.exhibit_choice import two_sizes
 from analysis.exhibit_grid import MAIN, WANTED, grid_source, recipe_order
 from analysis.exhibit_source import Source
 from analysis.exhibit_text import caption, first_of, needs
-from analysis.figures_collapse import collapse_number
-from analysis.figures_scales import Look, batch_looks, optimizer_looks
-from analysis.figures_sensitivity import SensitivityPanel, sensitivity_page
-from analysis.style import recipe_name
+from analysis.figures.collapse import collapse_number
+from analysis.figures.scale_panels import Look, batch_looks, optimizer_looks
+from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page
+from analysis.figures.style import recipe_name
 from suite.declarations.update_constants import ADAPTIVE
 
 SWEEP = "lr-l2"

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.estimates.recipe_labels import word
 from analysis.exhibit_source import Source
-from analysis.figures_scales import optimizer_name
+from analysis.figures.scale_panels import optimizer_name
 
 MOST_SCALES = 5
 NAMING = ("model", "norm", "augmentation", "schedule", "epochs", "optimizer", "b", "η", "λ")

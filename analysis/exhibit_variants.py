@@ -17,8 +17,8 @@ from analysis.exhibit_choice import best_source, elsewhere
 from analysis.exhibit_source import Source
 from analysis.exhibit_tables import accuracies, stacked, with_fitting
 from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
-from analysis.figures_scales import ScalePanel, optimizer_name, scale_grid, variant_looks
-from analysis.style import OPTIMIZERS
+from analysis.figures.scale_panels import ScalePanel, optimizer_name, scale_grid, variant_looks
+from analysis.figures.style import OPTIMIZERS
 from suite.declarations.config import RESNETS, RunConfig
 
 MAIN = "main"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from analysis import style
 from analysis.exhibit import Exhibit
 from analysis.exhibit_ablation import figure_4, table_4
 from analysis.exhibit_best import table_7
@@ -14,6 +13,7 @@ from analysis.exhibit_own import own_exhibits
 from analysis.exhibit_sensitivity import figure_6
 from analysis.exhibit_source import Source
 from analysis.exhibit_variants import figure_5, figure_7, figure_8, table_5, table_6
+from analysis.figures import style
 from analysis.store.frames import Store
 
 __all__ = ["Exhibit", "exhibits"]

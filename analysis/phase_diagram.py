@@ -60,7 +60,7 @@ def formats_of(text: str) -> list[str]:
     ConfigError
         If one is unknown.
     """
-    from analysis.style import FORMATS
+    from analysis.figures.style import FORMATS
 
     given = [word.strip().lower() for word in text.split(",")]
     for word in given:
@@ -112,7 +112,7 @@ def draw(found: Estimates, experiment: str, folder: Path, formats: Sequence[str]
     ConfigError
         If the folder cannot be written.
     """
-    from analysis import style
+    from analysis.figures import style
 
     style.apply()
     stem = re.sub(r"[^\w.-]+", "-", experiment).strip("-")
@@ -129,11 +129,11 @@ def draw(found: Estimates, experiment: str, folder: Path, formats: Sequence[str]
 def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one after another, of all that the estimates allow."""
     from analysis.estimates.boundary import boundary_rates
-    from analysis.figures import accuracy_by_scale
-    from analysis.figures_clocks import memory_by_clock
-    from analysis.figures_collapse import collapse_pages
-    from analysis.figures_heat import accuracy_map
-    from analysis.figures_memory import memory_plane
+    from analysis.figures.accuracy import accuracy_by_scale
+    from analysis.figures.accuracy_map import accuracy_map
+    from analysis.figures.collapse import collapse_pages
+    from analysis.figures.memory_by_clock import memory_by_clock
+    from analysis.figures.memory_plane import memory_plane
 
     by_scale = found.scales.rename(columns={"cell": "label"})
     title = f"{experiment}: how much of σw survives training"

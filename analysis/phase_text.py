@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.estimates.overview import Estimates
-from analysis.figures_collapse import collapse_number
-from analysis.style import recipe_name
+from analysis.figures.collapse import collapse_number
+from analysis.figures.style import recipe_name
 
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
 

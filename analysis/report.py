@@ -133,9 +133,10 @@ def find(experiment: str = "", tracking_uri: str = "") -> Source:
 
 def make(source: Source, folder: ReportFolder) -> dict[str, float]:
     """Write all files, say what was made and what was not; the numbers that sum it up."""
-    from analysis import report_findings, style
+    from analysis import report_findings
     from analysis.claims import judge
     from analysis.exhibits import exhibits
+    from analysis.figures import style
     from analysis.report_html import Missing, Page, RunsText, heading, render
 
     style.apply()

@@ -25,7 +25,7 @@ class ReportFolder:
     Attributes
     ----------
     formats
-        Of the figures, from `analysis.style.FORMATS`.
+        Of the figures, from `analysis.figures.style.FORMATS`.
     files
         Folder below `path`, "" for itself, to its files in the order in which they were written.
     """
@@ -48,7 +48,7 @@ class ReportFolder:
 
     def figure(self, stem: str, figure: Figure) -> None:
         """Write a figure in each format."""
-        from analysis import style
+        from analysis.figures import style
 
         layout = figure.get_layout_engine()
         if layout is not None:  # laid out once, not for each format: that is half of the time

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.estimates.memory import memory
+from analysis.figures.style import recipe_name
 from analysis.store.frames import Store
-from analysis.style import recipe_name
 from analysis.tracked import metric_name
 
 Row = Mapping[Hashable, Any]

@@ -194,7 +194,7 @@ def image(figure: Figure) -> Image:
     """A figure as SVG with its letters as outlines, or as PNG where that is lighter."""
     import matplotlib as mpl
 
-    from analysis.style import DOTS_PER_INCH
+    from analysis.figures.style import DOTS_PER_INCH
 
     width, height = (round(PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "report"}):

@@ -98,7 +98,7 @@ def draw(table: Table, path: Path) -> None:
     """Seconds against points, both logarithmic."""
     from matplotlib.figure import Figure
 
-    from analysis import style
+    from analysis.figures import style
 
     style.apply()
     figure = Figure(figsize=(9.5, 5.0))

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, StrMethodFormatter
 
-from analysis import style
+from analysis.figures import style
 
 # Okabe and Ito 2008, as the optimizers' colours are; the sweep is the one to see.
 COLOURS = {

@@ -14,7 +14,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_frames import SCALES
 
-from analysis import style
 from analysis.exhibit_ablation import figure_4, table_4
 from analysis.exhibit_choice import one_of_each
 from analysis.exhibit_grid import figure_2
@@ -23,6 +22,7 @@ from analysis.exhibit_sensitivity import figure_6
 from analysis.exhibit_source import Source
 from analysis.exhibit_variants import figure_5
 from analysis.exhibits import Exhibit, exhibits
+from analysis.figures import style
 from analysis.store.frames import Store
 from suite.declarations.experiments import EXPERIMENTS, PAPER_OPTIMIZERS
 

@@ -12,12 +12,12 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.figures import accuracy_by_scale
-from analysis.figures_clocks import memory_by_clock
-from analysis.figures_collapse import collapse_number, collapse_pages
-from analysis.figures_heat import accuracy_map
-from analysis.figures_memory import memory_plane
+from analysis.figures import style
+from analysis.figures.accuracy import accuracy_by_scale
+from analysis.figures.accuracy_map import accuracy_map
+from analysis.figures.collapse import collapse_number, collapse_pages
+from analysis.figures.memory_by_clock import memory_by_clock
+from analysis.figures.memory_plane import memory_plane
 
 SCALES = (0.1, 1.0, 2.5)
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from analysis.figures_collapse import DASHES
-from analysis.style import (
+from analysis.figures.collapse import DASHES
+from analysis.figures.style import (
     batch_colours,
     log_ticks,
     optimizer_look,

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from analysis.style import MEMORY_MAP, ink_on, recipe_name
+from analysis.figures.style import MEMORY_MAP, ink_on, recipe_name
 
 MOST_WIDE = 4
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from analysis.style import optimizer_look
+from analysis.figures.style import optimizer_look
 
 MOST_COLUMNS = 3
 MOST_INSIDE = 4  # lines whose legend leaves room for them in the panel

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from analysis.style import ACCURACY_MAP, ink_on, recipe_name
+from analysis.figures.style import ACCURACY_MAP, ink_on, recipe_name
 
 MOST_TICKS = 9  # σw along one panel
 MOST_TALL = 3  # panels on top of one another

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures_clocks import CLOCK_LABELS
-from analysis.style import batch_colours, log_ticks, recipe_name
+from analysis.figures.memory_by_clock import CLOCK_LABELS
+from analysis.figures.style import batch_colours, log_ticks, recipe_name
 
 MOST_WIDE = 3  # recipes on one page
 LEAST_WIDTH = 7.4  # inches; the title and the legend take it

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.style import (
+from analysis.figures.style import (
     FORGET_COLOUR,
     REMEMBER_COLOUR,
     hollow_handle,

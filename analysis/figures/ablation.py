@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from analysis.figures_collapse import DASHES
-from analysis.figures_scales import MARKERS, Look
+from analysis.figures.collapse import DASHES
+from analysis.figures.scale_panels import MARKERS, Look
 
 RATE_MAP = "plasma"
 BAR_HEIGHT = 0.27  # inches

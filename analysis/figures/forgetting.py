@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures_clocks import CLOCK_LABELS
-from analysis.style import (
+from analysis.figures.memory_by_clock import CLOCK_LABELS
+from analysis.figures.style import (
     hollow_handle,
     log_ticks,
     optimizer_handles,

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.figures_ablation import rate_looks, spread_figure
-from analysis.figures_forgetting import forgetting_times_figure, law_figure, term_name
-from analysis.figures_scales import (
+from analysis.figures import style
+from analysis.figures.ablation import rate_looks, spread_figure
+from analysis.figures.forgetting import forgetting_times_figure, law_figure, term_name
+from analysis.figures.scale_panels import (
     Look,
     ScalePanel,
     batch_looks,
@@ -23,7 +23,7 @@ from analysis.figures_scales import (
     scale_grid,
     variant_looks,
 )
-from analysis.figures_sensitivity import SensitivityPanel, sensitivity_page
+from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page
 
 SCALES = (0.1, 1.0, 2.5)
 LOOKS = {"SGD": Look("#D55E00", "o"), "Adam": Look("#0072B2", "^")}

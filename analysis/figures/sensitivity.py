@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures_clocks import CLOCK_LABELS
-from analysis.figures_scales import Look, legend_columns
-from analysis.style import log_ticks
+from analysis.figures.memory_by_clock import CLOCK_LABELS
+from analysis.figures.scale_panels import Look, legend_columns
+from analysis.figures.style import log_ticks
 
 ROW_HEIGHT = 3.3  # inches
 WIDTH = 13.0

@@ -1,0 +1,1 @@
+"""Estimate frames in, matplotlib figures out; nothing here estimates or reads a store."""
