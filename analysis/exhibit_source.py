@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.claim_data import differences, differences_text
+from analysis.claims.runs import differences, differences_text
 from analysis.estimates.interpolation_time import interpolation_time
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory

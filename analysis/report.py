@@ -134,7 +134,7 @@ def find(experiment: str = "", tracking_uri: str = "") -> Source:
 def make(source: Source, folder: ReportFolder) -> dict[str, float]:
     """Write all files, say what was made and what was not; the numbers that sum it up."""
     from analysis import report_findings
-    from analysis.claims import judge
+    from analysis.claims.command import judge
     from analysis.exhibits import exhibits
     from analysis.figures import style
     from analysis.report_html import Missing, Page, RunsText, heading, render
@@ -204,7 +204,8 @@ def _texts(frame: pd.DataFrame, caption: str, label: str) -> dict[str, str]:
 
 
 def _claims_texts(claims: pd.DataFrame) -> dict[str, str]:
-    from analysis import claim_text, tables
+    from analysis import tables
+    from analysis.claims import text as claim_text
 
     # LaTeX has the place of a page: without ids, experiments and reasons, the interval in one cell.
     columns = {name: name for name in ("place", "statement", "paper", "ours")}
@@ -231,7 +232,7 @@ def _facts(source: Source) -> list[tuple[str, str]]:
 
 
 def _say(page: Page, folder: ReportFolder, path: Path) -> None:
-    from analysis import claim_text
+    from analysis.claims import text as claim_text
 
     print(claim_text.totals(page.claims))
     print("made: " + (", ".join(shown.anchor for shown in page.exhibits) or "no exhibit"))

@@ -97,7 +97,7 @@ class Page:
     facts
         What it is made from: name and value.
     claims, claims_files
-        From `analysis.claims.judge`, and its texts by format.
+        From `analysis.claims.command.judge`, and its texts by format.
     """
 
     title: str

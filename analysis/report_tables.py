@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from analysis.claim_text import MARKS
 from analysis.claim_words import with_interval
+from analysis.claims.text import MARKS
 from analysis.tables import DEVIATION, INTERVAL, joined
 
 PROSE = 32  # characters from which a text may break into lines

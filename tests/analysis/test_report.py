@@ -15,7 +15,7 @@ from mlflow_stores import Store
 from report_pages import claims, exhibit, figure
 from store_helpers import CONFIGS, write
 
-import analysis.claims
+import analysis.claims.command
 import analysis.exhibits
 from analysis import phase_diagram, report
 from analysis.exhibits import Exhibit
@@ -56,7 +56,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
         yield exhibit("phase-diagram", place="", experiment="plane", figure=figure(), table=None)
 
     monkeypatch.setattr(analysis.exhibits, "exhibits", exhibits)
-    monkeypatch.setattr(analysis.claims, "judge", lambda *_, **__: claims())
+    monkeypatch.setattr(analysis.claims.command, "judge", lambda *_, **__: claims())
     return asked
 
 
@@ -207,7 +207,7 @@ def test_one_scale_has_no_finding_and_says_so(store: Store) -> None:
     assert line == "plane: no recipe has runs at two σw, so no memory is known"
 
 
-@pytest.mark.parametrize("command", [phase_diagram, report, analysis.claims])
+@pytest.mark.parametrize("command", [phase_diagram, report, analysis.claims.command])
 def test_mlflow_run_gives_the_command_its_own_defaults(command: object, tmp_path: Path) -> None:
     name = command.__name__.removeprefix("analysis.")
     entry = load_project(str(ROOT)).get_entry_point(name)

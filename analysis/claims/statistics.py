@@ -202,7 +202,7 @@ class Ratio:
 
 
 def spread(accuracy: Floats, rng: np.random.Generator) -> Statistic:
-    """Memory and its interval (`analysis.estimates.spread`) from test accuracy (S, G) without gaps."""
+    """Memory with its interval (`analysis.estimates.spread`); accuracy (S, G) has no gaps."""
     plain = extremes(accuracy)
     honest = cross_validated(accuracy, rng)
     pairs = accuracy[plain.top] - accuracy[plain.bottom]

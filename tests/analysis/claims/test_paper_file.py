@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from analysis import claim_file
-from analysis.claim_file import PaperFile, paper
-from analysis.claim_numbers import AnyNumber
-from analysis.claim_recipes import recipe
-from analysis.claims import judge
+from analysis.claims import paper_file as claim_file
+from analysis.claims.command import judge
+from analysis.claims.numbers import AnyNumber
+from analysis.claims.paper_file import PaperFile, paper
+from analysis.claims.recipes import recipe
 from suite.basics.settings import ConfigError
 from suite.declarations.config import parse
 from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN

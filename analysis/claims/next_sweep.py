@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from analysis.claim_arithmetic import train_images
-from analysis.claim_recipes import Recipe, command, recipe, spanned
-from analysis.claim_verdicts import Judged
+from analysis.claims.arithmetic import train_images
+from analysis.claims.recipes import Recipe, command, recipe, spanned
+from analysis.claims.verdicts import Judged
 from suite.declarations.clocks import steps_per_epoch
 from suite.declarations.experiments import EXPERIMENTS
 

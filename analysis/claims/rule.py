@@ -33,8 +33,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.claim_numbers import Region
-from analysis.claim_statistics import Measured
+from analysis.claims.numbers import Region
+from analysis.claims.statistics import Measured
 
 Verdict = Literal["reproduced", "contradicted", "undetermined"]
 RANK: tuple[Verdict, ...] = ("contradicted", "undetermined", "reproduced")

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.claim_arithmetic import clock_parts, minimal_parts
-from analysis.claim_checks import (
+from analysis.claim_words import SPOKEN, in_unit, number
+from analysis.claims.arithmetic import clock_parts, minimal_parts
+from analysis.claims.evidence import (
     Collapse,
     Evidence,
     collapse_evidence,
     number_evidence,
     order_evidence,
 )
-from analysis.claim_data import Gap, Sample, Source
-from analysis.claim_file import (
+from analysis.claims.paper_file import (
     Claim,
     ClockClaim,
     CollapseClaim,
@@ -26,9 +26,9 @@ from analysis.claim_file import (
     OrderClaim,
     PaperFile,
 )
-from analysis.claim_recipes import command
-from analysis.claim_rule import Judgement, Verdict, judge_parts
-from analysis.claim_words import SPOKEN, in_unit, number
+from analysis.claims.recipes import command
+from analysis.claims.rule import Judgement, Verdict, judge_parts
+from analysis.claims.runs import Gap, Sample, Source
 
 BIAS_WORTH_A_WORD = 0.1  # of the estimate
 LACKING = "some runs lack the metric in their history"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.claim_numbers import Region, Tolerance
-from analysis.claim_rule import Part, judge_parts
-from analysis.claim_statistics import (
+from analysis.claims.numbers import Region, Tolerance
+from analysis.claims.rule import Part, judge_parts
+from analysis.claims.statistics import (
     Exact,
     Ratio,
     Statistic,

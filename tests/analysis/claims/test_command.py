@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from store_helpers import SMALL, empty_store, write
 
-from analysis import claims
-from analysis.claim_needs import next_sweep
-from analysis.claim_recipes import command, recipe
-from analysis.claim_text import WIDTH, markdown, table, totals
+from analysis.claims import command as claims
+from analysis.claims.next_sweep import next_sweep
+from analysis.claims.recipes import command, recipe
+from analysis.claims.text import WIDTH, markdown, table, totals
 from benchmarks.synthetic_truth import Truth
 from suite.declarations.experiments import EXPERIMENTS
 

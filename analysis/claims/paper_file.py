@@ -14,9 +14,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from analysis.claim_numbers import AnyClaim, AnyNumber, Declared, Tolerance
-from analysis.claim_recipes import Recipe, recipe
-from analysis.claim_statistics import QUANTITIES
+from analysis.claims.numbers import AnyClaim, AnyNumber, Declared, Tolerance
+from analysis.claims.recipes import Recipe, recipe
+from analysis.claims.statistics import QUANTITIES
 from analysis.estimates.clock_axis import Axis
 from suite.minimal_model.experiments import FIGURE_9
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.claim_recipes import Recipe
+from analysis.claims.recipes import Recipe
 from analysis.estimates.histories import epoch_matrix
 from analysis.estimates.recipe_labels import word
 from analysis.estimates.recipes import Cell, find_cells

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from claim_stores import paper_store, verdict_on
 
-from analysis.claims import judge
+from analysis.claims.command import judge
 from analysis.store.frames import Store
 from suite.declarations.experiments import PAPER_SEEDS
 

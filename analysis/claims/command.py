@@ -9,8 +9,8 @@ the bound or above 0 for an order; of several parts, all do.
 contradicted: it lies wholly outside (of one part out of m, the interval at 1 − 5 %/m).
 undetermined: neither, or too few runs.
 
-Tolerances with their reasons are in `analysis/paper.toml`, the rule and why it is this one in
-`analysis/claim_rule.py`.
+Tolerances with their reasons are in `analysis/claims/paper.toml`, the rule and why it is this one
+in `analysis/claims/rule.py`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.claim_data import Source, differences, differences_text
-from analysis.claim_file import paper
-from analysis.claim_needs import next_sweep
-from analysis.claim_text import markdown, table, totals
-from analysis.claim_verdicts import Judged, judge_claim
+from analysis.claims.next_sweep import next_sweep
+from analysis.claims.paper_file import paper
+from analysis.claims.runs import Source, differences, differences_text
+from analysis.claims.text import markdown, table, totals
+from analysis.claims.verdicts import Judged, judge_claim
 from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
@@ -243,7 +243,3 @@ def _no_folder(name: str, error: OSError) -> ConfigError:
     return ConfigError(
         f"out: must be a folder that can be written, got {name} ({error.strerror}); name another"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

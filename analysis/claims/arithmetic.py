@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 
-from analysis.claim_file import ClockClaim, MinimalClaim
-from analysis.claim_numbers import Region
-from analysis.claim_recipes import recipe
-from analysis.claim_rule import Part
-from analysis.claim_statistics import Exact, Measured, Statistic
+from analysis.claims.numbers import Region
+from analysis.claims.paper_file import ClockClaim, MinimalClaim
+from analysis.claims.recipes import recipe
+from analysis.claims.rule import Part
+from analysis.claims.statistics import Exact, Measured, Statistic
 from analysis.estimates.clock_axis import axes
 from suite.declarations.config import RunConfig
 from suite.minimal_model import experiments

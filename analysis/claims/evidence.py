@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.claim_data import MOST_LOST, Gap, Sample, Source, common_seeds, sample
-from analysis.claim_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
-from analysis.claim_numbers import Region
-from analysis.claim_rule import Part
-from analysis.claim_statistics import (
+from analysis.claims.numbers import Region
+from analysis.claims.paper_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
+from analysis.claims.rule import Part
+from analysis.claims.runs import MOST_LOST, Gap, Sample, Source, common_seeds, sample
+from analysis.claims.statistics import (
     QUANTITIES,
     Measured,
     Statistic,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from claim_stores import paper_store, verdict_on
 
-from analysis.claims import judge
+from analysis.claims.command import judge
 from analysis.store.frames import Store
 from suite.declarations.clocks import clocks
 from suite.declarations.config import RunConfig
