@@ -73,7 +73,7 @@ def formats_of(text: str) -> list[str]:
 
 def _run(store: Store, folder: Path, formats: Sequence[str]) -> tuple[Estimates, Sequence[Path]]:
     from analysis.estimates.overview import estimate
-    from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
+    from analysis.exhibits.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 
     print(f"experiment {store.experiment}: {len(store.runs)} finished runs")
     print(store.problems)

@@ -27,7 +27,7 @@ from suite.declarations.experiments import EXPERIMENTS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.exhibits import Exhibit
+    from analysis.exhibits.catalogue import Exhibit
     from analysis.report_html import Page, Shown
 
 FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
@@ -135,7 +135,7 @@ def make(source: Source, folder: ReportFolder) -> dict[str, float]:
     """Write all files, say what was made and what was not; the numbers that sum it up."""
     from analysis import report_findings
     from analysis.claims.command import judge
-    from analysis.exhibits import exhibits
+    from analysis.exhibits.catalogue import exhibits
     from analysis.figures import style
     from analysis.report_html import Missing, Page, RunsText, heading, render
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.exhibit import Exhibit
+    from analysis.exhibits.exhibit import Exhibit
 
 TEMPLATES = Path(__file__).parent / "report_template"
 LARGEST_SVG = 250_000  # bytes; beyond, a PNG is lighter and no less sharp on a screen

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.exhibit import Exhibit
+from analysis.exhibits.exhibit import Exhibit
 from analysis.report_html import Missing, Page, RunsText, show
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"

@@ -15,8 +15,8 @@ import pytest
 from store_helpers import empty_store, write
 
 from analysis.estimates.overview import Estimates, estimate, verdict
+from analysis.exhibits.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 from analysis.phase_diagram import formats_of, main
-from analysis.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults
 from benchmarks.synthetic_truth import Truth
@@ -233,6 +233,7 @@ def test_verdict_follows_the_interval(low: float, high: float, level: float, wor
 
 
 def test_the_command_needs_no_torch() -> None:
-    code = "import sys, analysis.phase_diagram, analysis.phase_text; print('torch' in sys.modules)"
+    modules = "sys, analysis.phase_diagram, analysis.exhibits.phase_text"
+    code = f"import {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

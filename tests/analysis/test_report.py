@@ -16,9 +16,9 @@ from report_pages import claims, exhibit, figure
 from store_helpers import CONFIGS, write
 
 import analysis.claims.command
-import analysis.exhibits
+import analysis.exhibits.catalogue
 from analysis import phase_diagram, report
-from analysis.exhibits import Exhibit
+from analysis.exhibits.catalogue import Exhibit
 from analysis.report_findings import findings, memories, memory_metrics
 from analysis.store.frames import Store as Runs
 from analysis.store.frames import load
@@ -55,7 +55,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
         yield exhibit()
         yield exhibit("phase-diagram", place="", experiment="plane", figure=figure(), table=None)
 
-    monkeypatch.setattr(analysis.exhibits, "exhibits", exhibits)
+    monkeypatch.setattr(analysis.exhibits.catalogue, "exhibits", exhibits)
     monkeypatch.setattr(analysis.claims.command, "judge", lambda *_, **__: claims())
     return asked
 

@@ -14,14 +14,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_frames import SCALES
 
-from analysis.exhibit_ablation import figure_4, table_4
-from analysis.exhibit_choice import one_of_each
-from analysis.exhibit_grid import figure_2
-from analysis.exhibit_own import own_exhibits
-from analysis.exhibit_sensitivity import figure_6
-from analysis.exhibit_source import Source
-from analysis.exhibit_variants import figure_5
-from analysis.exhibits import Exhibit, exhibits
+from analysis.exhibits.ablation import figure_4, table_4
+from analysis.exhibits.beyond import own_exhibits
+from analysis.exhibits.catalogue import Exhibit, exhibits
+from analysis.exhibits.choice import one_of_each
+from analysis.exhibits.main_grid import figure_2
+from analysis.exhibits.sensitivity import figure_6
+from analysis.exhibits.source import Source
+from analysis.exhibits.variants import figure_5
 from analysis.figures import style
 from analysis.store.frames import Store
 from suite.declarations.experiments import EXPERIMENTS, PAPER_OPTIMIZERS

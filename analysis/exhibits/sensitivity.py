@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.exhibit import Exhibit, absent
-from analysis.exhibit_choice import two_sizes
-from analysis.exhibit_grid import MAIN, WANTED, grid_source, recipe_order
-from analysis.exhibit_source import Source
-from analysis.exhibit_text import caption, first_of, needs
+from analysis.exhibits.captions import caption, first_of, needs
+from analysis.exhibits.choice import two_sizes
+from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.main_grid import MAIN, WANTED, grid_source, recipe_order
+from analysis.exhibits.source import Source
 from analysis.figures.collapse import collapse_number
 from analysis.figures.scale_panels import Look, batch_looks, optimizer_looks
 from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page

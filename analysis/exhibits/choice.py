@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from analysis.exhibit_source import Source
+from analysis.exhibits.source import Source
 from suite.declarations.config import RunConfig
 
 SHOWN_SIZES = (16, 128)  # of the paper's figures

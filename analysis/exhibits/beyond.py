@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import phase_text
 from analysis.estimates.boundary import boundary_rates
 from analysis.estimates.forgetting_law import fit_law
 from analysis.estimates.forgetting_time import forgetting_times
-from analysis.exhibit import Exhibit, absent
-from analysis.exhibit_source import Source
-from analysis.exhibit_tables import named, spread
-from analysis.exhibit_text import BAND, SPREAD, caption
+from analysis.exhibits import phase_text
+from analysis.exhibits.captions import BAND, SPREAD, caption
+from analysis.exhibits.columns import named, spread
+from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.source import Source
 from analysis.figures.accuracy import accuracy_by_scale
 from analysis.figures.collapse import collapse_pages
 from analysis.figures.forgetting import forgetting_times_figure, law_figure

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from analysis.exhibit import Exhibit
-from analysis.exhibit_ablation import figure_4, table_4
-from analysis.exhibit_best import table_7
-from analysis.exhibit_declared import figure_9, table_1
-from analysis.exhibit_grid import figure_1, figure_2, figure_3, table_2, table_3
-from analysis.exhibit_own import own_exhibits
-from analysis.exhibit_sensitivity import figure_6
-from analysis.exhibit_source import Source
-from analysis.exhibit_variants import figure_5, figure_7, figure_8, table_5, table_6
+from analysis.exhibits.ablation import figure_4, table_4
+from analysis.exhibits.best import table_7
+from analysis.exhibits.beyond import own_exhibits
+from analysis.exhibits.declared import figure_9, table_1
+from analysis.exhibits.exhibit import Exhibit
+from analysis.exhibits.main_grid import figure_1, figure_2, figure_3, table_2, table_3
+from analysis.exhibits.sensitivity import figure_6
+from analysis.exhibits.source import Source
+from analysis.exhibits.variants import figure_5, figure_7, figure_8, table_5, table_6
 from analysis.figures import style
 from analysis.store.frames import Store
 

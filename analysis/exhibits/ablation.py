@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.exhibit import Exhibit, absent
-from analysis.exhibit_choice import best_source, elsewhere
-from analysis.exhibit_source import Source
-from analysis.exhibit_tables import accuracies, stacked
-from analysis.exhibit_text import BAND, DEVIATION, SPREAD, caption, needs
+from analysis.exhibits.captions import BAND, DEVIATION, SPREAD, caption, needs
+from analysis.exhibits.choice import best_source, elsewhere
+from analysis.exhibits.columns import accuracies, stacked
+from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.source import Source
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.scale_panels import Look, optimizer_looks, optimizer_name
 from suite.declarations.config import RunConfig

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.exhibit import Exhibit, absent
-from analysis.exhibit_choice import best_source
-from analysis.exhibit_source import Source
-from analysis.exhibit_tables import accuracies, with_fitting
-from analysis.exhibit_text import DEVIATION, caption, needs
+from analysis.exhibits.captions import DEVIATION, caption, needs
+from analysis.exhibits.choice import best_source
+from analysis.exhibits.columns import accuracies, with_fitting
+from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.source import Source
 
 BEST = "best"
 TITLE = "Tuned procedures at the two extreme σw"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.estimates.recipe_labels import word
-from analysis.exhibit_source import Source, differing
+from analysis.exhibits.source import Source, differing
 from suite.declarations.experiments import EXPERIMENTS
 
 BAND = "Lines are means over seeds, bands reach from the 10th to the 90th percentile over seeds."

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.estimates.recipe_labels import word
-from analysis.exhibit_source import Source
+from analysis.exhibits.source import Source
 from analysis.figures.scale_panels import optimizer_name
 
 MOST_SCALES = 5

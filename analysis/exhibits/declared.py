@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.exhibit import Exhibit
+from analysis.exhibits.exhibit import Exhibit
 from analysis.figures.scale_panels import optimizer_name
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.exhibit import Exhibit, absent
-from analysis.exhibit_choice import best_source, one_of_each, two_sizes
-from analysis.exhibit_source import Source
-from analysis.exhibit_tables import checkpoints
-from analysis.exhibit_text import BAND, DEVIATION, caption, first_of, needs
+from analysis.exhibits.captions import BAND, DEVIATION, caption, first_of, needs
+from analysis.exhibits.choice import best_source, one_of_each, two_sizes
+from analysis.exhibits.columns import checkpoints
+from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.source import Source
 from analysis.figures.accuracy_map import accuracy_map
 from analysis.figures.scale_panels import (
     Look,
