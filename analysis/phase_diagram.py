@@ -91,7 +91,7 @@ def _run(store: Store, folder: Path, formats: Sequence[str]) -> tuple[Estimates,
 
 
 def _log(store: Store, found: Estimates, tracking_uri: str, paths: Sequence[Path]) -> None:
-    from analysis.report_findings import memory_metrics
+    from analysis.report.findings import memory_metrics
     from analysis.tracked import logged
 
     logged(

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.exhibits.exhibit import Exhibit
-from analysis.report_html import Missing, Page, RunsText, show
+from analysis.report.page import Missing, Page, RunsText, show
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 CLAIM = ("claim", "place", "statement", "experiment", "unit", "paper", "ours", "low", "high", "n")

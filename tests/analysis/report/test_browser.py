@@ -12,8 +12,8 @@ from mlflow_stores import Store
 from report_pages import HOSTILE, page, texts
 from store_helpers import CONFIGS, write
 
-from analysis import report
-from analysis.report_html import render
+from analysis.report import command as report
+from analysis.report.page import render
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs Playwright: pip install -e '.[dev]'"

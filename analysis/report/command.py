@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.phase_diagram import formats_of
-from analysis.report_files import ReportFolder, file_stem
+from analysis.report.files import ReportFolder, file_stem
 from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.code_version import code_version
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.exhibits.catalogue import Exhibit
-    from analysis.report_html import Page, Shown
+    from analysis.report.page import Page, Shown
 
 FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
 REPORT = "report.html"
@@ -133,11 +133,11 @@ def find(experiment: str = "", tracking_uri: str = "") -> Source:
 
 def make(source: Source, folder: ReportFolder) -> dict[str, float]:
     """Write all files, say what was made and what was not; the numbers that sum it up."""
-    from analysis import report_findings
     from analysis.claims.command import judge
     from analysis.exhibits.catalogue import exhibits
     from analysis.figures import style
-    from analysis.report_html import Missing, Page, RunsText, heading, render
+    from analysis.report import findings as report_findings
+    from analysis.report.page import Missing, Page, RunsText, heading, render
 
     style.apply()
     for name, store in source.stores.items():
@@ -177,7 +177,7 @@ def make(source: Source, folder: ReportFolder) -> dict[str, float]:
 
 def _written(exhibit: Exhibit, folder: ReportFolder) -> Shown:
     """Write an exhibit's files; it as the report shows it."""
-    from analysis.report_html import show
+    from analysis.report.page import show
 
     stem = stem_of(exhibit)
     if exhibit.figure is not None:
@@ -254,7 +254,3 @@ def _log(source: Source, folder: ReportFolder, metrics: Mapping[str, float]) -> 
         metrics=metrics,
         files=folder.files,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

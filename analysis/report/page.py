@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.report_tables import TableView, claims_view, count_views, table_view
+from analysis.report.table_views import TableView, claims_view, count_views, table_view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from analysis.exhibits.exhibit import Exhibit
 
-TEMPLATES = Path(__file__).parent / "report_template"
+TEMPLATES = Path(__file__).parent / "template"
 LARGEST_SVG = 250_000  # bytes; beyond, a PNG is lighter and no less sharp on a screen
 LARGEST_DOWNLOAD = 500_000  # bytes of text that the report carries inside it
 ROWS_SHOWN = 200  # of the numbers behind a figure; more are for a program to read

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from report_pages import HOSTILE, claims, exhibit, figure, page, recipes, texts
 
-from analysis.report_html import LARGEST_DOWNLOAD, ROWS_SHOWN, Page, image, render, show
-from analysis.report_tables import claims_view, count_views, key, table_view
+from analysis.report.page import LARGEST_DOWNLOAD, ROWS_SHOWN, Page, image, render, show
+from analysis.report.table_views import claims_view, count_views, key, table_view
 
 
 class Parsed(HTMLParser):

@@ -17,13 +17,14 @@ from store_helpers import CONFIGS, write
 
 import analysis.claims.command
 import analysis.exhibits.catalogue
-from analysis import phase_diagram, report
+from analysis import phase_diagram
 from analysis.exhibits.catalogue import Exhibit
-from analysis.report_findings import findings, memories, memory_metrics
+from analysis.report import command as report
+from analysis.report.findings import findings, memories, memory_metrics
 from analysis.store.frames import Store as Runs
 from analysis.store.frames import load
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FEW = CONFIGS[:6]  # SGD at three σw, two seeds each
 STEMS = ("figure-2", "table-2", "phase-diagram-plane")
 
