@@ -51,8 +51,8 @@ def table_1() -> Exhibit:
 
 def figure_9(seed: int) -> Exhibit:
     """The trajectories of the minimal model, trained here; takes seconds."""
-    from analysis.minimal_model_figures import figure_9 as draw
-    from analysis.minimal_model_measurements import final_states, trajectories
+    from analysis.minimal_model.figures import figure_9 as draw
+    from analysis.minimal_model.measurements import final_states, trajectories
 
     paths = trajectories(seed)
     ends = final_states(paths)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.minimal_model_measurements import SETTING
+from analysis.minimal_model.measurements import SETTING
 from suite.minimal_model import experiments, laws
 from suite.minimal_model.scalar import imbalance
 

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not chosen.track:
         produce(chosen.seed, folder)
         return
-    from analysis import minimal_model_tracking as tracking
+    from analysis.minimal_model import tracking
 
     try:
         with tracking.tracked_run(chosen.tracking_uri, chosen.seed) as run_id:
@@ -72,11 +72,11 @@ def measure(seed: int) -> dict[str, DataFrame]:
     -------
     dict of DataFrame
         `trajectories`, `final_states`, `clock_curves`, `passing_times`, `collapse`, `order_leaks`
-        and `exponents`; `analysis.minimal_model_measurements` describes their columns.
+        and `exponents`; `analysis.minimal_model.measurements` describes their columns.
     """
     import pandas as pd
 
-    from analysis import minimal_model_measurements as measurements
+    from analysis.minimal_model import measurements
 
     trajectories = measurements.trajectories(seed)
     curves = measurements.clock_curves(seed)
@@ -96,7 +96,7 @@ def measure(seed: int) -> dict[str, DataFrame]:
 
 def write(frames: dict[str, DataFrame], folder: Path) -> list[Path]:
     """Both figures as PNG and SVG, and each frame as CSV; returns the files' paths."""
-    from analysis import minimal_model_figures as figures
+    from analysis.minimal_model import figures
 
     drawn = {
         "figure9": figures.figure_9(frames["trajectories"], frames["final_states"]),
@@ -114,7 +114,7 @@ def write(frames: dict[str, DataFrame], folder: Path) -> list[Path]:
 def _save(figure: Figure, stem: Path) -> list[Path]:
     import matplotlib as mpl
 
-    from analysis.minimal_model_figures import STYLE
+    from analysis.minimal_model.figures import STYLE
 
     files = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     with mpl.rc_context(STYLE):

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from analysis import minimal_model
-from analysis import minimal_model_measurements as measurements
+from analysis.minimal_model import command as minimal_model
+from analysis.minimal_model import measurements
 from suite.minimal_model import experiments
 
 
@@ -129,7 +129,7 @@ def test_help_imports_no_library():
     """Nothing that takes seconds is loaded to print a usage."""
     check = (
         "import sys, contextlib\n"
-        "from analysis.minimal_model import main\n"
+        "from analysis.minimal_model.command import main\n"
         "with contextlib.suppress(SystemExit): main(['--help'])\n"
         "sys.exit(any(m in sys.modules for m in ('numpy', 'pandas', 'matplotlib', 'mlflow')))"
     )
