@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.claim_words import number
+from analysis.units import number
 
 ABSENT, NEVER = "–", "∞"
 INTERVAL = " [95 %]"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.claim_words import SPOKEN, with_interval
+from analysis.units import SPOKEN, with_interval
 
 WIDTH = 120
 INDENT = "  "

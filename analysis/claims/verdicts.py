@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.claim_words import SPOKEN, in_unit, number
+from analysis.units import SPOKEN, in_unit, number
 from analysis.claims.arithmetic import clock_parts, minimal_parts
 from analysis.claims.evidence import (
     Collapse,

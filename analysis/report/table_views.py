@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from analysis.claim_words import with_interval
+from analysis.units import with_interval
 from analysis.claims.text import MARKS
 from analysis.tables import DEVIATION, INTERVAL, joined
 
