@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.units import SPOKEN, in_unit, number
 from analysis.claims.arithmetic import clock_parts, minimal_parts
 from analysis.claims.evidence import (
     Collapse,
@@ -29,6 +28,7 @@ from analysis.claims.paper_file import (
 from analysis.claims.recipes import command
 from analysis.claims.rule import Judgement, Verdict, judge_parts
 from analysis.claims.runs import Gap, Sample, Source
+from analysis.units import SPOKEN, in_unit, number
 
 BIAS_WORTH_A_WORD = 0.1  # of the estimate
 LACKING = "some runs lack the metric in their history"

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from analysis.units import with_interval
 from analysis.claims.text import MARKS
 from analysis.tables import DEVIATION, INTERVAL, joined
+from analysis.units import with_interval
 
 PROSE = 32  # characters from which a text may break into lines
 CLAIM_COLUMNS = {

@@ -210,7 +210,7 @@ def test_one_scale_has_no_finding_and_says_so(store: Store) -> None:
 
 @pytest.mark.parametrize("command", [phase_diagram, report, analysis.claims.command])
 def test_mlflow_run_gives_the_command_its_own_defaults(command: object, tmp_path: Path) -> None:
-    name = command.__name__.removeprefix("analysis.")
+    name = command.__name__.removeprefix("analysis.").removesuffix(".command")
     entry = load_project(str(ROOT)).get_entry_point(name)
     words = shlex.split(entry.compute_command({}, str(tmp_path)))
     assert words[:3] == ["python", "-m", f"analysis.{name}"]
