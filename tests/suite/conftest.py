@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sweep_commands import RUNS, Place, Reference, histories
+from training_commands import Nursery
 
 KERAS_VALUES = Path(__file__).parents[1] / "reference" / "keras_values.npz"
 
@@ -28,6 +29,14 @@ def keras_values() -> Mapping[str, NDArray[np.float64]]:
     """What Keras computed; `tests/reference/make_keras_values.py` says what each key holds."""
     with np.load(KERAS_VALUES) as file:
         return dict(file)
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    """Where training commands are born quickly."""
+    made = Nursery()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +46,6 @@ def words(settings: dict[str, str]) -> list[str]:
 ARGUMENTS = words(SETTINGS)
 CONFIG = parse(SETTINGS)
 KEY = CONFIG.fingerprint
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    made = Nursery()
-    yield made
-    made.close()
 
 
 @dataclass(frozen=True)

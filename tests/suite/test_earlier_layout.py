@@ -1,0 +1,110 @@
+"""What an earlier version of the suite has trained is taken up by this one, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from earlier_store import CUT_OFF, FINISHED, NOT_UPLOADED, TRAINED, Earlier, unpack
+from numpy.testing import assert_allclose
+from training_commands import ROOT, Ended, Nursery
+
+from analysis.store import load
+from suite.declarations.config import parse
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Earlier:
+    return unpack(tmp_path)
+
+
+def train(nursery: Nursery, earlier: Earlier, seed: str) -> Ended:
+    return nursery.run([*TRAINED, "--seed", seed], earlier.folder)
+
+
+def history(earlier: Earlier, run_id: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for epoch, (name, step, value) in enumerate(earlier.store.history(run_id)):
+        assert step == epoch % 4 + 1  # each epoch once
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_a_finished_run_is_not_trained_again(nursery: Nursery, earlier: Earlier) -> None:
+    before = earlier.run(FINISHED)
+    ended = train(nursery, earlier, FINISHED)
+    assert (ended.code, ended.err) == (0, "")
+    assert "is finished already" in ended.out
+    assert before[0] in ended.out
+    assert earlier.run(FINISHED) == before
+
+
+@pytest.mark.parametrize("seed", [CUT_OFF, NOT_UPLOADED])
+def test_a_run_that_was_killed_ends_in_its_own_mlflow_run_with_the_numbers_of_one_that_was_not(
+    nursery: Nursery, earlier: Earlier, seed: str
+) -> None:
+    run_id, status = earlier.run(seed)
+    assert status == "RUNNING"
+    ended = train(nursery, earlier, seed)
+    assert ended.code == 0, ended.err
+    assert earlier.run(seed) == (run_id, "FINISHED")
+    found = history(earlier, run_id)
+    assert set(found) == set(EPOCH_METRIC_NAMES)
+    for name, values in earlier.uninterrupted(seed).items():
+        assert_allclose(found[name], values, rtol=1e-9)
+
+
+def test_a_cut_off_run_goes_on_from_its_checkpoint(nursery: Nursery, earlier: Earlier) -> None:
+    assert "after epoch 2 of 4" in train(nursery, earlier, CUT_OFF).out
+
+
+@pytest.mark.timeout(600)
+def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_trained(
+    earlier: Earlier,
+) -> None:
+    def sweep(*more: str) -> str:
+        command = [sys.executable, "-m", "suite.grid", "--experiment", "earlier-sweep.toml"]
+        sizes = ["--workers", "1", "--fleet", "2", "--threads", "1"]
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "SUITE_CACHE_DIR": str(earlier.folder / "cache"),
+        }
+        done = subprocess.run(
+            [*command, *sizes, *more],
+            cwd=earlier.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout + done.stderr
+
+    def trials() -> list[str]:
+        storage = f"sqlite:///{earlier.folder / 'optuna.db'}"
+        studies = optuna.get_all_study_summaries(storage)
+        (name,) = (study.study_name for study in studies if study.n_trials == 8)
+        found = optuna.load_study(study_name=name, storage=storage).trials
+        return sorted(trial.user_attrs["fingerprint"] for trial in found)
+
+    runs = load("earlier-sweep", earlier.store.uri, cache=False).runs
+    assert trials() == sorted(runs["fingerprint"])
+    assert "nothing to do" in sweep()
+    assert trials() == sorted(runs["fingerprint"])
+    assert "4 of 12 runs to do" in sweep("--set", "seed=0,1,2")
+    after = load("earlier-sweep", earlier.store.uri, cache=False).runs
+    assert len(after) == 12
+    assert set(runs["run_id"]) < set(after["run_id"])
+
+
+def test_the_analysis_reads_what_an_earlier_version_wrote(earlier: Earlier) -> None:
+    found = load("earlier-sweep", earlier.store.uri, cache=False)
+    assert not found.problems
+    assert len(found.history) == 8 * 3
+    fields = [name for name in found.runs.columns if name in parse({}).names()]
+    for row in found.runs.to_dict("records"):
+        assert parse({name: row[name] for name in fields}).fingerprint == row["fingerprint"]
