@@ -38,6 +38,8 @@ class Setting:
     # For a field added later: the value which earlier runs implicitly had. At that value it is
     # left out of the fingerprint, so that their identity does not change.
     implicit: Any = None
+    # How a value stands in a name, such as "η={}"; or the word for each value of a closed list.
+    short: str | Mapping[str, str] = "{}"
 
 
 class Settings(BaseModel):
@@ -71,6 +73,17 @@ class Settings(BaseModel):
     def default(cls, name: str) -> Any:
         """The default of setting `name`."""
         return cls.model_fields[name].default
+
+    @classmethod
+    def word(cls, name: str, value: Any) -> str:
+        """A setting's value as it stands in a name: "b128", "η=0.01", "LN".
+
+        Different values have different words: no digit of a number is dropped.
+        """
+        short = cls.about(name).short
+        if not isinstance(short, str):
+            return short[value]
+        return short.format(_number(value) if isinstance(value, float) else value)
 
     @classmethod
     def choices(cls, name: str) -> tuple[str, ...]:
@@ -152,6 +165,12 @@ class Settings(BaseModel):
             return "leave it out"
         allowed = f" {cls.range(name)}" if cls.range(name) else ""
         return f"give a value{allowed}, such as {cls.default(name)}"
+
+
+def _number(value: float) -> str:
+    """A number in a few digits where they say all of it, else in all of its digits."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(value)
 
 
 def _short(value: Any) -> str:

@@ -30,6 +30,16 @@ OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
 FINGERPRINT_LENGTH = 16
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
+# What is varied to see what training remembers, and what repeats it: all settings but these make a
+# recipe. σb is one of a recipe's settings.
+PERTURBED = ("sigma_w", "seed")
+# What a recipe's name says first, and what it says even where it is at its default.
+NAMED_FIRST = (
+    *("dataset", "model", "norm", "augmentation"),
+    *("optimizer", "batch_size", "learning_rate", "kernel_l2"),
+)
+ALWAYS_NAMED = ("optimizer", "batch_size")
+
 
 class RunConfig(Settings):
     """One configuration: everything that decides a run's numbers, and nothing else."""
@@ -45,19 +55,28 @@ class RunConfig(Settings):
         Setting(
             "content digest of a folder data set, filled in by itself",
             only_with={"dataset": ("folder",)},
+            short="{:.8}",
         ),
     ] = ""
     validation_fraction: Annotated[
         float,
         Field(gt=0, lt=1),
-        Setting("part of the training images held out for validation, the same for all seeds"),
+        Setting(
+            "part of the training images held out for validation, the same for all seeds",
+            short="validation {}",
+        ),
     ] = 0.2
     train_fraction: Annotated[
-        float, Field(gt=0, le=1), Setting("part of the remaining training images that is used")
+        float,
+        Field(gt=0, le=1),
+        Setting("part of the remaining training images that is used", short="train {}"),
     ] = 1.0
     augmentation: Annotated[
         Literal["none", "flip-crop"],
-        Setting("flip-crop: horizontal flip, 4-pixel reflect pad, random crop, drawn per image"),
+        Setting(
+            "flip-crop: horizontal flip, 4-pixel reflect pad, random crop, drawn per image",
+            short={"none": "no aug", "flip-crop": "aug"},
+        ),
     ] = "none"
 
     # Architecture
@@ -72,26 +91,33 @@ class RunConfig(Settings):
             "channels of the first stage; 0 is the paper's (resnet9 64, resnet56 16)",
             unit="channels",
             only_with={"model": RESNETS},
+            short="width {}",
         ),
     ] = 8
     norm: Annotated[
         Literal["batch", "layer"],
-        Setting("normalization after each 3×3 convolution", only_with={"model": RESNETS}),
+        Setting(
+            "normalization after each 3×3 convolution",
+            only_with={"model": RESNETS},
+            short={"batch": "BN", "layer": "LN"},
+        ),
     ] = "batch"
 
     # Initialization
     sigma_w: Annotated[
         float,
         Field(gt=0),
-        Setting("initialization scale σw: kernels ~ N(0, σw²/fan_in)"),
+        Setting("initialization scale σw: kernels ~ N(0, σw²/fan_in)", short="σw={}"),
     ] = 1.0
     sigma_b: Annotated[
-        float, Field(ge=0), Setting("standard deviation of the initial biases; σw leaves it alone")
+        float,
+        Field(ge=0),
+        Setting("standard deviation of the initial biases; σw leaves it alone", short="σb={}"),
     ] = 0.2
     seed: Annotated[
         int,
         Field(ge=0, lt=SEED_LIMIT),
-        Setting("decides initial weights, batch order and augmentation"),
+        Setting("decides initial weights, batch order and augmentation", short="seed {}"),
     ] = 0
 
     # Optimization
@@ -103,7 +129,9 @@ class RunConfig(Settings):
         ),
     ] = "sgd"
     learning_rate: Annotated[
-        float, Field(gt=0), Setting("initial rate η0 of the schedule", unit="per step")
+        float,
+        Field(gt=0),
+        Setting("initial rate η0 of the schedule", unit="per step", short="η={}"),
     ] = 1e-3
     schedule: Annotated[
         Literal["cosine", "constant"], Setting("cosine decays per step over all epochs")
@@ -111,19 +139,24 @@ class RunConfig(Settings):
     cosine_alpha: Annotated[
         float,
         Field(ge=0, le=1),
-        Setting("final rate of the cosine as a part of η0", only_with={"schedule": ("cosine",)}),
+        Setting(
+            "final rate of the cosine as a part of η0",
+            only_with={"schedule": ("cosine",)},
+            short="α={}",
+        ),
     ] = 0.01
     momentum: Annotated[
         float,
         Field(gt=0, lt=1),
-        Setting("velocity factor μ", only_with={"optimizer": ("momentum",)}),
+        Setting("velocity factor μ", only_with={"optimizer": ("momentum",)}, short="μ={}"),
     ] = 0.9
     kernel_l2: Annotated[
         float,
         Field(ge=0),
         Setting(
             "coupled L2 strength λ on kernels: keras adds λΣw² to the loss, torch adds λw to "
-            "the gradient"
+            "the gradient",
+            short="λ={}",
         ),
     ] = 0.0
     weight_decay: Annotated[
@@ -132,14 +165,23 @@ class RunConfig(Settings):
         Setting(
             "decoupled decay λ: w loses ηλw a step",
             only_with={"optimizer": ("adamw", "muon_keras", "muon")},
+            short="decay {}",
         ),
     ] = 1e-4
-    batch_size: Annotated[int, Field(ge=1), Setting("images per step", unit="images")] = 64
-    epochs: Annotated[int, Field(ge=1), Setting("passes over the training images")] = 60
+    batch_size: Annotated[
+        int, Field(ge=1), Setting("images per step", unit="images", short="b{}")
+    ] = 64
+    epochs: Annotated[
+        int, Field(ge=1), Setting("passes over the training images", short="{} epochs")
+    ] = 60
     early_stopping_patience: Annotated[
         int,
         Field(ge=0),
-        Setting("stop after so many epochs without a lower val_loss; 0 never stops", unit="epochs"),
+        Setting(
+            "stop after so many epochs without a lower val_loss; 0 never stops",
+            unit="epochs",
+            short="patience {}",
+        ),
     ] = 0
 
     # Numerics
@@ -208,31 +250,38 @@ class RunConfig(Settings):
     @cached_property
     def fingerprint(self) -> str:
         """The run's identity: first 16 hexadecimal digits of SHA-256 over its canonical JSON."""
-        text = CANONICAL.encode(self.identity())
-        return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+        return _fingerprint(self.identity())
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The identity without initialization scale and seed: what a cell of runs shares."""
-        return {name: v for name, v in self.identity().items() if name not in ("sigma_w", "seed")}
+        """The identity without what is perturbed: what runs of other scales and seeds share."""
+        return {name: v for name, v in self.identity().items() if name not in PERTURBED}
+
+    @cached_property
+    def recipe_fingerprint(self) -> str:
+        """The recipe's identity, as :attr:`fingerprint` is the run's."""
+        return _fingerprint(self.recipe)
 
     @property
     def recipe_name(self) -> str:
-        """What a person calls the recipe: the settings which are not at their usual value."""
-        words = [] if self.model == self.default("model") else [self.model]
-        words += ["layer-norm"] if self.acts("norm") and self.norm == "layer" else []
-        words += ["augmented"] if self.augmentation != "none" else []
-        words += [self.optimizer, f"b{self.batch_size}"]
-        if self.learning_rate != self.default("learning_rate"):
-            words.append(f"η={self.learning_rate:g}")
-        if self.kernel_l2:
-            words.append(f"λ={self.kernel_l2:g}")
+        """What a person calls the recipe: its optimizer, its batch size and whatever it has that
+        is not at its default. Recipes of one name are one recipe.
+        """
+        recipe = self.recipe
+        order = dict.fromkeys((*NAMED_FIRST, *recipe))
+        words = [
+            self.word(name, recipe[name])
+            for name in order
+            if name in recipe and (name in ALWAYS_NAMED or recipe[name] != self.default(name))
+        ]
         return " ".join(words)
 
     @property
     def run_name(self) -> str:
         """What a person reads in a list of runs."""
-        return f"{self.recipe_name} σw={self.sigma_w:g} seed {self.seed}"
+        return " ".join(
+            [self.recipe_name, *(self.word(name, getattr(self, name)) for name in PERTURBED)]
+        )
 
     def parameters(self) -> dict[str, str]:
         """The settings as MLflow parameters."""
@@ -253,6 +302,11 @@ class RunConfig(Settings):
         """Images that training and validation share; None for a folder not yet read."""
         facts = KNOWN.get(self.dataset)
         return facts.training_part if facts else None
+
+
+def _fingerprint(identity: Mapping[str, Any]) -> str:
+    text = CANONICAL.encode(identity)
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
 def parse(settings: Mapping[str, Any]) -> RunConfig:

@@ -127,3 +127,18 @@ def test_an_unknown_name_far_from_all_others_is_sent_to_the_list() -> None:
     assert (
         unknown("zzz", "1", ("heat",)) == "zzz: is no setting, got '1'; --help lists all settings"
     )
+
+
+@given(st.floats(0.001, 250))
+def test_different_numbers_have_different_words(number: float) -> None:
+    class Rate(Settings):
+        heat: Annotated[float, Setting("how hot", short="T={}")] = 1.0
+
+    assert float(Rate.word("heat", number).removeprefix("T=")) == number
+    assert Rate.word("heat", 180.0) == "T=180"
+    assert Rate.word("heat", 1e-3) == "T=0.001"
+
+
+def test_a_value_of_a_closed_list_may_have_a_word_of_its_own() -> None:
+    assert RunConfig.word("norm", "layer") == "LN"
+    assert RunConfig.word("optimizer", "muon_keras") == "muon_keras"

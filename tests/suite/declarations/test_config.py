@@ -319,3 +319,29 @@ def test_a_recipe_is_what_runs_of_other_scales_and_seeds_share() -> None:
     one = parse({"optimizer": "adam", "sigma_w": 0.1, "seed": 1})
     assert one.recipe == one.with_(sigma_w=2.5, seed=42).recipe
     assert one.recipe != one.with_(batch_size=16).recipe
+
+
+def test_a_recipes_name_says_all_in_which_it_differs_from_the_defaults() -> None:
+    small = parse({"width": 8, "epochs": 10})
+    large = parse({"width": 64, "epochs": 300, "sigma_b": 1})
+    assert small.recipe_name == "sgd b64 10 epochs"
+    assert large.recipe_name == "sgd b64 width 64 σb=1 300 epochs"
+    assert parse({"optimizer": "momentum", "momentum": 0.8}).recipe_name == "momentum b64 μ=0.8"
+
+
+@given(st.data())
+def test_recipes_of_one_name_are_one_recipe(data: st.DataObject) -> None:
+    one = data.draw(configs(dataset=st.sampled_from(("digits", "cifar10"))))
+    changed = data.draw(st.sampled_from(sorted(VALUES.keys() - {"dataset", "dataset_digest"})))
+    other = parse(acting(one.model_dump() | {changed: data.draw(VALUES[changed])}))
+    for first, second in ((one, other), (one, one.with_(seed=1, sigma_w=3.0))):
+        same = first.recipe == second.recipe
+        assert (first.recipe_name == second.recipe_name) == same
+        assert (first.recipe_fingerprint == second.recipe_fingerprint) == same
+
+
+@given(configs())
+def test_a_recipe_is_the_identity_without_scale_and_seed(config: RunConfig) -> None:
+    left_out = config.identity().keys() - config.recipe.keys()
+    assert left_out == {"sigma_w", "seed"}
+    assert config.run_name.startswith(f"{config.recipe_name} σw=")
