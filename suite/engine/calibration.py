@@ -113,7 +113,7 @@ class Calibrator:
         """
         key = self._key(config)
         # One worker measures, the others wait and read: two at once would disturb each other.
-        with self._alone():
+        with self._exclusively():
             known = _read(self._file)
             if key in known and _covers(known[key], most):
                 self._tell(config, known[key])
@@ -132,7 +132,7 @@ class Calibrator:
     def too_large(self, config: RunConfig, runs: int) -> None:
         """Remember that a fleet of so many runs like `config` does not fit in memory."""
         key = self._key(config)
-        with self._alone():
+        with self._exclusively():
             known = _read(self._file)
             fitting = [s for s in known.get(key, Calibration(())).speeds if s.runs < runs]
             if fitting:  # else the next start measures
@@ -144,7 +144,7 @@ class Calibrator:
         scratch.write_text(json.dumps(content, indent=1), encoding="utf-8")
         scratch.replace(self._file)
 
-    def _alone(self) -> AbstractContextManager[object]:
+    def _exclusively(self) -> AbstractContextManager[object]:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self._file}.lock")
         while not self.interrupted():

@@ -45,7 +45,7 @@ class Place(Protocol):
         Parameters
         ----------
         parents
-            Recipe name to the MLflow run under which its runs are listed.
+            A recipe's fingerprint to the MLflow run under which its runs are listed.
         """
 
 

@@ -69,7 +69,7 @@ class Leases(Protocol):
     def confirm(self) -> None:
         """Find out whether the leases taken are still ours."""
 
-    def alone(self, what: str) -> AbstractContextManager[object]:
+    def exclusively(self, what: str) -> AbstractContextManager[object]:
         """Wait until nobody else does `what`, and keep others from it while the block runs."""
 
     @property
@@ -134,8 +134,8 @@ class FileLeases:
     def close(self) -> None:
         """Nothing to do: what is held ends with the process."""
 
-    def alone(self, what: str) -> AbstractContextManager[object]:
-        """See :meth:`Leases.alone`."""
+    def exclusively(self, what: str) -> AbstractContextManager[object]:
+        """See :meth:`Leases.exclusively`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self._folder / f"{what}.lock")
 

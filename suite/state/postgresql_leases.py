@@ -100,8 +100,8 @@ class PostgresLeases:
             if self._connection is not None:
                 self._ask(WHO)
 
-    def alone(self, what: str) -> AbstractContextManager[object]:
-        """See :meth:`Leases.alone`."""
+    def exclusively(self, what: str) -> AbstractContextManager[object]:
+        """See :meth:`Leases.exclusively`."""
         return exclusively(self._database, f"{self._experiment}/{what}")
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
 PROBE_STEPS = 3
+TABLE_WIDTH = 160  # room for a recipe's whole name
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,22 @@ def report(sweep: Sweep) -> str:
     """The dry run of a sweep as text: points, cost, clocks and forecasts by recipe."""
     set_threads(sweep.machine.threads)
     data = _stand_in(sweep)
-    recipes: dict[str, RunConfig] = {}
+    recipes: dict[str, RunConfig] = {}  # fingerprint to one of its runs
     for _, config in sweep.points:
-        recipes.setdefault(config.recipe_name, config)
-    everything = Counter(config.recipe_name for _, config in sweep.points)
-    left = Counter(config.recipe_name for config in sweep.left)
+        recipes.setdefault(config.recipe_fingerprint, config)
+    everything = Counter(config.recipe_fingerprint for _, config in sweep.points)
+    left = Counter(config.recipe_fingerprint for config in sweep.left)
     costs = _costs(recipes, data)
     print("measuring some steps of training …", file=sys.stderr, flush=True)
-    flops_left = sum(costs[name].flops * left[name] for name in recipes)
+    flops_left = sum(costs[recipe].flops * left[recipe] for recipe in recipes)
     rate, how = _flop_rate(sweep, recipes, costs, data)
     lines = [
         f"{sweep.experiment.name}: {len(sweep.points):,} runs, "
         f"{len(sweep.points) - len(sweep.left):,} done, {len(sweep.left):,} to do",
         f"training FLOPs to do   {flops_left:.3g}",
         f"time                   about {duration(flops_left / rate)} {how}",
-        f"disk, checkpoints      {_bytes(_resumable(sweep, costs, left))} while training",
-        f"disk, MLflow           {_bytes(_kept(sweep, costs))} in the end "
+        f"disk, checkpoints      {decimal(_resumable(sweep, costs, left))} while training",
+        f"disk, MLflow           {decimal(_kept(sweep, costs))} in the end "
         "(best checkpoints and metrics)",
         "",
         _table(recipes, everything, left, costs, data),
@@ -122,12 +124,12 @@ def _costs(recipes: dict[str, RunConfig], data: ImageData) -> dict[str, Cost]:
     """The cost of each recipe, counted once for those that differ in rates or batch size only."""
     counted: dict[object, Cost] = {}
     found = {}
-    for name, config in told(recipes.items(), len(recipes), "counting the recipes' FLOPs"):
+    for recipe, config in told(recipes.items(), len(recipes), "counting the recipes' FLOPs"):
         same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "sigma_w": 1.0, "seed": 0}
         key = config.with_(**same, augmentation="none").fingerprint
         if key not in counted:
             counted[key] = cost(config, data)
-        found[name] = counted[key]
+        found[recipe] = counted[key]
     return found
 
 
@@ -142,21 +144,22 @@ def _flop_rate(
     """FLOPs per second of all workers together, and how they are known."""
     device = torch_device(sweep.machine.device)
     calibrator = Calibrator(data, device, sweep.workers, lambda _line: None)
-    known = {name: calibrator.known(config) for name, config in recipes.items()}
+    known = {recipe: calibrator.known(config) for recipe, config in recipes.items()}
     rates = [
-        found.best.images_per_second * costs[name].flops / _images(recipes[name], data)
-        for name, found in known.items()
+        found.best.images_per_second * costs[recipe].flops / _images(recipes[recipe], data)
+        for recipe, found in known.items()
         if found
     ]
     if rates:
         rate = sweep.workers * sum(rates) / len(rates)
         return rate, f"(from {len(rates)} of {len(recipes)} recipes measured on this machine)"
-    name = min(recipes, key=lambda key: recipes[key].batch_size)
-    config = recipes[name]
+    config = min(recipes.values(), key=lambda config: config.batch_size)
     fleet = Fleet([config], _slice(data, config.batch_size), device)
     seconds = statistics.median(fleet.measure(1 + PROBE_STEPS)[1:])  # the first one warms up
-    speed = config.batch_size / seconds * costs[name].flops / _images(config, data)
-    return speed, f"(from {PROBE_STEPS} steps of {name} alone; fleets are often faster)"
+    speed = config.batch_size / seconds * costs[config.recipe_fingerprint].flops
+    speed /= _images(config, data)
+    how = f"{PROBE_STEPS} steps of {config.recipe_name} alone; fleets are often faster"
+    return speed, f"(from {how})"
 
 
 def _images(config: RunConfig, data: ImageData) -> float:
@@ -165,7 +168,7 @@ def _images(config: RunConfig, data: ImageData) -> float:
 
 def _resumable(sweep: Sweep, costs: dict[str, Cost], left: Counter[str]) -> int:
     at_once = sweep.workers * (sweep.fleet or 50)
-    largest = max((costs[name].checkpoint_bytes for name in left), default=0)
+    largest = max((costs[recipe].checkpoint_bytes for recipe in left), default=0)
     return largest * min(at_once, sum(left.values()))
 
 
@@ -173,7 +176,7 @@ def _kept(sweep: Sweep, costs: dict[str, Cost]) -> int:
     total = 0
     for _, config in sweep.points:
         rows = config.epochs * len(EPOCH_METRIC_NAMES)
-        total += rows * BYTES_PER_METRIC_ROW + costs[config.recipe_name].best_bytes
+        total += rows * BYTES_PER_METRIC_ROW + costs[config.recipe_fingerprint].best_bytes
     return total
 
 
@@ -186,26 +189,20 @@ def _table(
 ) -> str:
     table = Table(box=None, pad_edge=False)
     for title in ("recipe", "runs", "left", "FLOPs/run", "T_SGD", "T_L2", "T_adapt", "expected"):
-        table.add_column(title, justify="left" if title in ("recipe", "expected") else "right")
-    for name, config in recipes.items():
+        table.add_column(
+            title, justify="left" if title in ("recipe", "expected") else "right", no_wrap=True
+        )
+    for recipe, config in recipes.items():
         seen = forecast(config, len(data.train))
         numbers = [seen.clock_sgd, seen.clock_l2, seen.clock_adapt]
         table.add_row(
-            name,
-            f"{everything[name]:,}",
-            f"{left[name]:,}",
-            f"{costs[name].flops:.2g}",
+            config.recipe_name,
+            f"{everything[recipe]:,}",
+            f"{left[recipe]:,}",
+            f"{costs[recipe].flops:.2g}",
             *(f"{number:.3g}" for number in numbers),
             seen.word,
         )
     text = io.StringIO()
-    Console(file=text, width=110).print(table)
+    Console(file=text, width=TABLE_WIDTH).print(table)
     return text.getvalue()
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

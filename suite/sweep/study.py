@@ -33,7 +33,7 @@ from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.state.postgresql_leases import exclusively
+from suite.state import postgresql_leases
 from suite.sweep.study_rows import insert_curve, insert_trials
 
 STORAGE_VARIABLE = "SUITE_STORAGE"
@@ -136,7 +136,7 @@ class Scoreboard:
 
     def add_all(self, scores: Iterable[Score]) -> None:
         """Write the trials of finished runs, as :meth:`add` does, in a few statements."""
-        with _alone(self._address):  # another sweep may be writing the same trials
+        with _exclusively(self._address):  # another sweep may be writing the same trials
             self._look()
             new = {s.fingerprint: s for s in scores if s.fingerprint not in self._known}
             begun = self._bare.keys() & new.keys()
@@ -221,7 +221,7 @@ def _open(storage: str) -> BaseStorage:
     if storage.startswith(SQLITE):
         options = {"connect_args": {"timeout": SQLITE_PATIENCE}}
     try:
-        with _alone(storage):  # two that create the tables at once would clash
+        with _exclusively(storage):  # two that create the tables at once would clash
             return RDBStorage(storage, engine_kwargs=options)
     except (ArgumentError, ImportError) as error:
         raise ConfigError(
@@ -230,12 +230,12 @@ def _open(storage: str) -> BaseStorage:
         ) from None
 
 
-def _alone(storage: str) -> AbstractContextManager[object]:
+def _exclusively(storage: str) -> AbstractContextManager[object]:
     """Keeps other sweeps from the study: those on all machines which a shared database has."""
     if not storage:
         return nullcontext()
     if is_postgresql(storage):
-        return exclusively(storage, "write an Optuna study")
+        return postgresql_leases.exclusively(storage, "write an Optuna study")
     return FileLock(_lock_path(storage))
 
 

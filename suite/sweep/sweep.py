@@ -25,7 +25,7 @@ from suite.sweep.display import Display
 from suite.sweep.outcome import Outcome, looking
 from suite.sweep.study import Score, Scoreboard, default_storage
 from suite.tracking.ledger import Ledger, LedgerReader
-from suite.tracking.parents import Recipes
+from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
 from suite.worker.messages import Event, FinishedNews, Job
 
@@ -84,7 +84,7 @@ class Sweep:
         self._by_fingerprint = {config.fingerprint: (p, config) for p, config in self.points}
         self.lease_database = lease_database(self.tracker.uri, self.storage)
         self.workspace = Workspace.of(self.tracker, self.state_dir, self.lease_database)
-        self.recipes = Recipes(self.tracker, self.workspace.leases)
+        self.parents = Parents(self.tracker, self.workspace.leases)
         self._scoreboard: Scoreboard | None = None
 
     @property
@@ -118,7 +118,7 @@ class Sweep:
                     check(config, data)
 
     def settle(self) -> None:
-        """Bring the scoreboard up to date with what MLflow has finished, and end the recipes."""
+        """Bring the scoreboard up to date with what MLflow has finished, and end parent runs."""
         finished = self.ledger.finished
         known = self.scoreboard.known
         missing = [f for f in finished if f in self._by_fingerprint and f not in known]
@@ -128,8 +128,8 @@ class Sweep:
         )
         for part in told(parts, len(parts), doing):
             self._score({fingerprint: finished[fingerprint] for fingerprint in part})
-        open_ones = {c.recipe_name for _, c in self.points if c.fingerprint not in finished}
-        self.recipes.end({c.recipe_name for _, c in self.points} - open_ones, "FINISHED")
+        left = {c.recipe_fingerprint for _, c in self.points if c.fingerprint not in finished}
+        self.parents.end({c.recipe_fingerprint for _, c in self.points} - left, "FINISHED")
 
     def _score(self, runs: Mapping[str, str]) -> None:
         """Write the trials of runs, by fingerprint, which MLflow has, but the study does not."""
@@ -169,7 +169,7 @@ class Sweep:
         self.check()
         place = find_place(self.placement, self._job(began), self._workers_asked)
         self.settle()
-        parents = self.recipes.open(config.recipe_name for config in self.left)
+        parents = self.parents.open(self.left)
         outcome = Outcome()
         total = len(self.points)
         epochs = {config.fingerprint: config.epochs for config in self.left}
@@ -191,8 +191,11 @@ class Sweep:
         try:
             return place.start(parents)
         except ConfigError:  # a cluster refuses some things only when it is asked for them
-            self.recipes.end({config.recipe_name for config in self.left}, "KILLED")
+            self._kill_parents()
             raise
+
+    def _kill_parents(self) -> None:
+        self.parents.end({config.recipe_fingerprint for config in self.left}, "KILLED")
 
     def _take(self, event: Event, outcome: Outcome, display: Display) -> None:
         if event.kind == "finished":
@@ -208,7 +211,7 @@ class Sweep:
             outcome.broken.append(event.content)
 
     def _job(self, began: int) -> Job:
-        """What each worker needs to know, all but its index and the recipes' runs."""
+        """What each worker needs to know, all but its index and the parent runs."""
         data_dir = str((self.machine.data_path or Path("data")).resolve())
         return Job(
             configs=self.left,
@@ -231,7 +234,7 @@ class Sweep:
             self.ledger = self.reader.read()
             self.settle()
             if stopped and not outcome.going_on:
-                self.recipes.end({config.recipe_name for config in self.left}, "KILLED")
+                self._kill_parents()
             self._note_others(outcome, display, self.ledger, began)
             away = ""
         except (MlflowException, SQLAlchemyError) as error:

@@ -1,61 +1,90 @@
-"""MLflow's runs for recipes: under each, the runs of all its scales and seeds are listed."""
+"""Parent runs: MLflow's run for a recipe, under which its runs of all scales and seeds stand."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
+from suite.declarations.config import RunConfig
 from suite.state.leases import Leases
 from suite.tracking.descriptions import NOTE_TAG
 from suite.tracking.runs import Tracker
 
-RECIPE_TAG = "recipe"
+RECIPE_TAG = "recipe"  # its name, for a person
+RECIPE_FINGERPRINT_TAG = "recipe_fingerprint"
 # No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.
 ABOUT = "All runs of the recipe *{}*: one for each initialization scale σw and seed."
 PAGE = 1000
 
 
-class Recipes:
-    """The recipes of one MLflow experiment.
+class Parents:
+    """The parent runs of one MLflow experiment, by the fingerprint of their recipe.
 
     Parameters
     ----------
     tracker
         The experiment.
     leases
-        What keeps processes from creating a recipe twice.
+        What keeps processes from creating a parent twice.
     """
 
     def __init__(self, tracker: Tracker, leases: Leases) -> None:
         self._tracker, self._leases = tracker, leases
 
-    def open(self, names: Iterable[str]) -> dict[str, str]:
-        """MLflow's run of each recipe, created if need be, and running."""
+    def open(self, configs: Iterable[RunConfig]) -> dict[str, str]:
+        """Have a running parent for each recipe of these runs.
+
+        Returns
+        -------
+        dict
+            Fingerprint of the recipe to MLflow's id of its parent.
+        """
         client = self._tracker.client
-        with self._leases.alone("recipes"):
-            there = self._there()
+        recipes = {config.recipe_fingerprint: config.recipe_name for config in configs}
+        with self._leases.exclusively("recipes"):
+            there = self._by_recipe()
             ids = {}
-            for name in dict.fromkeys(names):
-                if name not in there:
-                    tags = {**resolve_tags(), RECIPE_TAG: name, NOTE_TAG: ABOUT.format(name)}
-                    run = client.create_run(self._tracker.experiment_id, tags=tags, run_name=name)
-                    there[name] = run
-                elif there[name].info.status != "RUNNING":
-                    client.update_run(there[name].info.run_id, status="RUNNING")
-                ids[name] = str(there[name].info.run_id)
+            for fingerprint, name in recipes.items():
+                if fingerprint not in there:
+                    there[fingerprint] = self._create(fingerprint, name)
+                elif there[fingerprint].info.status != "RUNNING":
+                    client.update_run(there[fingerprint].info.run_id, status="RUNNING")
+                ids[fingerprint] = str(there[fingerprint].info.run_id)
         return ids
 
-    def end(self, names: Collection[str], status: str) -> None:
-        """End those of the recipes that are running."""
-        for name, run in self._there().items():
-            if name in names and run.info.status == "RUNNING":
+    def _create(self, fingerprint: str, name: str) -> Run:
+        tags = {
+            **resolve_tags(),
+            RECIPE_TAG: name,
+            RECIPE_FINGERPRINT_TAG: fingerprint,
+            NOTE_TAG: ABOUT.format(name),
+        }
+        experiment = self._tracker.experiment_id
+        return self._tracker.client.create_run(experiment, tags=tags, run_name=name)
+
+    def end(self, recipes: Collection[str], status: str) -> None:
+        """End the running parents of some recipes, given by their fingerprints.
+
+        Earlier versions told recipes apart by their names, which several shared. Parents of theirs
+        get no more runs, so one that a killed sweep has left running is ended, too.
+        """
+        for run in self._all():
+            fingerprint = run.data.tags.get(RECIPE_FINGERPRINT_TAG)
+            if run.info.status == "RUNNING" and (fingerprint is None or fingerprint in recipes):
                 self._tracker.client.set_terminated(run.info.run_id, status)
 
-    def _there(self) -> dict[str, Run]:
-        """The oldest run of each recipe, so that all machines take the same."""
+    def _by_recipe(self) -> dict[str, Run]:
+        """The oldest parent of each recipe, so that all machines take the same."""
         found: dict[str, Run] = {}
+        for run in self._all():
+            if fingerprint := run.data.tags.get(RECIPE_FINGERPRINT_TAG):
+                found.setdefault(fingerprint, run)
+        return found
+
+    def _all(self) -> Iterator[Run]:
+        """All parents of the experiment, the oldest first."""
         token = None
         while True:
             page = self._tracker.client.search_runs(
@@ -66,8 +95,7 @@ class Recipes:
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
             )
-            for run in page:
-                found.setdefault(run.data.tags[RECIPE_TAG], run)
+            yield from page
             token = page.token
             if not token:
-                return found
+                return

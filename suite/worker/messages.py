@@ -76,7 +76,7 @@ class Job:
     configs
         The runs to be done, those already finished left out.
     parents
-        Recipe name to the MLflow run under which its runs are listed.
+        A recipe's fingerprint to the MLflow run under which its runs are listed.
     state_dir
         A folder of this machine, or an object store's address.
     began

@@ -205,7 +205,7 @@ class Worker:
         rest = list(configs)
         while rest and len(claims) < size:
             config = rest.pop(0)
-            parent = self.job.parents.get(config.recipe_name, "")
+            parent = self.job.parents.get(config.recipe_fingerprint, "")
             try:
                 claim = bench.session.claim(config, parent=parent)
             except UnreadableError as error:

@@ -95,18 +95,20 @@ def test_a_sweep_runs_to_its_end_and_then_there_is_nothing_to_do(
     assert (store.path.parent / "optuna.db").exists()
     names = store.rows("SELECT name, status FROM runs ORDER BY name")
     assert names == [
-        ("sgd b64", "FINISHED"),
-        ("sgd b64 σw=0.5 seed 0", "FINISHED"),
-        ("sgd b64 σw=2.5 seed 0", "FINISHED"),
+        ("sgd b64 train 0.1 width 2 3 epochs", "FINISHED"),
+        ("sgd b64 train 0.1 width 2 3 epochs σw=0.5 seed 0", "FINISHED"),
+        ("sgd b64 train 0.1 width 2 3 epochs σw=2.5 seed 0", "FINISHED"),
     ]
-    (recipe,) = store.rows("SELECT run_uuid FROM runs WHERE name = 'sgd b64'")
+    (recipe,) = store.rows("SELECT run_uuid FROM runs WHERE name LIKE '%epochs'")
     parents = store.rows("SELECT value FROM tags WHERE key = 'mlflow.parentRunId'")
     assert parents == [recipe, recipe]
-    store.execute("UPDATE runs SET status = 'RUNNING' WHERE name = 'sgd b64'")  # killed just then
+    store.execute(
+        "UPDATE runs SET status = 'RUNNING' WHERE name LIKE '%epochs'"
+    )  # killed just then
     (store.path.parent / "optuna.db").unlink()
     assert main(arguments) == 0
     assert capsys.readouterr().out == "demo: all 2 runs are finished; nothing to do\n"
-    assert store.rows("SELECT status FROM runs WHERE name = 'sgd b64'") == [("FINISHED",)]
+    assert store.rows("SELECT status FROM runs WHERE name LIKE '%epochs'") == [("FINISHED",)]
     assert (store.path.parent / "optuna.db").exists()
 
 

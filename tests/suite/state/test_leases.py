@@ -105,7 +105,7 @@ def test_short_work_is_done_by_one_at_a_time(where: str) -> None:
     most: list[int] = []
 
     def work() -> None:
-        with leases_at(where).alone("recipes"):
+        with leases_at(where).exclusively("recipes"):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.05)
