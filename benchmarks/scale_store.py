@@ -20,8 +20,9 @@ from suite.basics.waiting import told
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
-from suite.declarations.metrics import SUMMARY_METRIC_NAMES
-from suite.sweep.study import Score, Scoreboard
+from suite.declarations.metrics import SUMMARY_METRIC_NAMES, EpochRecord
+from suite.declarations.results import RunResult
+from suite.sweep.study import Scoreboard
 from suite.tracking.descriptions import DIVERGED_TAG, STATE_TAG, machine_tags
 from suite.tracking.runs import Tracker
 from suite.tracking.schema import FINGERPRINT_TAG
@@ -53,17 +54,18 @@ def fill(uri: str, storage: str, experiment: Experiment) -> None:
     with engine.begin() as connection, _quick(connection):
         for part in _parts(enumerate(points), RUNS_AT_ONCE):
             rows: dict[str, list[Row]] = {table: [] for table in COLUMNS}
-            scores = []
+            finished = []
             for index, point in part:
                 config = experiment.config(point)
                 run_id = uuid.UUID(bytes=ids.bytes(16), version=4).hex
                 for table, more in _run(run_id, config, index, int(tracker.experiment_id)):
                     rows[table] += more
-                about = (config.fingerprint, run_id, {1: 0.5}, summary(index))
-                scores.append(Score(point, *about, diverged=False))
+                history = [EpochRecord(1, 1, *[0.5] * 6)]
+                result = RunResult(config, history, summary(index), diverged=False)
+                finished.append((point, run_id, result))
             for table, columns in COLUMNS.items():
                 _insert(connection, table, columns, rows[table])
-            board.add_all(scores)
+            board.add(finished)
     engine.dispose()
 
 

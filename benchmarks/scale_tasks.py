@@ -110,20 +110,21 @@ def _add_trial_in_memory(place: Place) -> float:
 def _add_to(place: Place, storage: str) -> float:
     """One trial of 300 epochs, on top of as many trials as there are points."""
     from suite.declarations.metrics import EpochRecord
-    from suite.sweep.study import Score, Scoreboard
+    from suite.declarations.results import RunResult
+    from suite.sweep.study import Scoreboard
 
     experiment, points = place.points()
     board = Scoreboard(experiment, storage)
+    summary = {"test_accuracy": 0.5}
     if not storage:
-        summary = {"test_accuracy": 0.5}
-        some = ((point, config.fingerprint) for point, config in points)
-        board.add_all(Score(p, f, "run", {1: 0.5}, summary, diverged=False) for p, f in some)
+        first = [EpochRecord(1, 1, *[0.5] * 6)]
+        board.add((p, "run", RunResult(c, first, summary, diverged=False)) for p, c in points)
     epochs = [EpochRecord(epoch, epoch, *[0.5] * 6) for epoch in range(1, 301)]
-    point = points[0][0]
+    point, config = points[0]
 
     def add(number: int) -> None:
-        fingerprint = f"{time.time_ns():x}-{number}"
-        board.add(point, fingerprint, "run", epochs, {"test_accuracy": 0.5}, diverged=False)
+        other = config.with_(seed=time.time_ns() + number)  # a trial that is not there yet
+        board.add([(point, "run", RunResult(other, epochs, summary, diverged=False))])
 
     add(-1)
     return _seconds(lambda: [add(number) for number in range(TRIALS)]) / TRIALS

@@ -53,14 +53,14 @@ def write(uri: str, seed: int, seconds: float) -> Written:
     os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
     from suite.declarations.config import RunConfig
     from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-    from suite.tracking.data_description import DataDescription
+    from suite.tracking.descriptions import DataDescription
     from suite.tracking.runs import Tracker
-    from suite.worker.writer import Writer
+    from suite.worker.uploads import WriteQueue
 
     data = DataDescription("none", "0" * 16, "none", {"train": 1}, (1, 1, 1), ("0",))
     tracker = Tracker("writers", uri)
     notices: list[str] = []
-    writer = Writer(notices.append)
+    writer = WriteQueue(notices.append)
     until = time.monotonic() + seconds
     runs = rows = 0
     while time.monotonic() < until:

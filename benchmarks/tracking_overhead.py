@@ -33,7 +33,7 @@ from suite.engine.runs import fusion_key
 from suite.state.workspace import Workspace
 from suite.tracking.runs import Tracker
 from suite.worker.session import Session
-from suite.worker.writer import Task, Writer
+from suite.worker.uploads import Task, Uploads, WriteQueue
 
 CPU = torch.device("cpu")
 
@@ -48,8 +48,8 @@ class Costs:
     writing: float = 0.0  # processor seconds of the writer's thread
 
 
-class MeasuredWriter(Writer):
-    """A writer that notes its thread's processor time."""
+class MeasuredQueue(WriteQueue):
+    """A queue of writes that notes its thread's processor time."""
 
     processor_time = 0.0
 
@@ -91,18 +91,16 @@ def alone(configs: Sequence[RunConfig], data: ImageData) -> Costs:
     return Costs(time.perf_counter() - start)
 
 
-def tracked(
-    configs: Sequence[RunConfig], session: MeasuredSession, writer: MeasuredWriter
-) -> Costs:
+def tracked(configs: Sequence[RunConfig], session: MeasuredSession, queue: MeasuredQueue) -> Costs:
     """Train a fleet with checkpoints and MLflow."""
-    session.waited, before = 0.0, writer.processor_time
+    session.waited, before = 0.0, queue.processor_time
     start = time.perf_counter()
-    claims = [claim for claim in map(session.claim, configs) if claim]
-    session.train(claims, on_epoch=lambda _fleet, _outcome: None)
+    runs = [run for run in map(session.take, configs) if run]
+    session.train(runs, on_epoch=lambda _outcome: None)
     wall = time.perf_counter() - start
-    session.writer.drain(600)
+    queue.drain(600)
     written = time.perf_counter() - start
-    return Costs(wall, session.waited, written, writer.processor_time - before)
+    return Costs(wall, session.waited, written, queue.processor_time - before)
 
 
 def main() -> None:
@@ -118,14 +116,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tracker = Tracker("demo", f"sqlite:///{folder / 'mlflow.db'}")
-        workspace = Workspace.of(tracker, folder / "state")
-        writer = MeasuredWriter(print)
+        workspace = Workspace(folder / "state", tracker.place, tracker.experiment_name)
+        uploads = Uploads(tracker, workspace, "cpu", print)
+        uploads.queue.close()
+        uploads.queue = queue = MeasuredQueue(print)
         session = MeasuredSession(
-            tracker, workspace, data, CPU, source="digits", notify=print, writer=writer
+            workspace, uploads, data, CPU, source="digits", checkpoints=True, notify=print
         )
         alone(fleets(2, options.fleet)[0], data)  # warm up
         for configs in fleets(options.epochs, options.fleet)[: options.fleets]:
-            plain, kept = alone(configs, data), tracked(configs, session, writer)
+            plain, kept = alone(configs, data), tracked(configs, session, queue)
             pairs.append((plain, kept))
             ratios.append(kept.wall / plain.wall)
             print(
@@ -136,7 +136,7 @@ def main() -> None:
                 f"MLflow complete after another {kept.wall_written - kept.wall:.1f} s",
                 flush=True,
             )
-        session.close()
+        uploads.close()
     wall = sum(kept.wall for _, kept in pairs)
     waited = sum(kept.waited for _, kept in pairs) / wall
     writing = sum(kept.writing for _, kept in pairs) / wall

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.basics.cli import (
@@ -25,9 +26,12 @@ from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
+from suite.worker.messages import Event, FleetStart, Job
 
 if TYPE_CHECKING:
-    from suite.tracking.runs import Tracker
+    from suite.declarations.results import RunResult
+    from suite.sweep.display import RunDisplay
+    from suite.worker.worker import Turn, Worker
 
 FAILED = 1
 OPTIONS = ("preset", "experiment", "tracking_uri", "force")
@@ -89,11 +93,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _refuse(error: Exception) -> int:
     """Answer impossible input; a run which ``mlflow run`` has begun for it is removed."""
     complain(error)
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+    if run_id := _begun_by_mlflow_run():
         import mlflow
 
         _discard(run_id, mlflow.get_tracking_uri())
     return BAD_INPUT
+
+
+def _begun_by_mlflow_run() -> str:
+    return os.environ.get("MLFLOW_RUN_ID", "")
 
 
 def _discard(run_id: str, tracking_uri: str) -> None:
@@ -103,110 +111,149 @@ def _discard(run_id: str, tracking_uri: str) -> None:
 
 
 def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -> int:
+    """Train the run as a worker's job of one run."""
     from mlflow.exceptions import MlflowException
 
-    from suite.basics.state_dir import locate
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
-    from suite.engine.device import load_data, set_threads, threads_for, torch_device
-    from suite.state.leases import lease_database
-    from suite.state.workspace import Workspace
-    from suite.sweep.progress import Progress
-    from suite.sweep.study import default_storage
-    from suite.tracking.runs import Tracker
-    from suite.worker.session import FINAL_WAIT, Session
+    from suite.engine.device import data_key, load_data, threads_for, torch_device
+    from suite.engine.fleet import Interrupted
+    from suite.sweep.display import RunDisplay
     from suite.worker.stopping import StopRequest
-    from suite.worker.writer import WriteError
+    from suite.worker.uploads import WriteError
+    from suite.worker.worker import Worker
 
-    options = vars(arguments)
     try:
-        device = torch_device(machine.device)
+        torch_device(machine.device)
         data, config = load_data(config, machine)
-        set_threads(machine.threads or threads_for(config, data))
     except (ConfigError, DataError) as error:
         return _refuse(error)
+    threads = machine.threads or threads_for(config, data)
     try:
-        tracker = Tracker(options.get("experiment", ""), options.get("tracking_uri", ""))
-        workspace = Workspace.of(
-            tracker,
-            locate(machine.state_dir, tracker.uri),
-            lease_database(tracker.uri, default_storage(tracker.uri)),
-        )
-        workspace.leases.check()
-        session = Session(
-            tracker,
-            workspace,
-            data,
-            device,
-            source=machine.source(config.dataset),
-            checkpoints=machine.checkpoint == "on",
-            notify=lambda line: print(line, file=sys.stderr),
-        )
-        session.upload_kept()
-        session.writer.drain(FINAL_WAIT)
-        with StopRequest() as stop, Progress() as progress:
-            return _run(session, config, options, stop.requested, progress)
+        job = _job(config, machine.model_copy(update={"threads": threads}), vars(arguments))
+        with StopRequest() as stop, RunDisplay() as display:
+            told = Told(config, job, display)
+            worker = Worker(job, told.take, stop.requested, loaded={data_key(config): data})
+            worker.workspace.leases.check()
+            with worker:
+                worker.upload_kept()
+                turn = worker.run_one()
+                while turn.found == "trained" and not turn.results and not told.failed:
+                    turn = worker.run_one()  # its lease was lost with a connection
+        return _conclude(turn, told, worker)
     except ConfigError as error:
         return _refuse(error)
+    except Interrupted:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
     except (CheckpointError, WriteError, MlflowException, OSError) as error:
         complain(error)
         return FAILED
 
 
-def _run(session: Any, config: RunConfig, options: dict[str, Any], stop: Any, progress: Any) -> int:
-    """Find the run's place in MLflow, train it, and say how it went."""
-    from suite.engine.checkpoint import CheckpointError
-    from suite.engine.fleet import Interrupted
-    from suite.worker.held_run import FleetError
+def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job:
+    """What the worker needs to know."""
+    import mlflow
 
-    tracker: Tracker = session.tracker
-    begun = os.environ.get("MLFLOW_RUN_ID")
-    claim = session.claim(config)
-    if claim is None:
-        waits = session.workspace.has_result(config.fingerprint)
+    from suite.basics.state_dir import locate
+    from suite.state.leases import lease_database
+    from suite.sweep.study import default_storage
+    from suite.tracking.store import one_name
+
+    uri = one_name(options.get("tracking_uri", "") or mlflow.get_tracking_uri())
+    return Job(
+        configs=[config],
+        parents={},
+        experiment=options.get("experiment", ""),
+        tracking_uri=uri,
+        state_dir=locate(machine.state_dir, uri),
+        machine=machine,
+        began=time.time_ns() // 1_000_000,
+        fleet=1,
+        retries=0,
+        workers=1,
+        index=0,
+        lease_database=lease_database(uri, default_storage(uri)),
+        force=options.get("force", False),
+        adopt=_begun_by_mlflow_run(),
+    )
+
+
+class Told:
+    """What the worker has told of the run, shown as it comes.
+
+    Parameters
+    ----------
+    config, job
+        The run, and the worker's job.
+    display
+        Where progress is shown.
+
+    Attributes
+    ----------
+    run_id
+        MLflow's id, once MLflow has all of the run.
+    failed
+        Whether it broke.
+    """
+
+    def __init__(self, config: RunConfig, job: Job, display: RunDisplay) -> None:
+        self.config, self.job, self.display = config, job, display
+        self.run_id, self.failed = "", False
+        self._unneeded = job.adopt  # what ``mlflow run`` has begun, until the run trains in it
+
+    def take(self, event: Event) -> None:
+        """Take in an event of the worker, which tells them from two threads."""
+        if event.kind == "fleet":
+            self._start(event.content)
+        elif event.kind == "epoch":
+            self.display.advance(event.content)
+        elif event.kind == "notice":
+            print(event.content, file=sys.stderr)
+        elif event.kind == "finished" and event.content.result.config == self.config:
+            self.run_id = event.content.run_id
+        elif event.kind == "failed":
+            self.failed = True
+            complain(RuntimeError(event.content[2]))
+
+    def _start(self, start: FleetStart) -> None:
+        (run_id,) = start.run_ids
+        if run_id == self.job.adopt:
+            self._unneeded = ""
+        elif run_id:
+            print(f"going on with run {run_id} after epoch {start.epoch} of {start.epochs}")
+        self.discard_unneeded()
+        self.display.start(start)
+
+    def discard_unneeded(self) -> None:
+        """Remove the run that ``mlflow run`` has begun, if this one does not train in it."""
+        if self._unneeded:
+            _discard(self._unneeded, self.job.tracking_uri)
+        self._unneeded = ""
+
+
+def _conclude(turn: Turn, told: Told, worker: Worker) -> int:
+    """Say how it went; the run of ``mlflow run`` that nobody needed is removed."""
+    config, tracker = told.config, worker.tracker
+    told.discard_unneeded()
+    if turn.results:
+        _report(turn.results[0])
+        where = f"run {told.run_id} in experiment" if told.run_id else "experiment"
+        print(f"{where} {tracker.experiment_name!r}; to look: mlflow ui")
+        return 0
+    if told.failed or turn.found == "trained":
+        return FAILED
+    if turn.found == "held":
+        waits = worker.workspace.has_result(config.fingerprint)
         why = "is trained and waits for MLflow" if waits else "is being trained by another process"
         print(f"{config.run_name} {why}; try again later", file=sys.stderr)
-        session.writer.close()
-        if begun:
-            _discard(begun, tracker.uri)
         return FAILED
     finished = tracker.finished(config.fingerprint)
-    if finished and not options.get("force"):
-        print(f"{config.run_name} is finished already (run {finished}); --force trains it again")
-        claim.lock.release()
-        if begun:
-            _discard(begun, tracker.uri)
-        return 0
-    claim.run_id = tracker.unfinished(config.fingerprint)
-    if begun and claim.run_id is None:
-        claim.run_id = begun
-    elif begun:
-        _discard(begun, tracker.uri)
-    if claim.run_id and claim.run_id != begun:
-        at = claim.state.epoch if claim.state else 0
-        print(f"going on with run {claim.run_id} after epoch {at} of {config.epochs}")
-    progress.start([config], session.data, claim.state.epoch if claim.state else 0)
-    try:
-        (run,) = session.train([claim], on_epoch=progress.advance, interrupted=stop)
-    except Interrupted:
-        session.close(interrupted=True)
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return INTERRUPTED
-    except CheckpointError:
-        session.close(interrupted=True)
-        raise
-    except FleetError as error:
-        session.fail(claim, error.error)
-        session.close()
-        complain(error)
-        return FAILED
-    progress.stop()
-    session.close()
-    _report(run, str(claim.run_id), tracker)
+    print(f"{config.run_name} is finished already (run {finished}); --force trains it again")
     return 0
 
 
-def _report(run: Any, run_id: str, tracker: Tracker) -> None:
+def _report(run: RunResult) -> None:
     summary = run.summary
     if run.diverged:
         print(f"diverged in epoch {summary['epochs_trained']:.0f}: the loss is not finite")
@@ -218,7 +265,6 @@ def _report(run: Any, run_id: str, tracker: Tracker) -> None:
             f"{summary['best_epoch']:.0f}; training accuracy 99.5 % reached: {fitted}; "
             f"kernel norm {summary['kernel_norm_initial']:.3g} → {summary['kernel_norm_best']:.3g}"
         )
-    print(f"run {run_id} in experiment {tracker.experiment_name!r}; to look: mlflow ui")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from suite.engine.cuda_graph import stepper
 from suite.engine.evaluation import DTYPES, evaluate, set_precision
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
-from suite.engine.runs import FUSABLE, EpochOutcome, FinishedRun, Member, fusion_key
+from suite.engine.runs import FUSABLE, EpochOutcome, Member, TrainedRun, fusion_key
 from suite.engine.training_step import Tally, TrainingStep
 from suite.models import build
 from suite.models.initialization import initial_buffer, initial_parameter
@@ -275,7 +275,7 @@ class Fleet:
         for name, value in self.buffers.items():
             self.best_buffers[name][run] = value[run]
 
-    def _release(self) -> list[FinishedRun]:
+    def _release(self) -> list[TrainedRun]:
         """Take the runs that have ended out of the fleet."""
         ended = [run for run, member in enumerate(self.members) if member.finished]
         finished = [self._finish(run) for run in ended]
@@ -283,7 +283,7 @@ class Fleet:
             self._keep([run for run in range(len(self.members)) if run not in ended])
         return finished
 
-    def _finish(self, run: int) -> FinishedRun:
+    def _finish(self, run: int) -> TrainedRun:
         member = self.members[run]
         config, history = member.config, member.history
         summary = summarize(history) | {
@@ -308,7 +308,7 @@ class Fleet:
             summary |= {"test_loss": float(loss), "test_accuracy": float(accuracy)}
             parameters = {name: value[0].cpu().clone() for name, value in views.items()}
             buffers = {name: value[0].cpu().clone() for name, value in kept.items()}
-        return FinishedRun(config, history, summary, member.diverged, parameters, buffers)
+        return TrainedRun(config, history, summary, member.diverged, parameters, buffers)
 
     def _keep(self, runs: list[int]) -> None:
         """Go on with some of the runs."""

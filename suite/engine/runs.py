@@ -1,4 +1,4 @@
-"""The runs of a fleet, and what comes out of them."""
+"""The runs of a fleet while they train, and at their end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
+from suite.declarations.results import RunResult
 from suite.engine.checkpoint import Group
 
 # Settings in which the runs of one fleet may differ.
@@ -50,21 +51,15 @@ class Member:
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """A run at its end.
+class TrainedRun(RunResult):
+    """A run at its end, with the checkpoint of its lowest val_loss.
 
     Attributes
     ----------
-    summary
-        The summary metrics of :mod:`suite.declarations.metrics`, by name.
     parameters, buffers
-        The checkpoint of the lowest val_loss, on the CPU; None if val_loss was never finite.
+        Name to tensor, on the CPU; None if val_loss was never finite.
     """
 
-    config: RunConfig
-    history: list[EpochRecord]
-    summary: dict[str, float]
-    diverged: bool
     parameters: Group | None
     buffers: Group | None
 
@@ -74,4 +69,4 @@ class EpochOutcome:
     """What one epoch of a fleet brought: fingerprint to record, and the runs that ended."""
 
     records: dict[str, EpochRecord]
-    finished: list[FinishedRun]
+    ended: list[TrainedRun]

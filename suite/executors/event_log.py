@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FleetEpoch, FleetStart, Uploaded
 
 
 class EventLog:
@@ -75,8 +75,8 @@ class EventTail:
 
 def _plain(content: Any) -> Any:
     """An event's content as JSON has it."""
-    if isinstance(content, FinishedNews):
-        return content.fingerprint
+    if isinstance(content, Uploaded):
+        return content.result.config.fingerprint
     if isinstance(content, FleetStart | FleetEpoch):
         return asdict(content)
     return sorted(content) if isinstance(content, frozenset) else content
@@ -89,6 +89,6 @@ def _event(line: dict[str, Any]) -> Event:
     if kind == "elsewhere":
         return Event(kind, frozenset(content))
     if kind in ("fleet", "epoch"):
-        content["fingerprints"] = tuple(content["fingerprints"])
+        content |= {name: tuple(v) for name, v in content.items() if isinstance(v, list)}
         return Event(kind, FleetStart(**content) if kind == "fleet" else FleetEpoch(**content))
     return Event(kind, tuple(content) if kind == "failed" else content)

@@ -225,7 +225,8 @@ def _work(job: Job, pipe: Connection) -> None:
         from suite.worker.worker import Worker
 
         try:
-            Worker(job, tell, stopping.is_set).run()
+            with Worker(job, tell, stopping.is_set) as worker:
+                worker.run()
         except Interrupted:
             ending = "interrupted"
     except Exception as error:
@@ -260,7 +261,7 @@ def reason(error: Exception, log: Path) -> str:
     from suite.basics.settings import ConfigError
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
-    from suite.worker.writer import WriteError
+    from suite.worker.uploads import WriteError
 
     known = (
         *(CheckpointError, DataError, ConfigError, WriteError),

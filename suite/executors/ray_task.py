@@ -146,12 +146,12 @@ def train_one_fleet(job: Job, index: int, post: Any, home: str) -> Return:
             check_reach(job, 1 if ray.util.get_node_ip_address() == home else 2)
             return _train(mine, line)
         except Exception as error:
-            from suite.worker.writer import passing
+            from suite.tracking.store import is_transient
 
             log = log_file(mine)
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a", encoding="utf-8") as file, redirect_stderr(file):
-                return Return("failed", reason(error, log), passing(error))
+                return Return("failed", reason(error, log), is_transient(error))
 
 
 def _train(job: Job, line: Line) -> Return:
@@ -159,7 +159,8 @@ def _train(job: Job, line: Line) -> Return:
     from suite.worker.worker import Worker
 
     try:
-        return Return(Worker(job, line.tell, line.stopping.is_set).run_one())
+        with Worker(job, line.tell, line.stopping.is_set) as worker:
+            return Return(worker.run_one().found)
     except Interrupted:
         return Return("interrupted")
 

@@ -72,7 +72,8 @@ class WorkerJob(Checkpointable):  # type: ignore[misc]
             from suite.worker.worker import Worker
 
             try:
-                Worker(self.job, self._log.tell, self._stopping.is_set).run()
+                with Worker(self.job, self._log.tell, self._stopping.is_set) as worker:
+                    worker.run()
             except Interrupted:
                 self._ending = "interrupted"
         except Exception as error:

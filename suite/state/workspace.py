@@ -11,21 +11,15 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from suite.basics.settings import ConfigError
-from suite.declarations.config import RunConfig, parse
-from suite.declarations.metrics import EpochRecord
+from suite.declarations.results import RunResult
 from suite.engine.checkpoint import RunState
+from suite.engine.runs import TrainedRun
 from suite.state.files import FolderFiles, ObjectFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.state.postgresql_leases import PostgresLeases
-
-if TYPE_CHECKING:
-    from suite.engine.runs import FinishedRun
-    from suite.tracking.runs import Tracker
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -76,12 +70,7 @@ class Workspace:
             PostgresLeases(lease_database, own) if lease_database else FileLeases(Path(self.folder))
         )
 
-    @classmethod
-    def of(cls, tracker: Tracker, root: Path | str, lease_database: str = "") -> Workspace:
-        """The state of the runs of the tracker's experiment."""
-        return cls(root, tracker.place, tracker.experiment_name, lease_database)
-
-    def lease(self, fingerprint: str) -> Lease | None:
+    def take_lease(self, fingerprint: str) -> Lease | None:
         """The right to train a run, held until released; None if another process has it.
 
         Raises
@@ -93,12 +82,12 @@ class Workspace:
         """
         return self.leases.take(fingerprint)
 
-    def still(self, lease: Lease) -> bool:
+    def is_held(self, lease: Lease) -> bool:
         """Whether a lease is held at this moment: to be asked before whatever is written."""
         self.leases.confirm()
         return lease.held
 
-    def insist(self, leases: Sequence[Lease]) -> None:
+    def require_held(self, leases: Sequence[Lease]) -> None:
         """Make sure that leases are held at this moment.
 
         Raises
@@ -123,7 +112,7 @@ class Workspace:
         return self._files.load(f"{fingerprint}/{CHECKPOINT_FILE}")
 
     def keep_result(
-        self, run: FinishedRun, classes: Sequence[str], image_shape: Sequence[int]
+        self, run: TrainedRun, classes: Sequence[str], image_shape: Sequence[int]
     ) -> None:
         """Put a finished run aside until MLflow has it.
 
@@ -137,13 +126,7 @@ class Workspace:
             tensors |= {f"buffers/{name}": value for name, value in (run.buffers or {}).items()}
             self._files.write_tensors(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors)
             self._files.write(f"{place}/{BEST_FOLDER}/{CONFIG_FILE}", json.dumps(about, indent=2))
-        result = {
-            "config": run.config.model_dump(),
-            "history": [asdict(record) for record in run.history],
-            "summary": run.summary,
-            "diverged": run.diverged,
-        }
-        self._files.write(f"{place}/{RESULT_FILE}", json.dumps(result))
+        self._files.write(f"{place}/{RESULT_FILE}", run.to_json())
 
     def kept_results(self) -> list[str]:
         """Fingerprints of finished runs which MLflow does not have yet."""
@@ -153,12 +136,12 @@ class Workspace:
         """Whether a finished run waits here for MLflow."""
         return self._files.exists(f"{fingerprint}/{RESULT_FILE}")
 
-    def result(self, fingerprint: str) -> KeptResult:
+    def result(self, fingerprint: str) -> RunResult:
         """A finished run put aside by :meth:`keep_result`."""
-        return KeptResult(json.loads(self._files.read(f"{fingerprint}/{RESULT_FILE}")))
+        return RunResult.from_json(self._files.read(f"{fingerprint}/{RESULT_FILE}"))
 
     @contextmanager
-    def best(self, result: KeptResult) -> Iterator[Path | None]:
+    def best(self, result: RunResult) -> Iterator[Path | None]:
         """A folder with the files of a kept run's best checkpoint; None if it has none."""
         place = f"{result.config.fingerprint}/{BEST_FOLDER}"
         if not self._files.exists(f"{place}/{CONFIG_FILE}"):
@@ -170,13 +153,3 @@ class Workspace:
     def forget(self, fingerprint: str) -> None:
         """Remove a run's files, once MLflow has all of it."""
         self._files.remove(fingerprint, FILES)
-
-
-class KeptResult:
-    """A finished run that was put aside."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.config: RunConfig = parse(content["config"])
-        self.history = [EpochRecord(**record) for record in content["history"]]
-        self.summary: dict[str, float] = content["summary"]
-        self.diverged: bool = content["diverged"]

@@ -1,4 +1,7 @@
-"""A sweep as a person watches it: totals and a line per fleet; plain lines without a terminal."""
+"""What a person watches: a sweep's totals and a line per fleet, or the bar of one run.
+
+Without a terminal it is plain lines, now and then.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from suite.worker.messages import Event, FleetEpoch, FleetStart
 
-SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_LINES = 15.0  # of a sweep
+SECONDS_BETWEEN_LINES_OF_A_RUN = 10.0
 REFRESH_PER_SECOND = 4
 BAR_WIDTH = 60
 
@@ -89,7 +94,7 @@ class Display:
         elif event.kind == "epoch" and worker in self.fleets:
             self._epoch(self.fleets[worker], event.content)
         elif event.kind == "finished":
-            self._end([event.content.fingerprint], self.finished)
+            self._end([event.content.result.config.fingerprint], self.finished)
         elif event.kind == "elsewhere":
             self._end(event.content, self.finished)
         elif event.kind == "failed" and event.content[0] not in self.failed:
@@ -173,6 +178,57 @@ class Display:
         if now - self._spoken > SECONDS_BETWEEN_LINES and self.epochs_done:
             self._spoken = now
             self.say(self.summary())
+
+
+class RunDisplay:
+    """The progress of a run that trains alone: a bar in a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs  {task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._start: FleetStart | None = None
+        self._began = self._spoken = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, start: FleetStart) -> None:
+        """The run begins, or goes on."""
+        self._start, self._began = start, time.monotonic()
+        self._bar.start()
+        self._bar.add_task(start.name, total=start.epochs, completed=start.epoch, note="starting")
+
+    def advance(self, done: FleetEpoch) -> None:
+        """An epoch is done."""
+        assert self._start is not None
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rate = (done.epoch - self._start.epoch) * self._start.images / seconds
+        note = f"val {done.accuracy:.1%}  {rate:,.0f} images/s"
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=done.epoch, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._spoken > SECONDS_BETWEEN_LINES_OF_A_RUN:
+            self._spoken = now
+            self.console.print(
+                f"{self._start.name}: epoch {done.epoch} of {self._start.epochs}, {note}",
+                highlight=False,
+            )
 
 
 def duration(seconds: float) -> str:

@@ -16,7 +16,6 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from sqlalchemy.exc import ArgumentError
 from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS, Experiment
-from suite.declarations.metrics import EpochRecord
+from suite.declarations.results import RunResult
 from suite.state import postgresql_leases
 from suite.sweep.study_rows import insert_curve, insert_trials
 
@@ -48,16 +47,8 @@ TRIALS_SINCE = text(
 )
 
 
-@dataclass(frozen=True)
-class Score:
-    """A finished run as its trial shows it; `curve` is val_accuracy by epoch."""
-
-    point: Mapping[str, Any]
-    fingerprint: str
-    run_id: str
-    curve: Mapping[int, float]
-    summary: Mapping[str, float]
-    diverged: bool
+# A finished run as its trial shows it: its point of the factorial, MLflow's id of it, its result.
+Finished = tuple[Mapping[str, Any], str, RunResult]
 
 
 class FactorialSampler(GridSampler):
@@ -115,53 +106,48 @@ class Scoreboard:
         """Fingerprints of the runs that have a trial."""
         return frozenset(self._known)
 
-    def add(
-        self,
-        point: Mapping[str, Any],
-        fingerprint: str,
-        run_id: str,
-        history: Sequence[EpochRecord],
-        summary: Mapping[str, float],
-        *,
-        diverged: bool,
-    ) -> None:
-        """Write the trial of a finished run, unless it is there.
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Write the trials of finished runs, unless they are there, in a few statements.
 
-        Its value is the test accuracy at τ_best, its intermediate values are val_accuracy by
+        A trial's value is the test accuracy at τ_best, its intermediate values are val_accuracy by
         epoch; all summary metrics are user attributes. A run that diverged before it had any
         checkpoint has no value and is pruned.
         """
-        curve = {record.epoch: record.val_accuracy for record in history}
-        self.add_all([Score(point, fingerprint, run_id, curve, summary, diverged)])
-
-    def add_all(self, scores: Iterable[Score]) -> None:
-        """Write the trials of finished runs, as :meth:`add` does, in a few statements."""
         with _exclusively(self._address):  # another sweep may be writing the same trials
             self._look()
-            new = {s.fingerprint: s for s in scores if s.fingerprint not in self._known}
+            new = {
+                result.config.fingerprint: (point, run_id, result)
+                for point, run_id, result in finished
+                if result.config.fingerprint not in self._known
+            }
             begun = self._bare.keys() & new.keys()
-            trials = [self._trial(s) for f, s in new.items() if f not in begun]
+            trials = [self._trial(*one) for f, one in new.items() if f not in begun]
             if isinstance(self._storage, RDBStorage):
                 insert_trials(self._storage, self.study._study_id, trials)
                 for fingerprint in begun:
-                    insert_curve(self._storage, self._bare.pop(fingerprint), new[fingerprint].curve)
+                    curve = _curve(new[fingerprint][2])
+                    insert_curve(self._storage, self._bare.pop(fingerprint), curve)
             else:
                 for trial in trials:
                     self._storage.create_new_trial(self.study._study_id, template_trial=trial)
             self._known |= new.keys()
 
-    def _trial(self, score: Score) -> FrozenTrial:
-        accuracy = score.summary.get("test_accuracy", math.nan)
-        about = {RUN_ID: score.run_id, FINGERPRINT: score.fingerprint, "diverged": score.diverged}
+    def _trial(self, point: Mapping[str, Any], run_id: str, result: RunResult) -> FrozenTrial:
+        accuracy = result.summary.get("test_accuracy", math.nan)
+        about = {
+            RUN_ID: run_id,
+            FINGERPRINT: result.config.fingerprint,
+            "diverged": result.diverged,
+        }
         trial = create_trial(
             state=TrialState.COMPLETE if math.isfinite(accuracy) else TrialState.PRUNED,
             value=accuracy if math.isfinite(accuracy) else None,
-            params=dict(score.point),
+            params=dict(point),
             distributions=self._distributions,
-            user_attrs={**about, **score.summary},
-            system_attrs=self._sampler.attributes(score.point),
+            user_attrs={**about, **result.summary},
+            system_attrs=self._sampler.attributes(point),
         )
-        trial.intermediate_values = dict(score.curve)
+        trial.intermediate_values = _curve(result)
         return trial
 
     def _look(self) -> None:
@@ -183,6 +169,10 @@ class Scoreboard:
                 self._newest = max(self._newest, place)
             else:
                 self._bare[fingerprint] = place
+
+
+def _curve(result: RunResult) -> dict[int, float]:
+    return {record.epoch: record.val_accuracy for record in result.history}
 
 
 def study_name(experiment: Experiment) -> str:

@@ -16,6 +16,7 @@ from suite.basics.waiting import told
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import Experiment
 from suite.declarations.machine import Machine
+from suite.declarations.results import RunResult
 from suite.executors import Executor, Place, find_place
 from suite.executors.placement import Placement
 from suite.executors.processes import default_workers
@@ -23,11 +24,11 @@ from suite.state.leases import lease_database
 from suite.state.workspace import Workspace
 from suite.sweep.display import Display
 from suite.sweep.outcome import Outcome, looking
-from suite.sweep.study import Score, Scoreboard, default_storage
+from suite.sweep.study import Scoreboard, default_storage
 from suite.tracking.ledger import Ledger, LedgerReader
 from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
-from suite.worker.messages import Event, FinishedNews, Job
+from suite.worker.messages import Event, Job
 
 RUNS_AT_ONCE = 200  # whose results are read and written together
 
@@ -83,7 +84,9 @@ class Sweep:
         self.storage = default_storage(self.tracker.uri) if storage is None else storage
         self._by_fingerprint = {config.fingerprint: (p, config) for p, config in self.points}
         self.lease_database = lease_database(self.tracker.uri, self.storage)
-        self.workspace = Workspace.of(self.tracker, self.state_dir, self.lease_database)
+        self.workspace = Workspace(
+            self.state_dir, self.tracker.place, self.tracker.experiment_name, self.lease_database
+        )
         self.parents = Parents(self.tracker, self.workspace.leases)
         self._scoreboard: Scoreboard | None = None
 
@@ -133,29 +136,13 @@ class Sweep:
 
     def _score(self, runs: Mapping[str, str]) -> None:
         """Write the trials of runs, by fingerprint, which MLflow has, but the study does not."""
-        found = self.reader.results(list(runs.values()))
-        self.scoreboard.add_all(
-            Score(
-                self._by_fingerprint[fingerprint][0],
-                fingerprint,
-                run_id,
-                found[run_id].curve,
-                found[run_id].summary,
-                found[run_id].diverged,
-            )
-            for fingerprint, run_id in runs.items()
-        )
+        by_id = {run_id: self._by_fingerprint[fingerprint] for fingerprint, run_id in runs.items()}
+        found = self.reader.results({run_id: config for run_id, (_, config) in by_id.items()})
+        self.scoreboard.add((by_id[run_id][0], run_id, result) for run_id, result in found.items())
 
-    def _add(self, news: FinishedNews) -> None:
-        point = self._by_fingerprint[news.fingerprint][0]
-        self.scoreboard.add(
-            point,
-            news.fingerprint,
-            news.run_id,
-            news.history,
-            news.summary,
-            diverged=news.diverged,
-        )
+    def _add(self, run_id: str, result: RunResult) -> None:
+        point, _ = self._by_fingerprint[result.config.fingerprint]
+        self.scoreboard.add([(point, run_id, result)])
 
     def run(self, stop: Callable[[], bool]) -> Outcome:
         """Train what is left.
@@ -200,7 +187,7 @@ class Sweep:
     def _take(self, event: Event, outcome: Outcome, display: Display) -> None:
         if event.kind == "finished":
             try:
-                self._add(event.content)
+                self._add(*event.content)
             except SQLAlchemyError as error:  # the next start, or the end of this one, adds it
                 reason = str(error).splitlines()[0]
                 display.say(f"the Optuna study cannot be written now ({reason}); training goes on")

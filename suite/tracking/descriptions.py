@@ -1,17 +1,22 @@
-"""How MLflow describes a run: its params, tags and description, and those of its experiment."""
+"""How MLflow describes a run, its experiment and its data set: params, tags, descriptions."""
 
 from __future__ import annotations
 
 import platform
 import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from suite.basics.code_version import code_version
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
-from suite.tracking.data_description import DataDescription
 from suite.tracking.schema import FINGERPRINT_TAG
+
+if TYPE_CHECKING:
+    from suite.data.splits import ImageData
 
 STATE_TAG = "state"
 DIVERGED_TAG = "diverged"
@@ -63,3 +68,31 @@ def machine_tags() -> dict[str, str]:
         "host": socket.gethostname(),
         "versions": ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
     }
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """The data set of a run as MLflow shows it."""
+
+    name: str
+    digest: str
+    source: str
+    sizes: Mapping[str, int]  # split to number of images
+    image_shape: tuple[int, int, int]
+    classes: Sequence[str]
+
+
+def describe_data(data: ImageData, source: str) -> DataDescription:
+    """The description of images that come from `source`."""
+    return DataDescription(
+        name=data.name,
+        digest=data.digest,
+        source=source,
+        sizes={
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+        },
+        image_shape=(data.channels, data.height, data.width),
+        classes=data.classes,
+    )

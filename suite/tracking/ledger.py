@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import Run, ViewType
 from sqlalchemy import Engine, TextClause, bindparam, text
 
-from suite.tracking.results import Result, read_results
+from suite.declarations.config import RunConfig
+from suite.declarations.results import RunResult
+from suite.tracking.results import read_results
 from suite.tracking.runs import Tracker
 from suite.tracking.schema import FINGERPRINT_TAG, engine_of
-from suite.worker.writer import passing
+from suite.tracking.store import is_transient
 
 PAGE = 1000
 
@@ -87,7 +89,7 @@ class LedgerReader:
             self._last = self.read()
             self._away_since = None
         except Exception as error:
-            if self._last is None or not passing(error):
+            if self._last is None or not is_transient(error):
                 raise
             self._away_since = self._away_since or time.monotonic()
         return self._last
@@ -99,14 +101,14 @@ class LedgerReader:
         try:
             return _ledger(self._some(fingerprints))
         except Exception as error:
-            if not passing(error):
+            if not is_transient(error):
                 raise
             self._away_since = time.monotonic()
             return self._last
 
-    def results(self, run_ids: Sequence[str]) -> dict[str, Result]:
-        """What MLflow knows of finished runs, by its ids."""
-        return read_results(self._tracker, self._engine, run_ids)
+    def results(self, runs: Mapping[str, RunConfig]) -> dict[str, RunResult]:
+        """What finished runs have come to, by MLflow's ids; given with their settings."""
+        return read_results(self._tracker, self._engine, runs)
 
     def _some(self, fingerprints: Sequence[str]) -> list[Row]:
         """Not the whole ledger: a worker asks before each fleet, so its cost would be squared."""

@@ -19,11 +19,11 @@ from mlflow.tracking.context.registry import resolve_tags
 from suite.basics.addresses import SQLITE, refuse_password
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.tracking.data_description import DataDescription
 from suite.tracking.descriptions import (
     DIVERGED_TAG,
     NOTE_TAG,
     STATE_TAG,
+    DataDescription,
     about_experiment,
     note,
     params_of,

@@ -1,4 +1,4 @@
-"""MLflow's client of a store that exists, and one name for the same store."""
+"""MLflow's client of a store that exists, one name for the same store, and what waiting mends."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import OperationalError
 
 from suite.basics.addresses import SQLITE, is_postgresql
 from suite.state.postgresql_leases import exclusively
 from suite.tracking.schema import prepare_sqlite
+
+# Answers of MLflow that are the same however often one asks.
+LASTING_ERRORS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
 
 
 def one_name(uri: str) -> str:
@@ -39,3 +44,10 @@ def client_of(uri: str) -> MlflowClient:
         client.search_experiments(max_results=1)
         prepare_sqlite(uri)
     return client
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether trying again may help: a server that is away, a store that is locked."""
+    if isinstance(error, MlflowException):
+        return error.error_code not in LASTING_ERRORS
+    return isinstance(error, OperationalError | ConnectionError | TimeoutError)

@@ -1,27 +1,48 @@
-"""The right to train a run, and what can take it away."""
+"""A run whose lease a worker holds, and what can take it away."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.state.leases import Lease
+from suite.tracking.descriptions import DataDescription
 
 
 @dataclass
-class Claim:
-    """The right to train one run, and where it goes on from."""
+class HeldRun:
+    """A run that this worker alone may train, and where it goes on from.
+
+    Attributes
+    ----------
+    data
+        Its data set, as MLflow shows it.
+    state
+        Its checkpoint; None where there is none.
+    run_id
+        MLflow's id; None until MLflow has the run.
+    parent
+        MLflow's id of the run under which it is listed; empty for none.
+    logged
+        The last epoch which MLflow had when the run was taken up.
+    secured
+        The last epoch which a crash cannot make the run train again.
+    unlogged
+        Epochs that were trained and not yet handed to be logged.
+    """
 
     config: RunConfig
-    lock: Lease
-    state: RunState | None
-    run_id: str | None  # None until MLflow has the run
-    parent: str = ""  # MLflow id of the run under which it is listed
-    logged: int = 0  # the last epoch which MLflow had when the run was taken up
-    secured: int = 0  # the last epoch which a crash cannot make the run train again
-    unlogged: list[EpochRecord] = field(default_factory=list)  # trained, not handed to the writer
+    lease: Lease
+    data: DataDescription
+    state: RunState | None = None
+    run_id: str | None = None
+    parent: str = ""
+    logged: int = 0
+    secured: int = 0
+    unlogged: list[EpochRecord] = field(default_factory=list)
 
     @property
     def epoch(self) -> int:
@@ -40,11 +61,11 @@ class Claim:
 
 
 class FleetError(RuntimeError):
-    """A fleet broke; `claims` are its runs that had not ended."""
+    """A fleet broke; `runs` are those of its runs that had not ended, still held."""
 
-    def __init__(self, error: Exception, claims: list[Claim]) -> None:
+    def __init__(self, error: Exception, runs: Sequence[HeldRun]) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
-        self.error, self.claims = error, claims
+        self.error, self.runs = error, list(runs)
 
 
 class UnreadableError(CheckpointError):

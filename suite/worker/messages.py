@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from suite.declarations.config import RunConfig
 from suite.declarations.machine import Machine
-from suite.declarations.metrics import EpochRecord
+from suite.declarations.results import RunResult
 
 EventKind = Literal[
     "notice",  # one line for a person
     "fleet",  # FleetStart
     "epoch",  # FleetEpoch
-    "finished",  # FinishedNews: MLflow has all of a run
+    "finished",  # Uploaded: MLflow has all of a run
     "elsewhere",  # fingerprints of runs which other processes have finished
     "failed",  # fingerprint, name and reason of a run that is given up
     "idle",  # waits for other processes' runs
@@ -30,13 +30,24 @@ Found = Literal["trained", "held", "nothing"]
 
 @dataclass(frozen=True)
 class FleetStart:
-    """A fleet begins, or goes on after `epoch`; `images` is what one run trains on in an epoch."""
+    """A fleet begins, or goes on.
+
+    Attributes
+    ----------
+    epochs, epoch
+        How many there are, and after which one it goes on.
+    images
+        What one run trains on in an epoch.
+    run_ids
+        MLflow's id of each run that has begun there before; empty for a new one.
+    """
 
     name: str
     fingerprints: tuple[str, ...]
     epochs: int
     epoch: int
     images: int
+    run_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,15 +59,11 @@ class FleetEpoch:
     accuracy: float
 
 
-@dataclass(frozen=True)
-class FinishedNews:
-    """MLflow has all of a run."""
+class Uploaded(NamedTuple):
+    """A finished run of which MLflow has everything, and MLflow's id of it."""
 
-    fingerprint: str
     run_id: str
-    history: Sequence[EpochRecord]
-    summary: Mapping[str, float]
-    diverged: bool
+    result: RunResult
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,11 @@ class Job:
         How many workers share the work, and which one this is.
     neighbours
         How many workers share this one's GPU or, on CPUs, its machine; 0 is all.
+    force
+        Whether to train what is finished, too; the new run takes the old one's place.
+    adopt
+        An MLflow run that has begun already, such as that of ``mlflow run``, for a run which has
+        none; empty for none.
     lease_database
         The PostgreSQL database that keeps the leases; empty keeps them in the folder.
     """
@@ -104,3 +116,5 @@ class Job:
     index: int
     lease_database: str = ""
     neighbours: int = 0
+    force: bool = False
+    adopt: str = ""

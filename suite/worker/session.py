@@ -1,4 +1,4 @@
-"""Trains fleets and keeps what they measure: on disk first, then in MLflow.
+"""Trains fleets on one data set and keeps what they measure: on disk first, then in MLflow.
 
 At a pace that costs a few percent of the time, each run's state is written to its checkpoint, and
 the epochs up to that state are logged. MLflow never holds an epoch which a crash could make the
@@ -16,72 +16,56 @@ from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.engine.fleet import Fleet, Interrupted
-from suite.engine.runs import EpochOutcome, FinishedRun
+from suite.engine.runs import EpochOutcome, TrainedRun
 from suite.state.leases import LeaseLostError
-from suite.state.workspace import KeptResult, Workspace
-from suite.tracking.data_description import describe_data
-from suite.tracking.runs import Tracker
-from suite.worker.delivery import Delivery
-from suite.worker.held_run import Claim, FleetError, UnreadableError
+from suite.state.workspace import Workspace
+from suite.tracking.descriptions import describe_data
+from suite.worker.held_run import FleetError, HeldRun, UnreadableError
 from suite.worker.pace import Pace, checkpoint_pace, logging_pace
-from suite.worker.writer import WriteError, Writer
-
-FINAL_WAIT = 60.0  # seconds that a finished session waits for MLflow
-INTERRUPTED_WAIT = 3.0
-REASON_LENGTH = 500
-
-OnEpoch = Callable[[Fleet, EpochOutcome], None]
+from suite.worker.uploads import Uploads, WriteError
 
 
 class Session:
-    """One process's work on the runs of one MLflow experiment.
+    """A worker's runs on one data set.
 
     Parameters
     ----------
-    tracker, workspace, data, device
-        The experiment, where its state is kept, the data set of all its runs, where to train.
+    workspace, uploads
+        Where the runs' state is kept, and what brings them into MLflow; the worker's, which its
+        sessions share.
+    data, device
+        What to train on, and where.
+    source
+        Where the data come from, for MLflow.
     checkpoints
         Whether to write checkpoints; without, an interrupted run starts anew.
     notify
         Called with one line on what a person should know.
-    uploaded
-        Called with MLflow's id and the result, when MLflow has all of a finished run.
-    writer
-        Where sessions share one.
     """
 
     def __init__(
         self,
-        tracker: Tracker,
         workspace: Workspace,
+        uploads: Uploads,
         data: ImageData,
         device: torch.device,
         *,
         source: str,
-        checkpoints: bool = True,
+        checkpoints: bool,
         notify: Callable[[str], None],
-        uploaded: Callable[[str, KeptResult], None] = lambda _run_id, _result: None,
-        writer: Writer | None = None,
     ) -> None:
-        self.tracker, self.workspace, self.data, self.device = tracker, workspace, data, device
+        self.workspace, self.uploads, self.data, self.device = workspace, uploads, data, device
         self.checkpoints, self.notify = checkpoints, notify
         self.description = describe_data(data, source)
-        about = (self.description, str(device))
-        self.delivery = Delivery(tracker, workspace, *about, uploaded)
         self._logging_seconds = 0.0  # of what was logged when logging was last due
-        self.writer = writer or Writer(notify)
 
-    def claim(
-        self, config: RunConfig, run_id: str | None = None, *, parent: str = ""
-    ) -> Claim | None:
+    def take(self, config: RunConfig, *, parent: str = "") -> HeldRun | None:
         """Take a run for training; None if another process has it, or it only needs uploading.
 
         Parameters
         ----------
-        run_id
-            The run's unfinished MLflow run, which then goes on, if there is one.
         parent
-            MLflow id of the run under which it is listed.
+            MLflow's id of the run under which it is to be listed.
 
         Raises
         ------
@@ -92,33 +76,46 @@ class Session:
         LeasesAwayError
             If the server that keeps the leases does not answer.
         """
-        lock = self.workspace.lease(config.fingerprint)
-        if lock is None:
+        lease = self.workspace.take_lease(config.fingerprint)
+        if lease is None:
             return None
+        run = HeldRun(config, lease, self.description, parent=parent)
         if self.workspace.has_result(config.fingerprint):
-            self._upload_kept(Claim(config, lock, None, None, parent))
+            self.uploads.finish_kept(run)
             return None
         try:
-            return Claim(config, lock, self._state(config), run_id, parent)
+            run.state = self._state(config)
         except CheckpointError as error:
-            lock.release()
+            lease.release()
             raise UnreadableError(str(error)) from error
+        return run
+
+    def take_kept(self, config: RunConfig) -> None:
+        """Upload a result which an earlier process put aside, unless another one does so now."""
+        if lease := self.workspace.take_lease(config.fingerprint):
+            self.uploads.finish_kept(HeldRun(config, lease, self.description))
 
     def _state(self, config: RunConfig) -> RunState | None:
         return self.workspace.load(config.fingerprint) if self.checkpoints else None
 
+    def again(self, run: HeldRun) -> HeldRun:
+        """The same run from its last checkpoint, after its fleet broke."""
+        # The same object: writes that still wait give it its place in MLflow.
+        run.state = self._state(run.config)
+        return run
+
     def train(
         self,
-        claims: Sequence[Claim],
+        runs: Sequence[HeldRun],
         *,
-        on_epoch: OnEpoch,
+        on_epoch: Callable[[EpochOutcome], None],
         interrupted: Callable[[], bool] = lambda: False,
-    ) -> list[FinishedRun]:
-        """Train claimed runs as one fleet to their end.
+    ) -> list[TrainedRun]:
+        """Train held runs as one fleet to their end.
 
         Parameters
         ----------
-        claims
+        runs
             Runs that may train together and stand at the same epoch.
         on_epoch, interrupted
             Called after every epoch; asked before every step.
@@ -130,49 +127,49 @@ class Session:
         CheckpointError
             If the disk is full.
         FleetError
-            If training broke for another reason; the claims are still held.
+            If training broke for another reason; the runs are still held.
         LeaseLostError
             If the leases ended meanwhile; the runs are left as they are, for whoever has them.
         WriteError
             If MLflow refuses a write for good.
         """
-        training = {claim.config.fingerprint: claim for claim in claims}
-        for claim in claims:
-            claim.begin()
-            self._submit(claim, self.delivery.open)
-        finished: list[FinishedRun] = []
+        training = {run.config.fingerprint: run for run in runs}
+        for run in runs:
+            run.begin()
+            self.uploads.begin(run)
+        ended: list[TrainedRun] = []
         try:
-            fleet = self._fleet(claims, interrupted)
+            fleet = self._fleet(runs, interrupted)
             checkpoints, logging = checkpoint_pace(), logging_pace()
             for outcome in fleet.epochs():
                 for key, record in outcome.records.items():
                     training[key].unlogged.append(record)
-                for run in outcome.finished:
-                    self._finish(run, training[run.config.fingerprint])
-                    finished.append(run)
-                    del training[run.config.fingerprint]
-                on_epoch(fleet, outcome)
+                for trained in outcome.ended:
+                    self._finish(trained, training[trained.config.fingerprint])
+                    del training[trained.config.fingerprint]
+                    ended.append(trained)
+                on_epoch(outcome)
                 if training and checkpoints.due():
                     self._secure(fleet, training, checkpoints)
                     if logging.due():
                         self._log_all(training.values(), logging)
         except (Interrupted, CheckpointError):  # no run is at fault, but a person or the disk
-            for claim in training.values():
-                self._log(claim)
-                self._submit(claim, self.delivery.interrupt)
+            for run in training.values():
+                self._log(run)
+                self.uploads.interrupt(run)
             raise
         except (WriteError, LeaseLostError):
             raise  # nor is a run, if MLflow refuses or another worker may have it
         except Exception as error:
-            for claim in training.values():
-                self._log(claim)
+            for run in training.values():
+                self._log(run)
             raise FleetError(error, list(training.values())) from error
-        return finished
+        return ended
 
-    def _fleet(self, claims: Sequence[Claim], interrupted: Callable[[], bool]) -> Fleet:
-        states = [claim.state for claim in claims if claim.state is not None]
+    def _fleet(self, runs: Sequence[HeldRun], interrupted: Callable[[], bool]) -> Fleet:
+        states = [run.state for run in runs if run.state is not None]
         return Fleet(
-            [claim.config for claim in claims],
+            [run.config for run in runs],
             self.data,
             self.device,
             states=states or None,
@@ -180,72 +177,30 @@ class Session:
             notify=self.notify,
         )
 
-    def _submit(self, claim: Claim, write: Callable[[Claim], None]) -> None:
-        """Have the writer write for a run, if its lease is still held when it comes to that."""
-
-        def guarded() -> None:
-            if self.workspace.still(claim.lock):
-                write(claim)
-
-        self.writer.submit(guarded)
-
-    def _secure(self, fleet: Fleet, training: Mapping[str, Claim], pace: Pace) -> None:
+    def _secure(self, fleet: Fleet, training: Mapping[str, HeldRun], pace: Pace) -> None:
         """Checkpoint all runs; with no checkpoints, what is trained now counts as if it had one."""
         start = time.monotonic()
-        self.workspace.insist([claim.lock for claim in training.values()])
+        self.workspace.require_held([run.lease for run in training.values()])
         for state in fleet.states() if self.checkpoints else ():
             self.workspace.save(state)
             training[state.config.fingerprint].secured = state.epoch
         if not self.checkpoints:
-            for claim in training.values():
-                claim.secured = claim.unlogged[-1].epoch if claim.unlogged else claim.secured
+            for run in training.values():
+                run.secured = run.unlogged[-1].epoch if run.unlogged else run.secured
         pace.done(time.monotonic() - start)
 
-    def _log_all(self, claims: Iterable[Claim], pace: Pace) -> None:
+    def _log_all(self, runs: Iterable[HeldRun], pace: Pace) -> None:
         """Log all that is secured; its cost is known when it is due again."""
-        pace.done(self.delivery.logging_seconds - self._logging_seconds)
-        self._logging_seconds = self.delivery.logging_seconds
-        for claim in claims:
-            self._log(claim)
+        pace.done(self.uploads.logging_seconds - self._logging_seconds)
+        self._logging_seconds = self.uploads.logging_seconds
+        for run in runs:
+            self._log(run)
 
-    def _log(self, claim: Claim) -> None:
-        if records := claim.take_secured():
-            self._submit(claim, lambda claim: self.delivery.log(claim, records))
+    def _log(self, run: HeldRun) -> None:
+        if records := run.take_secured():
+            self.uploads.log(run, records)
 
-    def _finish(self, run: FinishedRun, claim: Claim) -> None:
-        about = self.description
-        self.workspace.insist([claim.lock])
-        self.workspace.keep_result(run, about.classes, about.image_shape)
-        self.writer.submit(lambda: self.delivery.finish(claim))
-
-    def upload_kept(self) -> None:
-        """Upload results which an earlier session could not bring into MLflow."""
-        for fingerprint in self.workspace.kept_results():
-            lock = self.workspace.lease(fingerprint)
-            if lock is not None:
-                config = self.workspace.result(fingerprint).config
-                self._upload_kept(Claim(config, lock, None, None))
-
-    def _upload_kept(self, claim: Claim) -> None:
-        self._submit(claim, self.delivery.finish_kept)
-
-    def fail(self, claim: Claim, error: BaseException) -> None:
-        """Give a run up: it is marked with the reason, and its lease ends."""
-        reason = f"{type(error).__name__}: {error}"[:REASON_LENGTH]
-        self._submit(claim, lambda claim: self.delivery.fail(claim, reason))
-
-    def again(self, claim: Claim) -> Claim:
-        """A claim on the same run from its last checkpoint, after its fleet broke."""
-        # The same object: writes that still wait give it its place in MLflow.
-        claim.state = self._state(claim.config)
-        return claim
-
-    def close(self, *, interrupted: bool = False) -> None:
-        """Wait for MLflow; what it could not take stays on disk, and a line says so."""
-        left = self.writer.drain(INTERRUPTED_WAIT if interrupted else FINAL_WAIT)
-        self.writer.close()
-        if left:
-            self.notify(
-                f"MLflow did not take everything in time; the rest is in "
-                f"{self.workspace.folder} and the next start uploads it"
-            )
+    def _finish(self, trained: TrainedRun, run: HeldRun) -> None:
+        self.workspace.require_held([run.lease])
+        self.workspace.keep_result(trained, self.description.classes, self.description.image_shape)
+        self.uploads.finish(run)

@@ -9,6 +9,7 @@ from typing import Any
 from suite.declarations.config import RunConfig
 from suite.declarations.machine import Machine
 from suite.worker.messages import Job
+from suite.worker.worker import Worker
 
 
 def some_job(folder: Path, **changes: Any) -> Job:
@@ -27,3 +28,11 @@ def some_job(folder: Path, **changes: Any) -> Job:
         "index": 0,
     }
     return Job(**(whole | changes))
+
+
+class WholeWorker(Worker):
+    """A worker whose `run` is all of its life: at the end it has waited for MLflow."""
+
+    def run(self) -> None:
+        with self:
+            super().run()

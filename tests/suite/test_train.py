@@ -25,7 +25,7 @@ from suite.data.splits import load as load_data
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.tracking.runs import Tracker
-from suite.worker import session
+from suite.worker import worker
 
 SETTINGS = {
     "width": "4",
@@ -493,11 +493,11 @@ def test_a_result_that_mlflow_still_does_not_take_stays_and_is_not_trained_again
         raise MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
 
     monkeypatch.setattr(Tracker, "log_best", away)
-    monkeypatch.setattr(session, "FINAL_WAIT", 3.0)
+    monkeypatch.setattr(worker, "FINAL_WAIT", 3.0)
     assert train.main(ARGUMENTS) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("MLflow is away (no answer); ")
-    assert lines[1] == f"{CONFIG.run_name} is trained and waits for MLflow; try again later"
+    assert lines[-1] == f"{CONFIG.run_name} is trained and waits for MLflow; try again later"
     assert files_left(tmp_path) == kept
     assert list(store.statuses().values()) == ["RUNNING"]
 

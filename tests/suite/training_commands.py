@@ -164,8 +164,8 @@ def _serve() -> None:
     import sklearn.datasets
     from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
 
-    import suite.sweep.progress
-    import suite.worker.session  # noqa: F401
+    import suite.sweep.display
+    import suite.worker.worker  # noqa: F401
 
     sklearn.datasets.load_digits()
     answers = os.fdopen(os.dup(1), "w")

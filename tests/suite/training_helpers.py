@@ -15,7 +15,7 @@ from suite.data.splits import ImageData, Split, load
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.engine.fleet import Fleet
-from suite.engine.runs import FinishedRun
+from suite.engine.runs import TrainedRun
 
 CPU = torch.device("cpu")
 
@@ -37,19 +37,19 @@ def small_run(**changes: Any) -> RunConfig:
     return parse(fixed | changes)
 
 
-def train(fleet: Fleet) -> dict[str, FinishedRun]:
+def train(fleet: Fleet) -> dict[str, TrainedRun]:
     """Fingerprint to finished run, once every run has ended."""
-    ended = [run for outcome in fleet.epochs() for run in outcome.finished]
+    ended = [run for outcome in fleet.epochs() for run in outcome.ended]
     assert len({run.config.fingerprint for run in ended}) == len(ended)
     return {run.config.fingerprint: run for run in ended}
 
 
-def train_together(configs: Sequence[RunConfig], data: ImageData) -> list[FinishedRun]:
+def train_together(configs: Sequence[RunConfig], data: ImageData) -> list[TrainedRun]:
     ended = train(Fleet(configs, data, CPU))
     return [ended[config.fingerprint] for config in configs]
 
 
-def train_alone(config: RunConfig, data: ImageData) -> FinishedRun:
+def train_alone(config: RunConfig, data: ImageData) -> TrainedRun:
     (run,) = train_together([config], data)
     return run
 
@@ -60,7 +60,7 @@ def metrics(history: Iterable[EpochRecord]) -> np.ndarray[Any, Any]:
     return np.array([[row[name] for name in EPOCH_METRIC_NAMES] for row in rows])
 
 
-def assert_same_run(ours: FinishedRun, theirs: FinishedRun, tolerance: float = 1e-9) -> None:
+def assert_same_run(ours: TrainedRun, theirs: TrainedRun, tolerance: float = 1e-9) -> None:
     """Equal history, summary and best checkpoint; to the last bit with `tolerance` 0."""
     assert (ours.config, ours.diverged) == (theirs.config, theirs.diverged)
     assert [r.epoch for r in ours.history] == [r.epoch for r in theirs.history]

@@ -82,7 +82,9 @@ def test_a_second_start_reads_what_the_first_measured() -> None:
     first = Bench(RISING).calibrate(small_run(), 4)
     second = Bench({})
     assert second.calibrate(small_run(seed=7, sigma_w=2.0, epochs=9), 4) == first
-    assert second.said == ["sgd b8: 4 runs at once (images/s by fleet size: 1: 10, 2: 19, 4: 30)"]
+    assert second.said == [
+        "sgd b8 width 2 9 epochs fp64: 4 runs at once (images/s by fleet size: 1: 10, 2: 19, 4: 30)"
+    ]
     assert second.known(small_run()) == first
 
 

@@ -87,7 +87,7 @@ def test_runs_resumed_on_replayed_steps_go_on_bit_by_bit(
     next(epochs := begun.epochs())
     resumed = train(Fleet(configs, data, CPU, states=begun.states()))
     for outcome in epochs:
-        for run in outcome.finished:
+        for run in outcome.ended:
             assert_same_run(resumed[run.config.fingerprint], run, tolerance=0)
 
 
@@ -234,7 +234,7 @@ def test_on_a_gpu_resumed_runs_go_on_bit_by_bit(model: str, data: ImageData) -> 
     next(epochs := begun.epochs())
     resumed = train(Fleet(configs, data, device, states=begun.states()))
     for outcome in epochs:
-        for run in outcome.finished:
+        for run in outcome.ended:
             assert_same_run(resumed[run.config.fingerprint], run, tolerance=0)
 
 

@@ -96,7 +96,7 @@ def test_a_run_that_diverges_leaves_the_others_as_they_are(place: int, data: Ima
     epochs = training.epochs()
     first = next(epochs)
     after_first = training.states()[place]
-    ended = {r.config.fingerprint: r for o in (first, *epochs) for r in o.finished}
+    ended = {r.config.fingerprint: r for o in (first, *epochs) for r in o.ended}
     together = [ended[config.fingerprint] for config in configs]
     diverged = together.pop(place)
     for ours, theirs in zip(together, alone, strict=True):
@@ -151,8 +151,8 @@ def test_patience_counts_from_the_best_epoch_and_leaves_schedule_and_company_alo
 def test_epochs_are_reported_under_the_run_they_belong_to(data: ImageData) -> None:
     configs = company(epochs=2)
     outcomes = list(Fleet(configs, data, CPU).epochs())
-    assert [len(outcome.finished) for outcome in outcomes] == [0, len(configs)]
-    for run in outcomes[-1].finished:
+    assert [len(outcome.ended) for outcome in outcomes] == [0, len(configs)]
+    for run in outcomes[-1].ended:
         reported = [outcome.records[run.config.fingerprint] for outcome in outcomes]
         assert run.history == reported
         assert run.history[0].timestamp <= run.history[1].timestamp
@@ -165,9 +165,9 @@ def test_checkpoint_is_of_the_lowest_val_loss_and_gives_the_test_metrics_again(
     training = Fleet([config], data, CPU)
     kept = []
     for outcome in training.epochs():
-        if not outcome.finished:
+        if not outcome.ended:
             kept.append(training.states()[0])
-    (run,) = outcome.finished
+    (run,) = outcome.ended
     losses = [record.val_loss for record in run.history]
     best = losses.index(min(losses))
     assert 0 < best < 4

@@ -15,7 +15,7 @@ from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.engine.checkpoint import RunState, load, save
 from suite.engine.fleet import Fleet, Interrupted
-from suite.engine.runs import FinishedRun
+from suite.engine.runs import TrainedRun
 
 # Single precision, as in practice; the fleets differ in all that they can.
 CASES: dict[str, dict[str, Any]] = {
@@ -61,11 +61,11 @@ def states_after(configs: Sequence[RunConfig], data: ImageData, epochs: int) -> 
     return training.states()
 
 
-def resumed(states: Sequence[RunState], data: ImageData) -> dict[str, FinishedRun]:
+def resumed(states: Sequence[RunState], data: ImageData) -> dict[str, TrainedRun]:
     return train(Fleet([state.config for state in states], data, CPU, states=states))
 
 
-def assert_same_runs(ours: dict[str, FinishedRun], theirs: dict[str, FinishedRun]) -> None:
+def assert_same_runs(ours: dict[str, TrainedRun], theirs: dict[str, TrainedRun]) -> None:
     assert set(ours) == set(theirs)
     for fingerprint, run in theirs.items():
         assert_same_run(ours[fingerprint], run, tolerance=0)
@@ -126,8 +126,8 @@ def test_resuming_from_the_last_epoch_only_finishes(data: ImageData, tmp_path: P
     ]
     states = through_files(states, tmp_path)
     outcomes = list(Fleet(configs, data, CPU, states=states).epochs())
-    assert [(len(o.records), len(o.finished)) for o in outcomes] == [(0, 2)]
-    ended = {run.config.fingerprint: run for run in outcomes[0].finished}
+    assert [(len(o.records), len(o.ended)) for o in outcomes] == [(0, 2)]
+    ended = {run.config.fingerprint: run for run in outcomes[0].ended}
     assert_same_runs(ended, whole)
     assert [run.history for run in ended.values()] == [state.history for state in states]
 

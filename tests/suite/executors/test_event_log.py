@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from suite.declarations.config import RunConfig
+from suite.declarations.results import RunResult
 from suite.executors.event_log import EventLog, EventTail
-from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FleetEpoch, FleetStart, Uploaded
 
 NAMES = ("a", "b")
 START = FleetStart("sgd b16", NAMES, 60, 0, 1150)
@@ -37,8 +39,10 @@ def test_an_event_comes_out_as_it_went_in(path: Path, event: Event) -> None:
 
 
 def test_a_finished_run_comes_out_as_one_that_mlflow_has(path: Path) -> None:
-    EventLog(path).tell(Event("finished", FinishedNews("a", "run", [], {}, False)))
-    assert EventTail(path).new() == [Event("elsewhere", frozenset(["a"]))]
+    EventLog(path).tell(
+        Event("finished", Uploaded("run", RunResult(RunConfig(), [], {}, diverged=False)))
+    )
+    assert EventTail(path).new() == [Event("elsewhere", frozenset([RunConfig().fingerprint]))]
 
 
 def test_each_event_comes_once_and_half_a_line_waits_for_its_other_half(path: Path) -> None:

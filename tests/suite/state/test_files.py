@@ -21,7 +21,7 @@ from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
 from suite.engine import checkpoint
 from suite.engine.checkpoint import CheckpointError, RunState
-from suite.engine.runs import FinishedRun
+from suite.engine.runs import TrainedRun
 from suite.state.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
@@ -61,7 +61,7 @@ def some_state(**changes: Any) -> RunState:
     return RunState(CONFIG.with_(**changes), tensors, HISTORY, 0.1 + 0.2)
 
 
-def finished_run(**changes: Any) -> FinishedRun:
+def finished_run(**changes: Any) -> TrainedRun:
     fields: dict[str, Any] = {
         "config": CONFIG,
         "history": HISTORY,
@@ -70,7 +70,7 @@ def finished_run(**changes: Any) -> FinishedRun:
         "parameters": {"stem/kernel": torch.ones(2, 3)},
         "buffers": {"stem/mean": torch.zeros(2)},
     }
-    return FinishedRun(**(fields | changes))
+    return TrainedRun(**(fields | changes))
 
 
 def bits(tensor: torch.Tensor) -> bytes:

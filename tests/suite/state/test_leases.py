@@ -162,16 +162,16 @@ def test_a_workspace_insists_on_every_lease(
     tmp_path: Path, postgresql_server: PostgresqlServer, postgresql: str
 ) -> None:
     workspace = Workspace(tmp_path, ("created 1", "1"), "sweep", postgresql)
-    leases = [workspace.lease(key) for key in (KEY, OTHER)]
+    leases = [workspace.take_lease(key) for key in (KEY, OTHER)]
     held = [lease for lease in leases if lease is not None]
     assert len(held) == 2
-    workspace.insist(held)
-    assert workspace.still(held[0])
+    workspace.require_held(held)
+    assert workspace.is_held(held[0])
     postgresql_server.end_leases(postgresql)
     with pytest.raises(LeaseLostError, match="2 of 2 runs") as lost:
-        workspace.insist(held)
+        workspace.require_held(held)
     assert "\n" not in str(lost.value)
-    assert not workspace.still(held[0])
+    assert not workspace.is_held(held[0])
     workspace.leases.close()
 
 
@@ -182,9 +182,9 @@ def test_machines_with_different_folders_share_the_leases_of_an_experiment(
         Workspace(tmp_path / name, ("created 1", experiment), "sweep", postgresql)
         for name, experiment in (("a", "1"), ("b", "1"), ("b", "2"))
     )
-    assert here.lease(KEY) is not None
-    assert there.lease(KEY) is None
-    assert elsewhere.lease(KEY) is not None, "another experiment's run"
+    assert here.take_lease(KEY) is not None
+    assert there.take_lease(KEY) is None
+    assert elsewhere.take_lease(KEY) is not None, "another experiment's run"
     for workspace in (here, there, elsewhere):
         workspace.leases.close()
 

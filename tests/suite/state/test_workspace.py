@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EpochRecord
 from suite.engine.checkpoint import CheckpointError, RunState
-from suite.engine.runs import FinishedRun
+from suite.engine.runs import TrainedRun
 from suite.state.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
@@ -32,7 +32,7 @@ workspace = Workspace(Path(sys.argv[1]), ("sqlite:///mlflow.db", "0"), "Default"
 for line in sys.stdin:
     word, fingerprint = line.split()
     if word == "lease":
-        held = workspace.lease(fingerprint)
+        held = workspace.take_lease(fingerprint)
         print("held" if held else "busy", flush=True)
     else:
         held.release()
@@ -77,33 +77,33 @@ def test_a_lease_is_for_one_process_and_ends_with_it_however_it_dies(
     workspace: Workspace, holder: Holder
 ) -> None:
     assert holder.ask(f"lease {KEY}") == "held"
-    assert workspace.lease(KEY) is None
-    assert workspace.lease("0" * 16) is not None  # other runs are free
+    assert workspace.take_lease(KEY) is None
+    assert workspace.take_lease("0" * 16) is not None  # other runs are free
     assert holder.ask(f"release {KEY}") == "released"
-    ours = workspace.lease(KEY)
+    ours = workspace.take_lease(KEY)
     assert ours is not None
     assert holder.ask(f"lease {KEY}") == "busy"
     ours.release()
     assert holder.ask(f"lease {KEY}") == "held"
-    assert workspace.lease(KEY) is None
+    assert workspace.take_lease(KEY) is None
     os.kill(holder.process.pid, signal.SIGKILL)
     holder.process.wait()
-    assert workspace.lease(KEY) is not None
+    assert workspace.take_lease(KEY) is not None
 
 
 def test_a_process_does_not_take_a_run_twice(workspace: Workspace, tmp_path: Path) -> None:
-    first = workspace.lease(KEY)
+    first = workspace.take_lease(KEY)
     assert first is not None
-    assert workspace.lease(KEY) is None
-    assert Workspace(tmp_path, STORE, "Default").lease(KEY) is None
+    assert workspace.take_lease(KEY) is None
+    assert Workspace(tmp_path, STORE, "Default").take_lease(KEY) is None
     first.release()
-    assert workspace.lease(KEY) is not None
+    assert workspace.take_lease(KEY) is not None
 
 
 def test_equal_runs_of_other_stores_and_experiments_are_other_runs(tmp_path: Path) -> None:
     stores = [("sqlite:///a.db", "0"), ("sqlite:///b.db", "0"), ("sqlite:///a.db", "1")]
     workspaces = [Workspace(tmp_path, store, "Default") for store in stores]
-    leases = [workspace.lease(KEY) for workspace in workspaces]
+    leases = [workspace.take_lease(KEY) for workspace in workspaces]
     assert None not in leases
     assert len({workspace.folder for workspace in workspaces}) == 3
 
@@ -113,12 +113,12 @@ def test_any_experiments_name_makes_one_folder_inside_the_state_directory(
     tmp_path: Path, name: str
 ) -> None:
     workspace = Workspace(tmp_path, STORE, name)
-    assert workspace.lease(KEY) is not None
+    assert workspace.take_lease(KEY) is not None
     assert workspace.folder.parent == tmp_path
     assert workspace.folder.resolve().parent == tmp_path.resolve()
 
 
-def finished_run(**changes: Any) -> FinishedRun:
+def finished_run(**changes: Any) -> TrainedRun:
     history = [
         EpochRecord(1, 1700000000001, 2.5, 0.1, float("nan"), 0.2, 3.0, 1e-3),
         EpochRecord(2, 1700000000002, 0.1 + 0.2, 1 / 3, 1.5, 0.3, 3.5, 1e-5),
@@ -131,7 +131,7 @@ def finished_run(**changes: Any) -> FinishedRun:
         "parameters": {"stem/kernel": torch.randn(2, 3, generator=torch.Generator())},
         "buffers": {"stem/mean": torch.ones(2)},
     }
-    return FinishedRun(**(fields | changes))
+    return TrainedRun(**(fields | changes))
 
 
 def test_a_result_comes_back_to_the_last_digit(workspace: Workspace) -> None:
@@ -225,7 +225,7 @@ def test_the_result_is_the_last_file_to_go(
 def test_a_state_directory_that_cannot_be_is_answered_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CheckpointError) as caught:
-        Workspace(tmp_path / "file", STORE, "Default").lease(KEY)
+        Workspace(tmp_path / "file", STORE, "Default").take_lease(KEY)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith("state_dir: ")
     assert str(caught.value).endswith("choose another --state-dir")

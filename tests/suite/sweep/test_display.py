@@ -7,11 +7,14 @@ import io
 import pytest
 from rich.console import Console
 
+from suite.declarations.config import RunConfig
+from suite.declarations.results import RunResult
 from suite.sweep import display as display_module
 from suite.sweep.display import Display, duration
-from suite.worker.messages import Event, FinishedNews, FleetEpoch, FleetStart
+from suite.worker.messages import Event, FleetEpoch, FleetStart, Uploaded
 
-NAMES = ("a", "b", "c", "d")
+RUNS = [RunConfig(seed=seed) for seed in range(4)]
+NAMES = A, B, C, D = tuple(run.fingerprint for run in RUNS)
 
 
 class Clock:
@@ -66,9 +69,11 @@ def test_epochs_of_a_checkpoint_are_not_counted_as_trained_or_left(clock: Clock)
 def test_finished_failed_and_other_processes_runs_are_counted_once(clock: Clock) -> None:
     display = made()
     for _ in range(2):
-        display.take(0, Event("finished", FinishedNews("a", "id", [], {}, False)))
-        display.take(0, Event("elsewhere", frozenset({"a", "b"})))
-        display.take(1, Event("failed", ("c", "run c", "why")))
+        display.take(
+            0, Event("finished", Uploaded("id", RunResult(RUNS[0], [], {}, diverged=False)))
+        )
+        display.take(0, Event("elsewhere", frozenset({A, B})))
+        display.take(1, Event("failed", (C, "run c", "why")))
     assert display.summary() == "demo: 4 of 6 runs done; 1 left; 1 failed"
     assert text(display).count("run c failed: why") == 1
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from postgresql_server import PostgresqlServer
 
+from suite.declarations.experiment_files import configurations
 from suite.declarations.experiments import Experiment
 from suite.declarations.metrics import EpochRecord
+from suite.declarations.results import RunResult
 from suite.sweep.study import Scoreboard
 from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker
@@ -61,15 +63,14 @@ def test_sweeps_that_start_together_have_one_study(boards: list[Scoreboard]) -> 
 
 
 def test_a_run_has_one_trial_however_many_sweeps_report_it(boards: list[Scoreboard]) -> None:
-    points = list(SMALL.points())
+    points = configurations(SMALL)
     waiting = list(boards)
 
     def report() -> None:
         board = waiting.pop()
-        for number, point in enumerate(points):
-            board.add(
-                point, f"{number:016x}", "run", HISTORY, {"test_accuracy": 0.5}, diverged=False
-            )
+        for point, config in points:
+            result = RunResult(config, HISTORY, {"test_accuracy": 0.5}, diverged=False)
+            board.add([(point, "run", result)])
 
     run_together(report, len(boards))
     trials = boards[0].study.get_trials()

@@ -13,7 +13,7 @@ from benchmarks.scale_store import NAME, fill, grid
 from suite.declarations.experiment_files import apply, configurations, find
 from suite.declarations.experiments import EXPERIMENTS
 from suite.sweep.study import Scoreboard
-from suite.tracking.data_description import DataDescription
+from suite.tracking.descriptions import DataDescription
 from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker
 

@@ -18,7 +18,8 @@ from suite.basics.settings import ConfigError
 from suite.declarations.experiment_files import apply, configurations
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
-from suite.sweep.study import Score, Scoreboard, default_storage, study_name
+from suite.declarations.results import RunResult
+from suite.sweep.study import Scoreboard, default_storage, study_name
 
 SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
 
@@ -49,7 +50,8 @@ def add(board: Scoreboard, experiment: Experiment, index: int, **changes: object
     history = [record(epoch, 0.1 * epoch) for epoch in (1, 2, 3)]
     summary = {"test_accuracy": 0.5 + 0.01 * index, "best_epoch": 3.0}
     given = {"history": history, "summary": summary, "diverged": False} | changes
-    board.add(point, config.fingerprint, f"run-{index}", **given)  # type: ignore[arg-type]
+    result = RunResult(config, **given)  # type: ignore[arg-type]
+    board.add([(point, f"run-{index}", result)])
     return config.fingerprint
 
 
@@ -100,16 +102,20 @@ def test_trials_written_together_are_the_rows_which_optuna_writes(
     boards += [ours, optunas]
     curves: list[dict[int, float]] = [{1: 0.25, 2: math.nan, 3: -math.inf, 4: math.inf}, {}]
     summaries = [{"test_accuracy": 0.5, "repair_gap": math.nan}, {"epochs_trained": 1.0}]
-    scores = [
-        Score(point, config.fingerprint, f"run-{n}", curve, summary, diverged=bool(n))
+    finished = [
+        (
+            point,
+            f"run-{n}",
+            RunResult(config, [record(*at) for at in curve.items()], summary, diverged=bool(n)),
+        )
         for n, ((point, config), curve, summary) in enumerate(
             zip(configurations(SMALL)[3:5], curves, summaries, strict=True)
         )
     ]
-    ours.add_all(scores[:1])
-    ours.add_all(scores)
-    for score in scores:
-        template = optunas._trial(score)
+    ours.add(finished[:1])
+    ours.add(finished)
+    for one in finished:
+        template = optunas._trial(*one)
         optunas._storage.create_new_trial(optunas.study._study_id, template_trial=template)
     assert rows(ours) == rows(optunas)
     assert [trial.number for trial in ours.study.trials] == [0, 1]

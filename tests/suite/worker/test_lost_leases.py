@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_helpers import some_job
+from job_helpers import WholeWorker, some_job
 from mlflow_stores import Store
 from postgresql_server import PostgresqlServer
 
@@ -26,9 +26,8 @@ from suite.state.workspace import Workspace
 from suite.tracking.runs import Tracker
 from suite.worker import session as session_module
 from suite.worker import worker as worker_module
-from suite.worker.delivery import Delivery
 from suite.worker.messages import Event
-from suite.worker.worker import Worker
+from suite.worker.uploads import Uploads
 
 EPOCHS = 4
 
@@ -46,10 +45,10 @@ class Site:
         self.events: list[Event] = []
         self.hear: Callable[[Event], None] = lambda _event: None
 
-    def worker(self, configs: Sequence[RunConfig], **changes: Any) -> Worker:
+    def worker(self, configs: Sequence[RunConfig], **changes: Any) -> WholeWorker:
         place = {"tracking_uri": self.store.uri, "state_dir": self.folder}
         about = {"configs": configs, "lease_database": self.database} | place | changes
-        return Worker(some_job(self.folder, **about), self._take, lambda: False)
+        return WholeWorker(some_job(self.folder, **about), self._take, lambda: False)
 
     def _take(self, event: Event) -> None:
         self.events.append(event)
@@ -64,9 +63,10 @@ class Site:
 
     def lease(self, config: RunConfig) -> tuple[PostgresLeases, Lease | None]:
         """What another worker on this machine gets when it asks for a run."""
-        workspace = Workspace.of(Tracker("sweep", self.store.uri), self.folder, self.database)
+        tracker = Tracker("sweep", self.store.uri)
+        workspace = Workspace(self.folder, tracker.place, tracker.experiment_name, self.database)
         assert isinstance(workspace.leases, PostgresLeases)
-        return workspace.leases, workspace.lease(config.fingerprint)
+        return workspace.leases, workspace.take_lease(config.fingerprint)
 
     def assert_all_once(self, configs: Sequence[RunConfig]) -> None:
         rows = self.store.rows(
@@ -119,7 +119,7 @@ def test_a_worker_whose_leases_were_lost_takes_its_runs_up_from_their_checkpoint
     once(site, 3, lambda: postgresql_server.end_leases(site.database))
     site.worker(configs).run()
     assert site.fleets() == [(2, 0), (2, 2)]
-    assert "PostgreSQL ended the leases of 2 runs; claiming them again" in site.told("notice")
+    assert "PostgreSQL ended the leases of 2 runs; taking them again" in site.told("notice")
     assert site.told("failed") == []
     site.assert_all_once(configs)
 
@@ -141,7 +141,7 @@ def test_a_run_that_another_worker_has_taken_meanwhile_is_left_to_it(
     worker.start()
     wait_until(lambda: len(site.told("finished")) == 1 and site.events[-1].kind == "idle", site)
     assert site.fleets() == [(2, 0), (1, 1)], "it trained on with what another worker has"
-    assert [news.fingerprint for news in site.told("finished")] == [configs[1].fingerprint]
+    assert [news.result.config for news in site.told("finished")] == [configs[1]]
     ((leases, lease),) = other
     lease.release()
     leases.close()
@@ -218,16 +218,16 @@ def test_a_result_which_another_worker_has_uploaded_is_not_uploaded_again(
     site: Site, postgresql_server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (config,) = runs(1)
-    finish = Delivery.finish
+    finish = Uploads._finish
 
-    def late(delivery: Delivery, claim: Any) -> None:
+    def late(uploads: Uploads, run: Any) -> None:
         if not site.told("elsewhere"):
-            monkeypatch.setattr(Delivery, "finish", finish)
+            monkeypatch.setattr(Uploads, "_finish", finish)
             postgresql_server.end_leases(site.database)
             Site(site.store, site.folder, site.database).worker([config]).run()
-        finish(delivery, claim)
+        finish(uploads, run)
 
-    monkeypatch.setattr(Delivery, "finish", late)
+    monkeypatch.setattr(Uploads, "_finish", late)
     site.worker([config]).run()
     site.assert_all_once([config])
     assert len(site.store.rows("SELECT 1 FROM runs WHERE lifecycle_stage = 'deleted'")) == 0
@@ -238,16 +238,16 @@ def test_a_run_that_another_machine_finished_first_stays_the_finished_one(
 ) -> None:
     """The other machine does not see our result, and trains the run from the start."""
     (config,) = runs(1)
-    finish = Delivery.finish
+    finish = Uploads._finish
     there = Site(site.store, tmp_path / "other machine", site.database)
 
-    def late(delivery: Delivery, claim: Any) -> None:
-        monkeypatch.setattr(Delivery, "finish", finish)
+    def late(uploads: Uploads, run: Any) -> None:
+        monkeypatch.setattr(Uploads, "_finish", finish)
         postgresql_server.end_leases(site.database)
         there.worker([config]).run()
-        finish(delivery, claim)
+        finish(uploads, run)
 
-    monkeypatch.setattr(Delivery, "finish", late)
+    monkeypatch.setattr(Uploads, "_finish", late)
     site.worker([config]).run()
     assert there.fleets() == [(1, 0)]
     site.assert_all_once([config])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_helpers import some_job
+from job_helpers import WholeWorker, some_job
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store
@@ -23,11 +23,10 @@ from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker
 from suite.worker import session as session_module
 from suite.worker import worker as worker_module
-from suite.worker.delivery import Delivery
 from suite.worker.messages import Event
 from suite.worker.pace import Pace
 from suite.worker.session import Session
-from suite.worker.worker import Worker
+from suite.worker.uploads import Uploads
 
 MACHINE = Machine(threads=1, device="cpu")
 
@@ -44,10 +43,10 @@ class Stage:
         self.store, self.folder = store, folder
         self.events: list[Event] = []
 
-    def worker(self, configs: Sequence[RunConfig], **changes: Any) -> Worker:
+    def worker(self, configs: Sequence[RunConfig], **changes: Any) -> WholeWorker:
         interrupted = changes.pop("interrupted", lambda: False)
         about = {"configs": configs, "tracking_uri": self.store.uri, "machine": MACHINE} | changes
-        return Worker(some_job(self.folder, **about), self.events.append, interrupted)
+        return WholeWorker(some_job(self.folder, **about), self.events.append, interrupted)
 
     def told(self, kind: str) -> list[Any]:
         return [event.content for event in self.events if event.kind == kind]
@@ -96,8 +95,10 @@ def test_all_runs_are_trained_together_and_finished(stage: Stage) -> None:
     assert stage.fleets() == [(4, 0)]
     assert stage.statuses() == {config.fingerprint: "FINISHED" for config in configs}
     news = stage.told("finished")
-    assert {n.fingerprint for n in news} == {config.fingerprint for config in configs}
-    assert all(len(n.history) == 3 and "test_accuracy" in n.summary for n in news)
+    assert {n.result.config.fingerprint for n in news} == {c.fingerprint for c in configs}
+    assert all(len(n.result.history) == 3 for n in news)
+    assert all("test_accuracy" in n.result.summary for n in news)
+    assert {n.run_id for n in news} == set(stage.store.statuses())
 
 
 def test_a_fleet_that_breaks_is_halved_until_the_run_at_fault_is_alone(
@@ -152,21 +153,22 @@ def train_until(stage: Stage, configs: Sequence[RunConfig], epochs: int) -> None
     tracker = Tracker("sweep", stage.store.uri)
     data, _ = load_data(configs[0], MACHINE)
     device = worker_module.torch_device("cpu")
-    workspace = Workspace.of(tracker, stage.folder / "state")
-    session = Session(tracker, workspace, data, device, source="x", notify=lambda _line: None)
-    claims = [session.claim(config) for config in configs]
+    workspace = Workspace(stage.folder / "state", tracker.place, tracker.experiment_name)
+    uploads = Uploads(tracker, workspace, "cpu", print)
+    session = Session(workspace, uploads, data, device, source="x", checkpoints=True, notify=print)
+    held = [session.take(config) for config in configs]
     seen: list[int] = []
 
-    def on_epoch(_fleet: Fleet, outcome: Any) -> None:
+    def on_epoch(outcome: Any) -> None:
         seen.append(next(iter(outcome.records.values())).epoch)
 
     with pytest.raises(Interrupted):
         session.train(
-            [claim for claim in claims if claim],
+            [run for run in held if run],
             on_epoch=on_epoch,
             interrupted=lambda: len(seen) >= epochs,
         )
-    session.close(interrupted=True)
+    uploads.close(interrupted=True)
 
 
 @pytest.fixture
@@ -210,11 +212,11 @@ def test_kept_results_are_uploaded_and_not_trained_again(
 ) -> None:
     configs = runs(2)
     with monkeypatch.context() as away:
-        away.setattr(Delivery, "_upload", lambda _self, claim: claim.lock.release())
+        away.setattr(Uploads, "_upload", lambda _self, run: run.lease.release())
         stage.worker(configs[:1]).run()
     assert list(stage.statuses().values()) == ["RUNNING"]
     stage.events.clear()
-    worker = stage.worker(configs, parents={configs[0].recipe_name: "the-recipe"})
+    worker = stage.worker(configs, parents={configs[0].recipe_fingerprint: "the-recipe"})
     worker.run()
     assert stage.fleets() == [(1, 0)], "only the run without a result"
     assert stage.statuses() == {config.fingerprint: "FINISHED" for config in configs}
@@ -230,8 +232,8 @@ def test_a_result_that_mlflow_has_already_is_not_uploaded_as_a_second_run(
     (run_id,) = stage.store.statuses()
     worker = stage.worker([config])
     session = worker._bench(config).session
-    assert session.claim(config) is None
-    session.close()
+    assert session.take(config) is None
+    worker.uploads.close()
     assert stage.store.statuses() == {run_id: "FINISHED"}
     assert not session.workspace.has_result(config.fingerprint)
 
@@ -252,7 +254,7 @@ def test_runs_that_another_process_holds_are_waited_for_and_then_counted_as_done
         return False
 
     worker = stage.worker(configs, interrupted=interrupted)
-    lock = worker._bench(configs[0]).session.workspace.lease(configs[0].fingerprint)
+    lock = worker._bench(configs[0]).session.workspace.take_lease(configs[0].fingerprint)
     assert lock is not None
     worker.run()
     assert stage.fleets() == [(1, 0)]

@@ -57,8 +57,9 @@ class Site:
             workers=1,
             index=0,
         )
-        Worker(job, self.events.append, lambda: False).run()
-        return self.told("finished")
+        with Worker(job, self.events.append, lambda: False) as worker:
+            worker.run()
+        return [uploaded.result for uploaded in self.told("finished")]
 
     def told(self, kind: str) -> list[Any]:
         return [event.content for event in self.events if event.kind == kind]
@@ -94,7 +95,9 @@ def test_a_fleet_out_of_memory_goes_on_in_halves_and_no_epoch_is_lost(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = runs(10)
-    expected = {news.fingerprint: news for news in site.work(configs, "roomy", fleet=10)}
+    expected = {
+        result.config.fingerprint: result for result in site.work(configs, "roomy", fleet=10)
+    }
     broken = shrink_memory(monkeypatch, 2)
     finished = site.work(configs, "tight", fleet=7)
     assert broken == [7, 3], "no fleet is tried that is known not to fit"
@@ -108,13 +111,13 @@ def test_a_fleet_out_of_memory_goes_on_in_halves_and_no_epoch_is_lost(
     ]
     assert lines[1].endswith("its runs go on from their checkpoints in fleets of at most 2")
     assert site.told("failed") == []
-    assert {news.fingerprint for news in finished} == set(expected)
-    for news in finished:
-        undisturbed = expected[news.fingerprint]
-        assert [record.epoch for record in news.history] == [1, 2, 3]
-        assert_allclose(metrics(news.history), metrics(undisturbed.history), rtol=1e-9, atol=1e-9)
+    assert {result.config.fingerprint for result in finished} == set(expected)
+    for result in finished:
+        undisturbed = expected[result.config.fingerprint]
+        assert [record.epoch for record in result.history] == [1, 2, 3]
+        assert_allclose(metrics(result.history), metrics(undisturbed.history), rtol=1e-9, atol=1e-9)
         for name, value in undisturbed.summary.items():
-            assert_allclose(news.summary[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
+            assert_allclose(result.summary[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_a_run_that_does_not_fit_alone_fails_with_one_line(

@@ -12,10 +12,9 @@ from mlflow.protos.databricks_pb2 import (
     RESOURCE_DOES_NOT_EXIST,
     TEMPORARILY_UNAVAILABLE,
 )
-from sqlalchemy.exc import OperationalError
 
-from suite.worker import writer as writer_module
-from suite.worker.writer import WriteError, Writer, passing
+from suite.worker import uploads as uploads_module
+from suite.worker.uploads import WriteError, WriteQueue
 
 LONG = 60.0  # seconds which a test never waits unless it fails
 
@@ -34,10 +33,10 @@ def notes() -> Notes:
 
 
 @pytest.fixture
-def writer(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
-    monkeypatch.setattr(writer_module, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(writer_module, "LONGEST_PAUSE", 0.02)
-    made = Writer(notes.append)
+def writer(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteQueue]:
+    monkeypatch.setattr(uploads_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(uploads_module, "LONGEST_PAUSE", 0.02)
+    made = WriteQueue(notes.append)
     yield made
     made.close()
 
@@ -60,7 +59,7 @@ def running() -> bool:
     return any(thread.name == "mlflow-writer" for thread in threading.enumerate())
 
 
-def test_writes_are_done_in_order(writer: Writer) -> None:
+def test_writes_are_done_in_order(writer: WriteQueue) -> None:
     done: list[int] = []
     for number in range(100):
         writer.submit(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -68,7 +67,7 @@ def test_writes_are_done_in_order(writer: Writer) -> None:
     assert done == list(range(100))
 
 
-def test_the_order_is_kept_through_an_outage(writer: Writer) -> None:
+def test_the_order_is_kept_through_an_outage(writer: WriteQueue) -> None:
     done: list[int] = []
     for number in range(20):
         writer.submit(failing(number % 3, away, lambda number=number: done.append(number)))  # type: ignore[misc]
@@ -76,7 +75,7 @@ def test_the_order_is_kept_through_an_outage(writer: Writer) -> None:
     assert done == list(range(20))
 
 
-def test_nobody_waits_for_a_write_under_way(writer: Writer) -> None:
+def test_nobody_waits_for_a_write_under_way(writer: WriteQueue) -> None:
     answer, done = threading.Event(), []
     writer.submit(lambda: done.append(answer.wait(LONG)))
     for _ in range(5):
@@ -88,7 +87,7 @@ def test_nobody_waits_for_a_write_under_way(writer: Writer) -> None:
     assert done == [True] * 6
 
 
-def test_an_outage_is_told_once_and_so_is_its_end(writer: Writer, notes: Notes) -> None:
+def test_an_outage_is_told_once_and_so_is_its_end(writer: WriteQueue, notes: Notes) -> None:
     done: list[bool] = []
     writer.submit(failing(4, away, lambda: done.append(True)))
     assert writer.drain(LONG) == 0
@@ -101,7 +100,7 @@ def test_an_outage_is_told_once_and_so_is_its_end(writer: Writer, notes: Notes) 
 
 @pytest.mark.parametrize("code", [INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST])
 def test_a_refusal_surfaces_and_nothing_is_written_after_it(
-    writer: Writer, notes: Notes, code: int
+    writer: WriteQueue, notes: Notes, code: int
 ) -> None:
     done: list[bool] = []
     writer.submit(failing(1, lambda: MlflowException("no such run\nor so", code), list))
@@ -113,14 +112,14 @@ def test_a_refusal_surfaces_and_nothing_is_written_after_it(
     assert (done, notes) == ([], [])
 
 
-def test_an_error_of_our_own_is_not_tried_again(writer: Writer) -> None:
+def test_an_error_of_our_own_is_not_tried_again(writer: WriteQueue) -> None:
     writer.submit(failing(1, lambda: KeyError("run_id"), list))
     with pytest.raises(WriteError, match="run_id") as caught:
         writer.drain(LONG)
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_draining_ends_after_its_timeout_and_tells_what_is_left(writer: Writer) -> None:
+def test_draining_ends_after_its_timeout_and_tells_what_is_left(writer: WriteQueue) -> None:
     never = threading.Event()
     writer.submit(lambda: None)
     assert writer.drain(LONG) == 0
@@ -133,8 +132,8 @@ def test_draining_ends_after_its_timeout_and_tells_what_is_left(writer: Writer) 
 def test_closing_during_an_outage_leaves_the_work_undone_at_once(
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "FIRST_PAUSE", 10 * LONG)
-    writer, tried, never = Writer(notes.append), threading.Event(), threading.Event()
+    monkeypatch.setattr(uploads_module, "FIRST_PAUSE", 10 * LONG)
+    writer, tried, never = WriteQueue(notes.append), threading.Event(), threading.Event()
 
     def task() -> None:
         tried.set()
@@ -149,7 +148,7 @@ def test_closing_during_an_outage_leaves_the_work_undone_at_once(
 
 
 def test_closing_gives_a_write_under_way_its_moment(notes: Notes) -> None:
-    writer, begun, answer, done = Writer(notes.append), threading.Event(), threading.Event(), []
+    writer, begun, answer, done = WriteQueue(notes.append), threading.Event(), threading.Event(), []
 
     def task() -> None:
         begun.set()
@@ -165,8 +164,8 @@ def test_closing_gives_a_write_under_way_its_moment(notes: Notes) -> None:
 def test_a_write_that_never_ends_does_not_hold_the_process(
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "LAST_WRITE_WAIT", 0.05)
-    writer, begun, answer = Writer(notes.append), threading.Event(), threading.Event()
+    monkeypatch.setattr(uploads_module, "LAST_WRITE_WAIT", 0.05)
+    writer, begun, answer = WriteQueue(notes.append), threading.Event(), threading.Event()
 
     def task() -> None:
         begun.set()
@@ -179,27 +178,3 @@ def test_a_write_that_never_ends_does_not_hold_the_process(
     assert thread.daemon
     answer.set()
     thread.join(LONG)
-
-
-def test_time_spent_in_writes_is_counted(writer: Writer) -> None:
-    assert writer.busy_seconds == 0
-    writer.submit(lambda: threading.Event().wait(0.02) and None)
-    writer.drain(LONG)
-    assert 0.02 <= writer.busy_seconds < LONG
-
-
-@pytest.mark.parametrize(
-    ("error", "passes"),
-    [
-        (away(), True),
-        (MlflowException("API request failed"), True),
-        (OperationalError("SELECT 1", {}, Exception("database is locked")), True),
-        (ConnectionResetError(), True),
-        (TimeoutError(), True),
-        (MlflowException("run is deleted", INVALID_PARAMETER_VALUE), False),
-        (OSError(28, "No space left on device"), False),
-        (ValueError("x"), False),
-    ],
-)
-def test_which_errors_waiting_may_mend(error: Exception, passes: bool) -> None:
-    assert passing(error) is passes
