@@ -135,7 +135,7 @@ def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
     from analysis.figures.memory_by_clock import memory_by_clock
     from analysis.figures.memory_plane import memory_plane
 
-    by_scale = found.scales.rename(columns={"cell": "label"})
+    by_scale = found.scales.rename(columns={"recipe": "label"})
     title = f"{experiment}: how much of σw survives training"
     yield "accuracy-by-sigma-w", accuracy_by_scale(by_scale, title)
     yield (

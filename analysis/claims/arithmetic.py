@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.claims.numbers import Region
 from analysis.claims.paper_file import ClockClaim, MinimalClaim
-from analysis.claims.recipes import recipe
+from analysis.claims.recipes import declared_recipe
 from analysis.claims.rule import Part
 from analysis.claims.statistics import Exact, Measured, Statistic
 from analysis.estimates.clock_axis import axes
@@ -22,7 +22,7 @@ POINTS = 50  # kept of a trajectory
 
 def clock_parts(claim: ClockClaim, region: Region) -> tuple[list[Part], str]:
     """The clock with η_k = η0, and a word on what it is at the schedule's own rates."""
-    config = recipe(claim.base, claim.recipe).config
+    config = declared_recipe(claim.base, claim.recipe).config
     images = train_images(config)
     value = float(axes(config, images, constant_rate=True)[claim.clock][-1])
     note = ""

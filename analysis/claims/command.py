@@ -26,7 +26,7 @@ import pandas as pd
 
 from analysis.claims.next_sweep import next_sweep
 from analysis.claims.paper_file import paper
-from analysis.claims.runs import Source, differences, differences_text
+from analysis.claims.runs import ExperimentRuns, differences, differences_text
 from analysis.claims.text import markdown, table, totals
 from analysis.claims.verdicts import Judged, judge_claim
 from analysis.store.frames import Store, StoreError, load, open_store
@@ -67,8 +67,8 @@ def paper_experiments() -> tuple[str, ...]:
 def judged(stores: Mapping[str, Store], *, seed: int = 0) -> list[Judged]:
     """The same as objects, which know what is missing."""
     file = paper()
-    sources = {name: Source(store) for name, store in stores.items()}
-    return [judge_claim(claim, sources, file, seed) for claim in file.claim]
+    runs = {name: ExperimentRuns(store) for name, store in stores.items()}
+    return [judge_claim(claim, runs, file, seed) for claim in file.claim]
 
 
 def frame(found: Sequence[Judged]) -> pd.DataFrame:
@@ -203,8 +203,8 @@ def _changed(store: Store) -> Mapping[str, tuple[object, object]]:
     """The settings that no run of the main grid has, by the first of the store's recipes."""
     axes = EXPERIMENTS["main"].axes
     own = next(EXPERIMENTS["main"].configs())
-    for cell in Source(store).cells.values():
-        found = differences(own, cell.config)
+    for recipe in ExperimentRuns(store).recipes.values():
+        found = differences(own, recipe.config)
         return {key: values for key, values in found.items() if key not in axes}
     return {}
 

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.claims.numbers import Region
 from analysis.claims.paper_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
 from analysis.claims.rule import Part
-from analysis.claims.runs import MOST_LOST, Gap, Sample, Source, common_seeds, sample
+from analysis.claims.runs import MOST_LOST, ExperimentRuns, Gap, Sample, common_seeds, sample
 from analysis.claims.statistics import (
     QUANTITIES,
     Measured,
@@ -23,7 +23,7 @@ from analysis.claims.statistics import (
     spread,
 )
 from analysis.estimates.collapse import collapse
-from analysis.estimates.recipes import find_cells
+from analysis.estimates.recipes import find_recipes
 from analysis.estimates.sensitivity import curves
 
 Found = Sample | Gap
@@ -52,11 +52,14 @@ class Evidence:
 
 
 def number_evidence(
-    claim: NumberClaim, sources: Mapping[str, Source], file: PaperFile, rng: np.random.Generator
+    claim: NumberClaim,
+    experiments: Mapping[str, ExperimentRuns],
+    file: PaperFile,
+    rng: np.random.Generator,
 ) -> Evidence | list[Gap]:
     """The claim's quantity, for each recipe and, where runs have it, each σw."""
     fewest = file.seeds.number
-    found = [sample(sources, recipe, fewest) for recipe in claim.recipes]
+    found = [sample(experiments, recipe, fewest) for recipe in claim.recipes]
     if gaps := _gaps(found):
         return gaps
     region = claim.region(file.tolerance[claim.tolerance])
@@ -77,11 +80,14 @@ def number_evidence(
 
 
 def order_evidence(
-    claim: OrderClaim, sources: Mapping[str, Source], file: PaperFile, rng: np.random.Generator
+    claim: OrderClaim,
+    experiments: Mapping[str, ExperimentRuns],
+    file: PaperFile,
+    rng: np.random.Generator,
 ) -> Evidence | list[Gap]:
     """The differences between every two terms of neighbouring groups, on the seeds of all."""
     fewest = file.seeds.order
-    found = {term.name: sample(sources, claim.of(term), fewest) for term in claim.terms}
+    found = {term.name: sample(experiments, claim.of(term), fewest) for term in claim.terms}
     if gaps := _gaps(list(found.values())):
         return gaps
     samples = {name: one for name, one in found.items() if isinstance(one, Sample)}
@@ -159,17 +165,17 @@ class Collapse:
 
 
 def collapse_evidence(
-    claim: CollapseClaim, sources: Mapping[str, Source], file: PaperFile, seed: int
+    claim: CollapseClaim, experiments: Mapping[str, ExperimentRuns], file: PaperFile, seed: int
 ) -> Collapse | list[Gap]:
     """The collapse of the claim's batch sizes on its clock."""
-    found = [sample(sources, recipe, file.seeds.order) for recipe in claim.recipes]
+    found = [sample(experiments, recipe, file.seeds.order) for recipe in claim.recipes]
     if gaps := _gaps(found):
         return gaps
     samples = [one for one in found if isinstance(one, Sample)]
-    source = samples[0].source
+    experiment = samples[0].experiment
     rows = np.sort(np.concatenate([one.rows.ravel() for one in samples]))
-    runs = source.runs.iloc[rows].reset_index(drop=True)
-    table = collapse(curves(runs, source.history, cells=find_cells(runs)), seed=seed)
+    runs = experiment.runs.iloc[rows].reset_index(drop=True)
+    table = collapse(curves(runs, experiment.history, recipes=find_recipes(runs)), seed=seed)
     return Collapse(table[table["axis"] == claim.axis].to_dict("records")[0], samples)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from analysis.claims.arithmetic import train_images
-from analysis.claims.recipes import Recipe, command, recipe, spanned
+from analysis.claims.recipes import DeclaredRecipe, command, declared_recipe, spanned
 from analysis.claims.verdicts import Judged
 from suite.declarations.clocks import steps_per_epoch
 from suite.declarations.experiments import EXPERIMENTS
@@ -44,7 +44,7 @@ def next_sweep(judged: Sequence[Judged], seeds: int) -> Sweep | None:
     Sweep or None
         None where no training of one experiment at one batch size would decide a claim.
     """
-    groups: dict[tuple[str, object], list[Mapping[str, Recipe]]] = {}
+    groups: dict[tuple[str, object], list[Mapping[str, DeclaredRecipe]]] = {}
     for one in judged:
         needed = {(gap.recipe.experiment, gap.recipe.point["batch_size"]) for gap in one.gaps}
         if len(needed) == 1 and all(gap.trainable for gap in one.gaps):
@@ -54,11 +54,12 @@ def next_sweep(judged: Sequence[Judged], seeds: int) -> Sweep | None:
     return max(sweeps, key=lambda sweep: sweep.claims / sweep.steps, default=None)
 
 
-def _sweep(claims: Sequence[Mapping[str, Recipe]], seeds: int) -> Sweep:
+def _sweep(claims: Sequence[Mapping[str, DeclaredRecipe]], seeds: int) -> Sweep:
     needed = [one for recipes in claims for one in recipes.values()]
     name, axes = needed[0].experiment, spanned(needed)
     each = [
-        recipe(name, dict(zip(axes, values, strict=True))) for values in product(*axes.values())
+        declared_recipe(name, dict(zip(axes, values, strict=True)))
+        for values in product(*axes.values())
     ]
     declared = EXPERIMENTS[name].axes
     runs = len(declared["sigma_w"]) * max(len(declared["seed"]), seeds)
@@ -66,5 +67,5 @@ def _sweep(claims: Sequence[Mapping[str, Recipe]], seeds: int) -> Sweep:
     return Sweep(command(needed, seeds), runs * len(each), steps, len(claims))
 
 
-def _steps(one: Recipe) -> int:
+def _steps(one: DeclaredRecipe) -> int:
     return steps_per_epoch(one.config, train_images(one.config))

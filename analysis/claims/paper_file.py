@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from analysis.claims.numbers import AnyClaim, AnyNumber, Declared, Tolerance
-from analysis.claims.recipes import Recipe, recipe
+from analysis.claims.recipes import DeclaredRecipe, declared_recipe
 from analysis.claims.statistics import QUANTITIES
 from analysis.estimates.clock_axis import Axis
 from suite.minimal_model.experiments import FIGURE_9
@@ -37,9 +37,12 @@ class NumberClaim(AnyNumber):
     scales: Numbers = ()
 
     @property
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[DeclaredRecipe]:
         """The recipes it is about."""
-        return [recipe(self.experiment, {**self.recipe, **one}, self.scales) for one in self.over]
+        return [
+            declared_recipe(self.experiment, {**self.recipe, **one}, self.scales)
+            for one in self.over
+        ]
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -72,10 +75,10 @@ class OrderClaim(AnyClaim):
     recipe: Settings = Field(default_factory=dict)
     order: Annotated[tuple[tuple[Term, ...], ...], Field(min_length=2)]
 
-    def of(self, term: Term) -> Recipe:
+    def of(self, term: Term) -> DeclaredRecipe:
         """The recipe of one of its terms."""
         settings = {**self.recipe, **term.recipe}
-        return recipe(term.experiment or self.experiment, settings, term.scales)
+        return declared_recipe(term.experiment or self.experiment, settings, term.scales)
 
     @property
     def terms(self) -> list[Term]:
@@ -83,7 +86,7 @@ class OrderClaim(AnyClaim):
         return [term for group in self.order for term in group]
 
     @property
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[DeclaredRecipe]:
         """The recipes of its terms."""
         return [self.of(term) for term in self.terms]
 
@@ -121,9 +124,12 @@ class CollapseClaim(AnyClaim):
     axis: Axis
 
     @property
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[DeclaredRecipe]:
         """One for each batch size."""
-        return [recipe(self.experiment, {**self.recipe, "batch_size": b}) for b in self.batch_sizes]
+        return [
+            declared_recipe(self.experiment, {**self.recipe, "batch_size": b})
+            for b in self.batch_sizes
+        ]
 
     @property
     def experiments(self) -> tuple[str, ...]:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from analysis.estimates.recipe_labels import word
 from suite.basics.settings import ConfigError
-from suite.declarations.config import RunConfig
+from suite.declarations.config import PERTURBED, RunConfig
 from suite.declarations.experiments import EXPERIMENTS
-
-WITHIN = ("sigma_w", "seed")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One recipe of an experiment, at some of its σw.
+class DeclaredRecipe:
+    """A recipe as a claim names it: by the axes of an experiment, at some of its σw.
 
     Attributes
     ----------
@@ -45,9 +43,9 @@ class Recipe:
         return " ".join(word(name, value) for name, value in self.point.items())
 
 
-def recipe(
+def declared_recipe(
     experiment: str, point: Mapping[str, str | int | float], scales: Sequence[float] = ()
-) -> Recipe:
+) -> DeclaredRecipe:
     """A recipe by the axes of its experiment; all σw of the experiment by default.
 
     Raises
@@ -58,7 +56,7 @@ def recipe(
     if experiment not in EXPERIMENTS:
         raise ConfigError(f"experiment: must be of {', '.join(EXPERIMENTS)}, got {experiment!r}")
     found = EXPERIMENTS[experiment]
-    axes = {name: values for name, values in found.axes.items() if name not in WITHIN}
+    axes = {name: values for name, values in found.axes.items() if name not in PERTURBED}
     if set(point) != set(axes):
         raise ConfigError(f"recipe: must give {', '.join(axes)} of {experiment}, got {dict(point)}")
     for name, value in point.items():
@@ -68,10 +66,10 @@ def recipe(
         raise ConfigError(f"scales: must be σw of {experiment}, got {sorted(absent)}")
     ordered = {name: point[name] for name in axes}
     wanted = tuple(scales) or tuple(found.axes["sigma_w"])
-    return Recipe(experiment, ordered, found.config(ordered), wanted)
+    return DeclaredRecipe(experiment, ordered, found.config(ordered), wanted)
 
 
-def spanned(recipes: Sequence[Recipe]) -> dict[str, list[str | int | float]]:
+def spanned(recipes: Sequence[DeclaredRecipe]) -> dict[str, list[str | int | float]]:
     """Every axis with its values in recipes of one experiment, in the experiment's order."""
     axes = EXPERIMENTS[recipes[0].experiment].axes
     return {
@@ -80,7 +78,7 @@ def spanned(recipes: Sequence[Recipe]) -> dict[str, list[str | int | float]]:
     }
 
 
-def command(recipes: Sequence[Recipe], seeds: int, *, whole: bool = False) -> str:
+def command(recipes: Sequence[DeclaredRecipe], seeds: int, *, whole: bool = False) -> str:
     """The sweep that trains recipes of one experiment, at all its σw.
 
     Parameters

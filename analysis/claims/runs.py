@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.claims.recipes import Recipe
+from analysis.claims.recipes import DeclaredRecipe
 from analysis.estimates.histories import epoch_matrix
 from analysis.estimates.recipe_labels import word
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.scale_table import per_run
 from analysis.store.frames import Store
 from suite.declarations.config import RunConfig
@@ -38,25 +38,23 @@ class Gap:
         Whether its experiment is not there at all.
     """
 
-    recipe: Recipe
+    recipe: DeclaredRecipe
     reason: str
     trainable: bool = True
     absent: bool = False
 
 
-class Source:
+class ExperimentRuns:
     """The runs of one experiment, and what is computed of them once for all claims."""
 
     def __init__(self, store: Store) -> None:
-        sigma_b = store.runs["sigma_b"].to_numpy(dtype=np.float64)
-        self.runs = store.runs[sigma_b == RunConfig.default("sigma_b")].reset_index(drop=True)
+        self.runs = store.runs
         self.history = store.history
 
     @cached_property
-    def cells(self) -> Mapping[str, Cell]:
+    def recipes(self) -> Mapping[str, Recipe]:
         """Its recipes, by the fingerprint they have with σw and the seed at their defaults."""
-        cells = find_cells(self.runs) if len(self.runs) else []
-        return {cell.config.fingerprint: cell for cell in cells}
+        return {one.config.fingerprint: one for one in find_recipes(self.runs)}
 
     @cached_property
     def per_run(self) -> Mapping[str, Floats]:
@@ -81,15 +79,15 @@ class Sample:
     Attributes
     ----------
     rows
-        Position of each run among those of its source, shape (σw, seeds), without gaps.
+        Position of each run among those of its experiment, shape (σw, seeds), without gaps.
     seeds
         Shape (seeds,), ascending.
     diverged
         How many of the recipe's runs at these σw diverged; their seeds are left out.
     """
 
-    recipe: Recipe
-    source: Source
+    recipe: DeclaredRecipe
+    experiment: ExperimentRuns
     rows: NDArray[np.intp]
     seeds: NDArray[np.int64]
     diverged: int
@@ -101,42 +99,49 @@ class Sample:
 
     def values(self, name: str) -> Floats:
         """A quantity of each run, shape (σw, seeds)."""
-        return np.asarray(self.source.per_run[name][self.rows], dtype=np.float64)
+        return np.asarray(self.experiment.per_run[name][self.rows], dtype=np.float64)
 
     def column(self, name: str) -> Floats:
         """A column of the runs frame, shape (σw, seeds)."""
-        return np.asarray(self.source.runs[name].to_numpy(dtype=np.float64)[self.rows])
+        return np.asarray(self.experiment.runs[name].to_numpy(dtype=np.float64)[self.rows])
 
     def val_accuracy(self) -> Floats:
         """Validation accuracy, shape (σw, seeds, epochs)."""
-        return np.asarray(self.source.val_accuracy[self.rows], dtype=np.float64)
+        return np.asarray(self.experiment.val_accuracy[self.rows], dtype=np.float64)
 
     def only(self, seeds: NDArray[np.int64]) -> Sample:
-        """The same at some of its seeds."""
+        """The sample without the runs of all other seeds."""
         kept = np.isin(self.seeds, seeds)
         return replace(self, rows=self.rows[:, kept], seeds=self.seeds[kept])
 
 
-def sample(sources: Mapping[str, Source], recipe: Recipe, fewest: int) -> Sample | Gap:
+def sample(
+    experiments: Mapping[str, ExperimentRuns], recipe: DeclaredRecipe, fewest: int
+) -> Sample | Gap:
     """The runs of a recipe, or what is missing for at least `fewest` seeds at every σw."""
-    source = sources.get(recipe.experiment)
-    if source is None:
+    experiment = experiments.get(recipe.experiment)
+    if experiment is None:
         return Gap(recipe, f"needs experiment {recipe.experiment}", absent=True)
-    cell = source.cells.get(recipe.config.fingerprint)
-    if cell is None:
-        return Gap(recipe, _no_cell(source, recipe))
-    place = {round(scale, 9): s for s, scale in enumerate(cell.scales.tolist())}
+    found = experiment.recipes.get(recipe.config.fingerprint)
+    if found is None:
+        return Gap(recipe, _no_runs(experiment, recipe))
+    place = {round(scale, 9): s for s, scale in enumerate(found.scales.tolist())}
     absent = [scale for scale in recipe.scales if round(scale, 9) not in place]
     if absent:
         of = f"{len(absent)} of {len(recipe.scales)} σw without a run"
         return Gap(recipe, f"{recipe.label}: {of} ({_some(absent)})")
-    return _complete(source, recipe, cell, [place[round(s, 9)] for s in recipe.scales], fewest)
+    scales = [place[round(s, 9)] for s in recipe.scales]
+    return _complete(experiment, recipe, found, scales, fewest)
 
 
 def _complete(
-    source: Source, recipe: Recipe, cell: Cell, scales: Sequence[int], fewest: int
+    experiment: ExperimentRuns,
+    recipe: DeclaredRecipe,
+    found: Recipe,
+    scales: Sequence[int],
+    fewest: int,
 ) -> Sample | Gap:
-    rows, diverged = cell.rows[scales], cell.diverged[scales]
+    rows, diverged = found.rows[scales], found.diverged[scales]
     finished = (rows >= 0).all(0)
     usable = finished & ~diverged.any(0)
     if finished.sum() < fewest:
@@ -146,13 +151,13 @@ def _complete(
         runs = int(diverged.sum())
         reason = f"{recipe.label}: {runs} runs diverged, in {lost} of {int(finished.sum())} seeds"
         return Gap(recipe, reason, trainable=False)
-    return Sample(recipe, source, rows[:, usable], cell.seeds[usable], int(diverged.sum()))
+    return Sample(recipe, experiment, rows[:, usable], found.seeds[usable], int(diverged.sum()))
 
 
-def _no_cell(source: Source, recipe: Recipe) -> str:
+def _no_runs(experiment: ExperimentRuns, recipe: DeclaredRecipe) -> str:
     """What is nearest among the runs, where none has the recipe."""
     nearest = min(
-        (differences(recipe.config, cell.config) for cell in source.cells.values()),
+        (differences(recipe.config, other.config) for other in experiment.recipes.values()),
         key=len,
         default={},
     )

@@ -27,7 +27,7 @@ from analysis.claims.paper_file import (
 )
 from analysis.claims.recipes import command
 from analysis.claims.rule import Judgement, Verdict, judge_parts
-from analysis.claims.runs import Gap, Sample, Source
+from analysis.claims.runs import ExperimentRuns, Gap, Sample
 from analysis.units import SPOKEN, in_unit, number
 
 BIAS_WORTH_A_WORD = 0.1  # of the estimate
@@ -55,7 +55,9 @@ class Judged:
     gaps: Sequence[Gap] = ()
 
 
-def judge_claim(claim: Claim, sources: Mapping[str, Source], file: PaperFile, seed: int) -> Judged:
+def judge_claim(
+    claim: Claim, experiments: Mapping[str, ExperimentRuns], file: PaperFile, seed: int
+) -> Judged:
     """The verdict on one claim; the same seed gives the same verdict whatever else is judged."""
     rng = np.random.default_rng([seed, *claim.id.encode()])
     if isinstance(claim, ClockClaim):
@@ -65,16 +67,16 @@ def judge_claim(claim: Claim, sources: Mapping[str, Source], file: PaperFile, se
         region = claim.region(file.tolerance[claim.tolerance])
         return _from_parts(claim, Evidence(minimal_parts(claim, region, seed), [], {}))
     if isinstance(claim, CollapseClaim):
-        collapsed = collapse_evidence(claim, sources, file, seed)
+        collapsed = collapse_evidence(claim, experiments, file, seed)
         return (
             _from_collapse(claim, collapsed)
             if isinstance(collapsed, Collapse)
             else _open(claim, collapsed, file)
         )
     if isinstance(claim, OrderClaim):
-        found = order_evidence(claim, sources, file, rng)
+        found = order_evidence(claim, experiments, file, rng)
     else:
-        found = number_evidence(claim, sources, file, rng)
+        found = number_evidence(claim, experiments, file, rng)
     return _from_parts(claim, found) if isinstance(found, Evidence) else _open(claim, found, file)
 
 

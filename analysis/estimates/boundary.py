@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from analysis.estimates.clock_axis import CLOCKS
 from analysis.estimates.crossing import first_fall
-from analysis.estimates.recipes import Cell
+from analysis.estimates.recipes import Recipe
 
 Floats = NDArray[np.float64]
 FEWEST_RECIPES = 4
@@ -165,34 +165,37 @@ def boundary(
 
 
 def seed_deviations(
-    runs: pd.DataFrame, cells: Sequence[Cell], table: pd.DataFrame, metric: str = "test_accuracy"
+    runs: pd.DataFrame,
+    recipes: Sequence[Recipe],
+    table: pd.DataFrame,
+    metric: str = "test_accuracy",
 ) -> Floats:
     """Each seed's difference between a recipe's extreme σw, less the recipe's mean difference.
 
     Parameters
     ----------
-    runs, cells, metric
+    runs, recipes, metric
         As in `memory.memory`.
     table
-        What it returned for these cells.
+        What it returned for these recipes.
 
     Returns
     -------
-    ndarray of shape (cells, all seeds)
+    ndarray of shape (recipes, all seeds)
         NaN where the seed has no run at both.
     """
     values = runs[metric].to_numpy(dtype=np.float64)
     seeds = np.unique(runs["seed"].to_numpy())
-    found = np.full((len(cells), seeds.size), np.nan)
+    found = np.full((len(recipes), seeds.size), np.nan)
     ends = table[["sigma_w_top", "sigma_w_bottom"]].to_numpy(dtype=np.float64)
-    for row, cell in enumerate(cells):
+    for row, recipe in enumerate(recipes):
         if not np.isfinite(ends[row]).all():
             continue
-        top, bottom = np.searchsorted(cell.scales, ends[row])
-        accuracy = cell.pivot(values)
+        top, bottom = np.searchsorted(recipe.scales, ends[row])
+        accuracy = recipe.pivot(values)
         pairs = accuracy[top] - accuracy[bottom]
         if np.isfinite(pairs).sum() > 1:
-            found[row, np.searchsorted(seeds, cell.seeds)] = pairs - np.nanmean(pairs)
+            found[row, np.searchsorted(seeds, recipe.seeds)] = pairs - np.nanmean(pairs)
     return found
 
 

@@ -1,7 +1,7 @@
 """The horizontal axes: every epoch of every run on the three forgetting clocks, exactly.
 
 The clocks themselves are `suite.declarations.clocks` (Das et al. 2026, §4.1); here they are brought
-to the epochs of cells and of history rows.
+to the epochs of recipes and of history rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.estimates.histories import run_positions
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from suite.declarations.clocks import clocks, steps_per_epoch
 from suite.declarations.config import RunConfig
 from suite.declarations.update_constants import ADAPTIVE
@@ -53,9 +53,9 @@ def axes(
     }
 
 
-def cell_axes(cell: Cell, *, constant_rate: bool = False) -> dict[Axis, Floats]:
-    """Every axis of a cell, as in `axes`."""
-    return axes(cell.config, cell.train_images, constant_rate=constant_rate)
+def recipe_axes(recipe: Recipe, *, constant_rate: bool = False) -> dict[Axis, Floats]:
+    """Every axis of a recipe, as in `axes`."""
+    return axes(recipe.config, recipe.train_images, constant_rate=constant_rate)
 
 
 def own_clock(config: RunConfig) -> Axis:
@@ -69,20 +69,20 @@ def own_clock(config: RunConfig) -> Axis:
 
 
 def clock_frame(
-    runs: pd.DataFrame, *, cells: Sequence[Cell] | None = None, constant_rate: bool = False
+    runs: pd.DataFrame, *, recipes: Sequence[Recipe] | None = None, constant_rate: bool = False
 ) -> pd.DataFrame:
-    """Every axis of every cell, one row per cell and epoch.
+    """Every axis of every recipe, one row per recipe and epoch.
 
     Returns
     -------
     DataFrame
-        cell, epoch, steps, T_SGD, T_L2, T_adapt.
+        recipe, epoch, steps, T_SGD, T_L2, T_adapt.
     """
     parts = []
-    for cell in find_cells(runs) if cells is None else cells:
-        frame = pd.DataFrame(cell_axes(cell, constant_rate=constant_rate))
+    for recipe in find_recipes(runs) if recipes is None else recipes:
+        frame = pd.DataFrame(recipe_axes(recipe, constant_rate=constant_rate))
         frame["epoch"] = frame["epoch"].astype(np.int64)
-        frame.insert(0, "cell", cell.label)
+        frame.insert(0, "recipe", recipe.label)
         parts.append(frame)
     return pd.concat(parts, ignore_index=True)
 
@@ -96,14 +96,14 @@ def attach(
     """
     rows, epoch = run_positions(runs, history), history["epoch"].to_numpy()
     found = {axis: np.full(len(history), np.nan) for axis in AXES if axis != "epoch"}
-    cell_of_run = np.full(len(runs) + 1, -1)  # the last one answers for position −1
-    cells = find_cells(runs)
-    for code, cell in enumerate(cells):
-        cell_of_run[cell.rows[cell.rows >= 0]] = code
-    cell_of_row = cell_of_run[rows]
-    for code, cell in enumerate(cells):
-        here = cell_of_row == code
-        values = cell_axes(cell, constant_rate=constant_rate)
+    code_of_run = np.full(len(runs) + 1, -1)  # the last one answers for position −1
+    recipes = find_recipes(runs)
+    for code, recipe in enumerate(recipes):
+        code_of_run[recipe.rows[recipe.rows >= 0]] = code
+    code_of_row = code_of_run[rows]
+    for code, recipe in enumerate(recipes):
+        here = code_of_row == code
+        values = recipe_axes(recipe, constant_rate=constant_rate)
         for axis, column in found.items():
             column[here] = values[axis][epoch[here] - 1]
     return history.assign(**found)

@@ -1,6 +1,6 @@
 """Least-squares slopes with the seed as the cluster, for many epochs at once.
 
-The same seeds recur at every σw, so a cell's runs are not independent: what is independent is the
+The same seeds recur at every σw, so a recipe's runs are not independent: what is independent is the
 seeds. The standard errors are the cluster-robust ones with the CR1 correction G/(G−1)·(N−1)/(N−2)
 and Student's t with G−1 degrees of freedom (Cameron and Miller 2015, "A practitioner's guide to
 cluster-robust inference", §II and VI.A). Where every seed has a run at every σw, this is the t

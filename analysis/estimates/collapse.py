@@ -10,7 +10,7 @@ that are flat within their errors, are answered with 'undetermined'; and where o
 bad than the epochs, that is not called a collapse.
 
 Uncertainty is that of the seeds, resampled jointly in all curves, since the same seeds recur in
-every cell: the bootstrap's standard error of a logarithm, times √(G/(G−1)), and Student's t with
+every recipe: the bootstrap's standard error of a logarithm, times √(G/(G−1)), and Student's t with
 G − 1 degrees of freedom.
 
 Measured on 60 simulated groups of 4 batch sizes (16 to 128) for each of 3, 5 and 10 seeds and two
@@ -39,7 +39,7 @@ from analysis.estimates.clock_axis import AXES, Axis
 from analysis.estimates.collapse_points import Points, points_of
 from analysis.estimates.master_curve import MasterCurve, master_curve, quality, unexplained
 from analysis.estimates.recipe_labels import labels
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.sensitivity import SensitivityCurve, curves
 
 Floats = NDArray[np.float64]
@@ -73,15 +73,15 @@ def collapse_by_recipe(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     *,
-    cells: Sequence[Cell] | None = None,
+    recipes: Sequence[Recipe] | None = None,
     seed: int = 0,
     **options: Any,
 ) -> pd.DataFrame:
-    """`collapse` of every group of cells that differ in their batch size alone.
+    """`collapse` of every group of recipes that differ in their batch size alone.
 
     Parameters
     ----------
-    runs, history, cells
+    runs, history, recipes
         As in `sensitivity.curves`.
     seed
         Decides the resampling.
@@ -91,24 +91,24 @@ def collapse_by_recipe(
     Returns
     -------
     DataFrame
-        The columns of `collapse` after `recipe` (the cells' label without their batch size). Empty
-        where no two cells differ in their batch size alone.
+        The columns of `collapse` after `family` (the recipes' label without batch size). Empty
+        where no two recipes differ in their batch size alone.
     """
     groups: dict[str, list[SensitivityCurve]] = {}
-    chosen = find_cells(runs) if cells is None else cells
-    for one in curves(runs, history, cells=chosen):
-        shared = one.cell.config.with_(batch_size=1)
+    chosen = find_recipes(runs) if recipes is None else recipes
+    for one in curves(runs, history, recipes=chosen):
+        shared = one.recipe.config.with_(batch_size=1)
         groups.setdefault(shared.fingerprint, []).append(one)
     wanted = [group for group in groups.values() if len(group) > 1]
-    names = labels([_shared(group[0].cell) for group in wanted]) if wanted else []
+    names = labels([_shared(group[0].recipe) for group in wanted]) if wanted else []
     parts = [
-        collapse(group, seed=seed, **options).assign(recipe=name)
+        collapse(group, seed=seed, **options).assign(family=name)
         for name, group in zip(names, wanted, strict=True)
     ]
     if not parts:
         return pd.DataFrame()
     whole = pd.concat(parts, ignore_index=True)
-    return whole[["recipe", *(name for name in whole if name != "recipe")]]
+    return whole[["family", *(name for name in whole if name != "family")]]
 
 
 def collapse(
@@ -127,7 +127,7 @@ def collapse(
     Parameters
     ----------
     group
-        At least two curves, best of cells that differ in their batch size alone.
+        At least two curves, best of recipes that differ in their batch size alone.
     seed
         Decides the resampling.
     limits
@@ -255,6 +255,6 @@ def _weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
 
 
-def _shared(cell: Cell) -> dict[str, Any]:
+def _shared(recipe: Recipe) -> dict[str, Any]:
     hidden = ("sigma_w", "sigma_b", "seed", "batch_size")
-    return {name: value for name, value in cell.config.identity().items() if name not in hidden}
+    return {name: value for name, value in recipe.config.identity().items() if name not in hidden}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.estimates.clock_axis import AXES, Axis, cell_axes
+from analysis.estimates.clock_axis import AXES, Axis, recipe_axes
 from analysis.estimates.forgetting_time import complete_epochs
 from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve
 
@@ -85,20 +85,20 @@ def points_of(
     corrected
         As in `Points`; needs a significance above 1.
     """
-    seeds = group[0].cell.seeds
+    seeds = group[0].recipe.seeds
     for one in group[1:]:
-        seeds = np.intersect1d(seeds, one.cell.seeds)
+        seeds = np.intersect1d(seeds, one.recipe.seeds)
     x: dict[Axis, list[Floats]] = {axis: [] for axis in AXES}
     parts, total = [], 0
     for one in group:
         chosen = _spread_out(np.flatnonzero(complete_epochs(one)), count)
         total += chosen.size
-        by_seed = one.slopes.by_seed[np.isin(one.cell.seeds, seeds)][:, chosen]
+        by_seed = one.slopes.by_seed[np.isin(one.recipe.seeds, seeds)][:, chosen]
         # Curves that share no seed have no points to compare.
         level = np.abs(by_seed.mean(0)) if seeds.size else np.full(chosen.size, -1.0)
         clear = level >= significance * _standard_error(by_seed)
         parts.append(by_seed[:, clear])
-        for axis, values in cell_axes(one.cell, constant_rate=constant_rate).items():
+        for axis, values in recipe_axes(one.recipe, constant_rate=constant_rate).items():
             x[axis].append(values[chosen[clear]])
     sizes = [part.shape[1] for part in parts]
     return Points(

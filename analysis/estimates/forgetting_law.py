@@ -11,7 +11,7 @@ end of training (Das et al. 2026, §4.1). Each clock acts where its mechanism do
 
 A term that does not vary among the recipes is left out. A coefficient c of a clock says that ten
 times the clock multiplies memory by 10^c. The logarithm needs memories above 0: what is below its
-cell's noise is put at half its `noise_spread`, and counted (`at_limit`).
+recipe's noise is put at half its `noise_spread`, and counted (`at_limit`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from analysis.estimates.law_terms import (
     terms,
     varying,
 )
-from analysis.estimates.recipes import Cell
+from analysis.estimates.recipes import Recipe
 from suite.declarations.config import ConfigError, RunConfig
 
 Floats = NDArray[np.float64]
@@ -54,7 +54,7 @@ class ForgettingLaw:
     results
         The regression by statsmodels; `summary()` prints it.
     terms
-        All terms of the recipes, indexed by cell.
+        All terms of the recipes, indexed by recipe.
     design
         Those that the regression has.
     response
@@ -62,7 +62,7 @@ class ForgettingLaw:
     at_limit
         Which memories were below their noise and put at their limit.
     left_out
-        Cells without a memory, which are not in the regression.
+        Recipes without a memory, which are not in the regression.
     levels
         The values of settings that the recipes hold.
     constant_rate
@@ -142,7 +142,7 @@ class ForgettingLaw:
         Returns
         -------
         DataFrame
-            One row per recipe: cell, observed, memory (predicted), low, high, error (log10 of
+            One row per recipe: recipe, observed, memory (predicted), low, high, error (log10 of
             predicted over observed), inside (whether the interval holds what was observed),
             at_limit, recipes (how many predicted it). A recipe that alone carries a term cannot be
             predicted: NaN, and `inside` is False.
@@ -156,7 +156,7 @@ class ForgettingLaw:
             fit = sm.OLS(np.delete(self.response, i), rest).fit()
             parts.append(_predicted(fit, self.design.iloc[[i]], level))
         frame = pd.concat(parts, ignore_index=True)
-        frame.insert(0, "cell", self.design.index)
+        frame.insert(0, "recipe", self.design.index)
         frame.insert(1, "observed", 10**self.response)
         frame["error"] = np.log10(frame["memory"] / frame["observed"])
         frame["inside"] = frame["observed"].between(frame["low"], frame["high"])
@@ -178,7 +178,7 @@ class ForgettingLaw:
 
 
 def fit_law(
-    cells: Sequence[Cell],
+    recipes: Sequence[Recipe],
     memory: pd.DataFrame,
     *,
     column: str = "corrected",
@@ -188,10 +188,10 @@ def fit_law(
 
     Parameters
     ----------
-    cells
+    recipes
         The recipes.
     memory
-        Their memories, from `analysis.estimates.memory.memory`; cells without a number are left
+        Their memories, from `analysis.estimates.memory.memory`; recipes without a number are left
         out.
     column
         'corrected', or 'memory' (the paper's definition, which single seeds have too).
@@ -205,21 +205,21 @@ def fit_law(
     ConfigError
         If a memory is not above 0 and its noise is unknown.
     """
-    table = memory.set_index("cell")
-    values = table[column].reindex([cell.label for cell in cells]).to_numpy(dtype=np.float64)
-    known = [cell for cell, value in zip(cells, values, strict=True) if np.isfinite(value)]
+    table = memory.set_index("recipe")
+    values = table[column].reindex([recipe.label for recipe in recipes]).to_numpy(dtype=np.float64)
+    known = [recipe for recipe, value in zip(recipes, values, strict=True) if np.isfinite(value)]
     if len(known) <= LEAST_FREEDOM:
         raise TooFewRecipesError(
             f"recipes: more than {LEAST_FREEDOM} with a {column} memory, got {len(known)} of "
-            f"{len(cells)}; add recipes or seeds"
+            f"{len(recipes)}; add recipes or seeds"
         )
-    levels = levels_of([cell.config for cell in known])
+    levels = levels_of([recipe.config for recipe in known])
     whole = pd.DataFrame(
         [
-            terms(cell.config, cell.train_images, levels, constant_rate=constant_rate)
-            for cell in known
+            terms(recipe.config, recipe.train_images, levels, constant_rate=constant_rate)
+            for recipe in known
         ],
-        index=pd.Index([cell.label for cell in known], name="cell"),
+        index=pd.Index([recipe.label for recipe in known], name="recipe"),
     )
     design = whole[varying(whole)]
     _refuse_too_few(design)
@@ -230,7 +230,7 @@ def fit_law(
         design=design,
         response=response,
         at_limit=at_limit,
-        left_out=tuple(cell.label for cell in cells if cell.label not in design.index),
+        left_out=tuple(recipe.label for recipe in recipes if recipe.label not in design.index),
         levels=levels,
         constant_rate=constant_rate,
     )
@@ -243,7 +243,7 @@ def _response(table: pd.DataFrame, column: str) -> tuple[Floats, NDArray[np.bool
     hopeless = at_limit & (limit <= 0)
     if hopeless.any():
         raise ConfigError(
-            f"memory: must be above 0 for a logarithm, got {found[hopeless][0]:g} in cell "
+            f"memory: must be above 0 for a logarithm, got {found[hopeless][0]:g} in recipe "
             f"{table.index[hopeless][0]!r} without a known noise; give it at least two seeds"
         )
     return np.log10(np.where(at_limit, limit, found)), at_limit

@@ -1,6 +1,6 @@
 """The clock value at which initialization is forgotten: where β has fallen to 1/e, or to its noise.
 
-The curve β(t) of a cell is followed on a clock from its peak on. Three steps make that survive
+The curve β(t) of a recipe is followed on a clock from its peak on. Three steps make that survive
 noise:
 
 1. Each seed's share of β is smoothed along the logarithm of the clock (local lines, Epanechnikov
@@ -13,7 +13,7 @@ noise:
    approximation is made for few seeds (the idea is Fieller's, 1954, for ratios). A set that reaches
    the last epoch has an infinite upper limit, one that reaches the first has the lower limit 0.
 
-Measured on 300 simulated cells for each of 3 shapes (exponential, plateau then exponential, rise
+Measured on 300 simulated recipes for each of 3 shapes (exponential, plateau then exponential, rise
 then exponential) and forgetting times of 7 to 85 % of the horizon; noise partly lasting for the
 whole run, partly for ten epochs, partly for one:
 
@@ -44,9 +44,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.estimates.clock_axis import Axis, cell_axes, own_clock
+from analysis.estimates.clock_axis import Axis, own_clock, recipe_axes
 from analysis.estimates.crossing import first_fall, set_of_crossings, smoother, thinned
-from analysis.estimates.recipes import Cell
+from analysis.estimates.recipes import Recipe
 from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve, curves
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def forgetting_times(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     *,
-    cells: Sequence[Cell] | None = None,
+    recipes: Sequence[Recipe] | None = None,
     axis: Axis | Literal["own"] = "own",
     level: Level = "e",
     initial: float | None = None,
@@ -95,11 +95,11 @@ def forgetting_times(
     confidence: float = 0.95,
     constant_rate: bool = False,
 ) -> pd.DataFrame:
-    """The forgetting time of every cell.
+    """The forgetting time of every recipe.
 
     Parameters
     ----------
-    runs, history, cells
+    runs, history, recipes
         As in `sensitivity.curves`.
     axis
         Clock to measure on; 'own' is each recipe's leading one (`clock_axis.own_clock`).
@@ -111,14 +111,14 @@ def forgetting_times(
     Returns
     -------
     DataFrame
-        cell, axis, level; time, low, high, status, peak, peak_time, reason (see `ForgettingTime`);
-        horizon (clock at the last epoch used); epochs used, runs (fewest at any of these), seeds,
-        diverged runs left out.
+        recipe, axis, level; time, low, high, status, peak, peak_time, reason (see
+        `ForgettingTime`); horizon (clock at the last epoch used); epochs used, runs (fewest at any
+        of these), seeds, diverged runs left out.
     """
     rows = []
-    for one in curves(runs, history, cells=cells):
-        name: Axis = own_clock(one.cell.config) if axis == "own" else axis
-        clock = cell_axes(one.cell, constant_rate=constant_rate)[name][: one.epochs.size]
+    for one in curves(runs, history, recipes=recipes):
+        name: Axis = own_clock(one.recipe.config) if axis == "own" else axis
+        clock = recipe_axes(one.recipe, constant_rate=constant_rate)[name][: one.epochs.size]
         use = complete_epochs(one)
         found = forgetting_time(
             clock[use],
@@ -129,7 +129,7 @@ def forgetting_times(
             confidence=confidence,
         )
         rows.append(
-            {"cell": one.cell.label, "axis": name, "level": level}
+            {"recipe": one.recipe.label, "axis": name, "level": level}
             | found.__dict__
             | _counts(one, clock, use)
         )
@@ -268,5 +268,5 @@ def _counts(one: SensitivityCurve, clock: Floats, use: NDArray[np.bool_]) -> dic
         "epochs": int(use.sum()),
         "runs": int(one.slopes.runs[use].min()) if use.any() else 0,
         "seeds": one.slopes.by_seed.shape[0],
-        "diverged": one.cell.diverged_count,
+        "diverged": one.recipe.diverged_count,
     }

@@ -17,20 +17,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 
 Floats = NDArray[np.float64]
 
 
 def interpolation_time(
-    runs: pd.DataFrame, *, cells: Sequence[Cell] | None = None, level: float = 0.95
+    runs: pd.DataFrame, *, recipes: Sequence[Recipe] | None = None, level: float = 0.95
 ) -> pd.DataFrame:
-    """τ_interp over the seeds, one row per cell and σw.
+    """τ_interp over the seeds, one row per recipe and σw.
 
     Returns
     -------
     DataFrame
-        cell, sigma_w; mean (the median, in epochs; inf where half of the runs never get there),
+        recipe, sigma_w; mean (the median, in epochs; inf where half of the runs never get there),
         low, high (its interval; NaN below six seeds), p10, p90 (percentiles over seeds, inf where
         they lie among runs that never get there); reached (runs that do), n (runs), diverged (runs
         left out).
@@ -38,12 +38,12 @@ def interpolation_time(
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
     never = np.where(np.isnan(fitted), np.inf, fitted)
     rows = []
-    for cell in find_cells(runs) if cells is None else cells:
-        for s, values in enumerate(cell.pivot(never)):
+    for recipe in find_recipes(runs) if recipes is None else recipes:
+        for s, values in enumerate(recipe.pivot(never)):
             rows.append(
-                {"cell": cell.label, "sigma_w": cell.scales[s]}
+                {"recipe": recipe.label, "sigma_w": recipe.scales[s]}
                 | over_seeds(values[~np.isnan(values)], level)
-                | {"diverged": int(cell.diverged[s].sum())}
+                | {"diverged": int(recipe.diverged[s].sum())}
             )
     return pd.DataFrame(rows)
 

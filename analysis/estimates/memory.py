@@ -1,4 +1,4 @@
-"""Initialization memory of every cell, with its uncertainty (Das et al. 2026, §2)."""
+"""Initialization memory of every recipe, with its uncertainty (Das et al. 2026, §2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.spread import (
     cross_validated,
     extremes,
@@ -26,20 +26,20 @@ Floats = NDArray[np.float64]
 def memory(
     runs: pd.DataFrame,
     *,
-    cells: Sequence[Cell] | None = None,
+    recipes: Sequence[Recipe] | None = None,
     metric: str = "test_accuracy",
     level: float = 0.95,
     permutations: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Memory of every cell: how far apart the seed means at the best and the worst σw are.
+    """Memory of every recipe: how far apart the seed means at the best and the worst σw are.
 
     Parameters
     ----------
     runs
         The runs frame of a store.
-    cells
-        Those wanted, from `find_cells(runs)`; all by default.
+    recipes
+        Those wanted, from `find_recipes(runs)`; all by default.
     metric
         The summary metric of the returned predictor.
     level
@@ -52,24 +52,24 @@ def memory(
     Returns
     -------
     DataFrame
-        One row per cell, in units of the metric (fractions, so × 100 for pp):
-        cell; memory (the paper's definition); corrected (cross-validated: unbiased where there is
+        One row per recipe, in units of the metric (fractions, so × 100 for pp):
+        recipe; memory (the paper's definition); corrected (cross-validated: unbiased where there is
         no memory; may be negative; NaN for one seed); low, high (interval for the true memory);
         bias (memory − corrected); noise_spread (what `memory` would be on average without any
-        memory, from the noise in this cell); p_value (of no memory, by permuting σw within seeds;
+        memory, from the noise in this recipe); p_value (of no memory, by permuting σw within seeds;
         NaN for one seed); sigma_w_top, sigma_w_bottom and mean_top, mean_bottom (the extreme σw
         and their means); runs, seeds, scales that went in; diverged runs left out, scales_lost (σw
         at which all runs diverged). See `analysis.estimates.spread` for methods and measured
         coverage.
     """
     values = runs[metric].to_numpy(dtype=np.float64)
-    chosen = find_cells(runs) if cells is None else cells
+    chosen = find_recipes(runs) if recipes is None else recipes
     streams = np.random.default_rng(seed).spawn(len(chosen))
     rows = [
-        {"cell": cell.label}
-        | estimate(cell.pivot(values), cell.scales, rng, level=level, permutations=permutations)
-        | _left_out(cell)
-        for cell, rng in zip(chosen, streams, strict=True)
+        {"recipe": recipe.label}
+        | estimate(recipe.pivot(values), recipe.scales, rng, level=level, permutations=permutations)
+        | _left_out(recipe)
+        for recipe, rng in zip(chosen, streams, strict=True)
     ]
     return pd.DataFrame(rows)
 
@@ -127,7 +127,7 @@ def _noise_spread(values: Floats, permutations: int, rng: np.random.Generator) -
     return float(permuted_spreads(left, permutations, rng).mean())
 
 
-def _left_out(cell: Cell) -> dict[str, int]:
-    there = cell.rows >= 0
-    lost = there.any(1) & ~(there & ~cell.diverged).any(1)
-    return {"diverged": cell.diverged_count, "scales_lost": int(lost.sum())}
+def _left_out(recipe: Recipe) -> dict[str, int]:
+    there = recipe.rows >= 0
+    lost = there.any(1) & ~(there & ~recipe.diverged).any(1)
+    return {"diverged": recipe.diverged_count, "scales_lost": int(lost.sum())}

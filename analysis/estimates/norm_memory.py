@@ -14,21 +14,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.estimates.cluster_slope import cluster_slopes
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.seed_interval import seed_mean
 
 Floats = NDArray[np.float64]
 
 
 def norm_memory(
-    runs: pd.DataFrame, *, cells: Sequence[Cell] | None = None, level: float = 0.95
+    runs: pd.DataFrame, *, recipes: Sequence[Recipe] | None = None, level: float = 0.95
 ) -> pd.DataFrame:
-    """The kernel norm's memory of every cell.
+    """The kernel norm's memory of every recipe.
 
     Returns
     -------
     DataFrame
-        cell; slope of log kernel_norm_best on log kernel_norm_initial over σw and seeds, with its
+        recipe; slope of log kernel_norm_best on log kernel_norm_initial over σw and seeds, with its
         seed-clustered standard_error and low, high; initial_spread, best_spread (largest over
         smallest norm between σw, as the mean over seeds of the range of log norms); kept (mean over
         seeds of best range / initial range) with kept_low, kept_high (t over seeds that have all
@@ -36,10 +36,10 @@ def norm_memory(
     """
     norms = [_log(runs[f"kernel_norm_{when}"]) for when in ("initial", "best")]
     rows = [
-        {"cell": cell.label}
-        | _estimate(cell.pivot(norms[0]), cell.pivot(norms[1]), level)
-        | {"diverged": cell.diverged_count}
-        for cell in (find_cells(runs) if cells is None else cells)
+        {"recipe": recipe.label}
+        | _estimate(recipe.pivot(norms[0]), recipe.pivot(norms[1]), level)
+        | {"diverged": recipe.diverged_count}
+        for recipe in (find_recipes(runs) if recipes is None else recipes)
     ]
     return pd.DataFrame(rows)
 

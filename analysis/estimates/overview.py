@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.estimates.boundary import boundaries, half_of_largest, seed_deviations
-from analysis.estimates.clock_axis import CLOCKS, cell_axes, clock_frame, own_clock
+from analysis.estimates.clock_axis import CLOCKS, clock_frame, own_clock, recipe_axes
 from analysis.estimates.collapse import collapse
 from analysis.estimates.memory import memory
-from analysis.estimates.recipe_labels import labels
-from analysis.estimates.recipes import WITHIN, Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes, names_without
 from analysis.estimates.scale_table import by_scale, interpolation
 from analysis.estimates.sensitivity import curves, sensitivity
 from analysis.store.frames import Store
@@ -28,13 +27,14 @@ class Estimates:
     Attributes
     ----------
     recipes
-        One row per cell: cell (its label); recipe (the label without the batch size) and facet
-        (nor the learning rate); optimizer, learning_rate, kernel_l2, batch_size; T_SGD, T_L2,
-        T_adapt at the end of its training; own_clock; the columns of `memory.memory`; reached and
-        censored (runs that did, or did not, reach τ_interp); verdict (see `verdict`).
+        One row per recipe: recipe (its label), family (shared by recipes that differ in batch size
+        alone) and facet (by those that differ in batch size and learning rate alone); optimizer,
+        learning_rate, kernel_l2, batch_size; T_SGD, T_L2, T_adapt at the end of its training;
+        own_clock; the columns of `memory.memory`; reached and censored (runs that did, or did not,
+        reach τ_interp); verdict (see `verdict`).
     scales
-        One row per cell and σw: the columns naming the recipe; sigma_w; n, mean, p10, p90 of test
-        accuracy; train_accuracy_best, fitted_at_best, diverged; memory of the cell.
+        One row per recipe and σw: the columns naming the recipe; sigma_w; n, mean, p10, p90 of test
+        accuracy; train_accuracy_best, fitted_at_best, diverged; memory of the recipe.
     level
         Memory that tells remembering from forgetting; NaN where none is above its noise.
     boundaries
@@ -44,8 +44,8 @@ class Estimates:
         the recipe, own_clock, and floor_smooth (the floor's root mean square over neighbouring
         epochs).
     collapses
-        Recipe beside the columns of `collapse.collapse`, on the epochs and on the recipe's own
-        clock; empty where no two cells differ in their batch size alone.
+        Family beside the columns of `collapse.collapse`, on the epochs and on the family's own
+        clock; empty where no two recipes differ in their batch size alone.
     """
 
     recipes: pd.DataFrame
@@ -66,7 +66,7 @@ class Estimates:
         return bool((self.recipes[["learning_rate", "batch_size"]].nunique() > 1).any())
 
 
-ABOUT = ["cell", "recipe", "facet", "optimizer", "learning_rate", "kernel_l2", "batch_size"]
+ABOUT = ["recipe", "family", "facet", "optimizer", "learning_rate", "kernel_l2", "batch_size"]
 
 MEASURED = ["quality", "quality_low", "quality_high"]
 
@@ -84,25 +84,25 @@ def estimate(store: Store, *, seed: int = 0, resamples: int = 1000) -> Estimates
         Bootstrap samples of the boundaries.
     """
     runs, history = store.runs, store.history
-    cells = find_cells(runs)
-    table = memory(runs, cells=cells, seed=seed)
+    recipes = find_recipes(runs)
+    table = memory(runs, recipes=recipes, seed=seed)
     level = half_of_largest(table)
-    fitted = interpolation(runs, history, cells=cells)
-    counts = fitted.groupby("cell", sort=False)[["reached", "censored"]].sum().reset_index()
-    recipes = _about(cells, runs).merge(table, on="cell").merge(counts, on="cell")
-    recipes["verdict"] = [
+    fitted = interpolation(runs, history, recipes=recipes)
+    counts = fitted.groupby("recipe", sort=False)[["reached", "censored"]].sum().reset_index()
+    about = _about(recipes, runs).merge(table, on="recipe").merge(counts, on="recipe")
+    about["verdict"] = [
         verdict(low, high, level) for low, high in zip(table["low"], table["high"], strict=True)
     ]
     found = boundaries(
-        recipes, seed_deviations(runs, cells, table), level, seed=seed, resamples=resamples
+        about, seed_deviations(runs, recipes, table), level, seed=seed, resamples=resamples
     )
     return Estimates(
-        recipes=recipes,
-        scales=_scales(store, cells, recipes, fitted),
+        recipes=about,
+        scales=_scales(store, recipes, about, fitted),
         level=level,
         boundaries=found,
-        betas=_betas(store, cells, recipes),
-        collapses=_collapses(store, cells, recipes, seed),
+        betas=_betas(store, recipes, about),
+        collapses=_collapses(store, recipes, about, seed),
     )
 
 
@@ -125,82 +125,67 @@ def verdict(low: float, high: float, level: float) -> str:
     return "forgets" if high < level else "between"
 
 
-def names_without(cells: Sequence[Cell], *settings: str) -> list[str]:
-    """Each cell's label when these settings are ignored; cells that agree in all else share it."""
-    hidden = (*WITHIN, *settings)
-    seen = [
-        {name: value for name, value in cell.config.identity().items() if name not in hidden}
-        for cell in cells
-    ]
-    different: list[dict[str, object]] = []
-    for identity in seen:
-        if identity not in different:
-            different.append(identity)
-    names = labels(different)
-    return [names[different.index(identity)] for identity in seen]
-
-
-def _about(cells: Sequence[Cell], runs: pd.DataFrame) -> pd.DataFrame:
+def _about(recipes: Sequence[Recipe], runs: pd.DataFrame) -> pd.DataFrame:
     trained = runs["epochs_trained"].to_numpy(dtype=np.float64)
     rows = []
     names = zip(
-        cells,
-        names_without(cells, "batch_size"),
-        names_without(cells, "batch_size", "learning_rate"),
+        recipes,
+        names_without(recipes, "batch_size"),
+        names_without(recipes, "batch_size", "learning_rate"),
         strict=True,
     )
-    for cell, recipe, facet in names:
-        config = cell.config
-        lasted = cell.pivot(trained)
+    for recipe, family, facet in names:
+        config = recipe.config
+        lasted = recipe.pivot(trained)
         # Early stopping ends the runs of a recipe at different epochs; where all diverged, the
         # clock at the planned end names the recipe.
         last = int(np.nanmedian(lasted)) if np.isfinite(lasted).any() else config.epochs
-        ends = {clock: cell_axes(cell)[clock][last - 1] for clock in CLOCKS}
-        named = {"cell": cell.label, "recipe": recipe, "facet": facet}
+        ends = {clock: recipe_axes(recipe)[clock][last - 1] for clock in CLOCKS}
+        named = {"recipe": recipe.label, "family": family, "facet": facet}
         settings = {name: getattr(config, name) for name in ABOUT[3:]}
         rows.append(named | settings | ends | {"own_clock": own_clock(config)})
     return pd.DataFrame(rows)
 
 
 def _scales(
-    store: Store, cells: Sequence[Cell], recipes: pd.DataFrame, fitted: pd.DataFrame
+    store: Store, recipes: Sequence[Recipe], about: pd.DataFrame, fitted: pd.DataFrame
 ) -> pd.DataFrame:
-    table = by_scale(store.runs, store.history, cells=cells)
+    table = by_scale(store.runs, store.history, recipes=recipes)
     table = table[table["quantity"] == "test_accuracy"].drop(columns="quantity")
-    train = fitted[["cell", "sigma_w", "train_accuracy_best", "fitted_at_best"]]
-    about = recipes[[*ABOUT, "memory"]]
-    return table.merge(train, on=["cell", "sigma_w"]).merge(about, on="cell")
+    train = fitted[["recipe", "sigma_w", "train_accuracy_best", "fitted_at_best"]]
+    known = about[[*ABOUT, "memory"]]
+    return table.merge(train, on=["recipe", "sigma_w"]).merge(known, on="recipe")
 
 
-def _betas(store: Store, cells: Sequence[Cell], recipes: pd.DataFrame) -> pd.DataFrame:
-    table = sensitivity(store.runs, store.history, cells=cells)
-    clocks = clock_frame(store.runs, cells=cells)
+def _betas(store: Store, recipes: Sequence[Recipe], about: pd.DataFrame) -> pd.DataFrame:
+    table = sensitivity(store.runs, store.history, recipes=recipes)
+    clocks = clock_frame(store.runs, recipes=recipes)
     # An error that is estimated from few seeds at one epoch scatters by itself.
-    table["floor_smooth"] = table.groupby("cell", sort=False)["floor"].transform(
+    table["floor_smooth"] = table.groupby("recipe", sort=False)["floor"].transform(
         lambda floor: np.sqrt(
             (floor**2).rolling(max(5, len(floor) // 8), center=True, min_periods=1).mean()
         )
     )
-    about = recipes[[*ABOUT, "own_clock"]]
-    return table.merge(clocks, on=["cell", "epoch"]).merge(about, on="cell")
+    known = about[[*ABOUT, "own_clock"]]
+    return table.merge(clocks, on=["recipe", "epoch"]).merge(known, on="recipe")
 
 
 def _collapses(
-    store: Store, cells: Sequence[Cell], recipes: pd.DataFrame, seed: int
+    store: Store, recipes: Sequence[Recipe], about: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
     groups = defaultdict(list)
-    for one, recipe in zip(
-        curves(store.runs, store.history, cells=cells), recipes["recipe"], strict=True
+    for one, family in zip(
+        curves(store.runs, store.history, recipes=recipes), about["family"], strict=True
     ):
-        groups[recipe].append(one)
+        groups[family].append(one)
     parts = []
-    for recipe, group in groups.items():
+    for family, group in groups.items():
         if len(group) > 1:
             whole = collapse(group, seed=seed)
-            wanted = whole["axis"].isin(["epoch", own_clock(group[0].cell.config)])
-            parts.append(whole[wanted].assign(recipe=recipe))
+            wanted = whole["axis"].isin(["epoch", own_clock(group[0].recipe.config)])
+            parts.append(whole[wanted].assign(family=family))
     if not parts:
-        return pd.DataFrame(columns=["recipe", "axis", "verdict", *MEASURED])
+        return pd.DataFrame(columns=["family", "axis", "verdict", *MEASURED])
     whole = pd.concat(parts, ignore_index=True)
     # Where every answer is 'undetermined', nothing was measured.
     return whole.reindex(columns=[*whole, *(name for name in MEASURED if name not in whole)])

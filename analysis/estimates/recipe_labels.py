@@ -1,4 +1,4 @@
-"""What cells are called and how they are ordered: by the settings in which they differ."""
+"""What recipes are called and how they are ordered: by the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from suite.declarations.config import RESNETS, RunConfig
 
-# Always named where they vary, in this order; all others only where cells would share a name.
+# Always named where they vary, in this order; all others only where recipes would share a name.
 FIRST = (
     "dataset",
     "model",
@@ -20,11 +20,13 @@ FIRST = (
     "learning_rate",
     "kernel_l2",
     "batch_size",
+    "sigma_b",
 )
 FORMATS = {
     "learning_rate": "η={:g}",
     "kernel_l2": "λ={:g}",
     "batch_size": "b{}",
+    "sigma_b": "σb={:g}",
     "epochs": "{} epochs",
     "width": "width {}",
     "momentum": "μ={:g}",
@@ -50,39 +52,40 @@ def word(name: str, value: Any) -> str:
 
 
 def labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Short names of cells, all different, from the settings in which the cells differ.
+    """Short names of recipes, all different, from the settings in which the recipes differ.
 
     Parameters
     ----------
     identities
-        Each cell's acting settings; a setting that does not act in a cell is absent.
+        Each recipe's acting settings, no two alike; a setting that does not act is absent.
 
     Returns
     -------
     list of str
-        Such as 'sgd b128' or 'η=0.01 λ=0.001 b16'. A single cell is called by its optimizer and
+        Such as 'sgd b128' or 'η=0.01 λ=0.001 b16'. A single recipe is called by its optimizer and
         batch size.
     """
     if len(identities) == 1:
         return [_label(identities[0], ALONE)]
     varying = _varying(identities)
     named = [name for name in FIRST if name in varying]
-    spare = [name for name in varying if name not in FIRST]
     while True:
         names = [_label(identity, named) for identity in identities]
         shared = {name for name, count in Counter(names).items() if count > 1}
-        if not shared or not spare:
-            return names
         clashing = [i for i, name in zip(identities, names, strict=True) if name in shared]
-        useful = [name for name in spare if name in _varying(clashing)]
+        useful = [name for name in _varying(clashing) if name not in named]
         if not useful:
-            return names
+            break
         named.append(useful[0])
-        spare.remove(useful[0])
+    # Values that are written alike, such as rates that differ in the seventh digit, in full.
+    return [
+        _label(identity, named, exact=name in shared)
+        for identity, name in zip(identities, names, strict=True)
+    ]
 
 
 def sort_key(identity: Mapping[str, Any]) -> tuple[tuple[int, Any], ...]:
-    """The order of cells: by the settings of a label, as declared or ascending."""
+    """The order of recipes: by the settings of a label, as declared or ascending."""
     rest = [name for name in RunConfig.names() if name not in FIRST]
     return tuple(_rank(name, identity.get(name)) for name in (*FIRST, *rest))
 
@@ -95,8 +98,12 @@ def _varying(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _label(identity: Mapping[str, Any], names: Sequence[str]) -> str:
-    return " ".join(word(name, identity[name]) for name in names if name in identity)
+def _label(identity: Mapping[str, Any], names: Sequence[str], *, exact: bool = False) -> str:
+    return " ".join(
+        f"{name}={identity[name]}" if exact else word(name, identity[name])
+        for name in names
+        if name in identity
+    )
 
 
 def _rank(name: str, value: Any) -> tuple[int, Any]:

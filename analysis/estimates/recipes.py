@@ -1,6 +1,6 @@
-"""A cell is one recipe: one value of every setting except σw, σb and the seed.
+"""The recipes of a store: each is one value of every setting but σw and the seed.
 
-Everything that is estimated is estimated inside a cell, from an array over its σw and its seeds.
+Everything that is estimated is estimated inside a recipe, from an array over its σw and its seeds.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.estimates.recipe_labels import labels, sort_key
-from suite.declarations.config import ConfigError, RunConfig, parse
+from suite.declarations.config import PERTURBED, ConfigError, RunConfig, parse
 
-WITHIN = ("sigma_w", "sigma_b", "seed")
-SETTINGS = tuple(name for name in RunConfig.names() if name not in WITHIN)
+SETTINGS = tuple(name for name in RunConfig.names() if name not in PERTURBED)
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Recipe:
     """The runs of one recipe.
 
     Attributes
     ----------
     label
-        Short name, unique among the cells found together.
+        Short name, unique among the recipes found together.
     config
-        The recipe, with σw, σb and the seed at their defaults.
+        Its settings, with σw and the seed at their defaults.
     train_images
         Images in its training split.
     scales
@@ -63,7 +62,7 @@ class Cell:
     def pivot(
         self, values: NDArray[np.float64], *, keep_diverged: bool = False
     ) -> NDArray[np.float64]:
-        """Values of all runs, arranged by this cell's σw and seeds.
+        """Values of all runs, arranged by this recipe's σw and seeds.
 
         Parameters
         ----------
@@ -84,86 +83,71 @@ class Cell:
         return arranged
 
 
-def find_cells(runs: pd.DataFrame) -> list[Cell]:
-    """The cells of a runs frame, in a stable order (by optimizer, rate, λ, batch size, …).
+def find_recipes(runs: pd.DataFrame) -> list[Recipe]:
+    """The recipes of a runs frame, in a stable order (by optimizer, rate, λ, batch size, …).
 
     Parameters
     ----------
     runs
-        One row per finished run, with every setting of `RunConfig`, `diverged` and
-        `train_images`.
+        One row per finished run of a configuration, with every setting of `RunConfig`, `diverged`
+        and `train_images`.
 
     Raises
     ------
     ConfigError
-        Where a cell holds two runs of one σw and seed.
+        Where the runs of a recipe were trained on different numbers of images.
     """
     groups: dict[str, tuple[RunConfig, list[NDArray[np.intp]]]] = {}
     for rows in runs.groupby(list(SETTINGS), sort=False, dropna=False).indices.values():
-        config = _recipe(runs.iloc[int(rows[0])])
+        # Rows that differ in a setting that does not act in them are of one recipe.
+        config = _config(runs.iloc[int(rows[0])])
         groups.setdefault(config.fingerprint, (config, []))[1].append(np.asarray(rows))
     found = sorted(groups.values(), key=lambda group: sort_key(group[0].identity()))
-    names = labels([_outside(config) for config, _ in found])
+    names = labels([config.recipe for config, _ in found])
     return [
-        _cell(name, config, runs, np.sort(np.concatenate(parts)))
+        _recipe(name, config, runs, np.sort(np.concatenate(parts)))
         for name, (config, parts) in zip(names, found, strict=True)
     ]
 
 
-def cell_named(cells: Sequence[Cell], label: str) -> Cell:
-    """The cell with a given label.
+def names_without(recipes: Sequence[Recipe], *settings: str) -> list[str]:
+    """What each recipe is called when some settings are ignored.
 
-    Raises
-    ------
-    ConfigError
-        If there is none.
+    Returns
+    -------
+    list of str
+        One name per recipe. Two recipes have the same name exactly if they agree in all other
+        settings that act.
     """
-    for cell in cells:
-        if cell.label == label:
-            return cell
-    known = ", ".join(cell.label for cell in cells)
-    raise ConfigError(f"cell: must be one of the cells found, got {label!r}; there are {known}")
+    rest = [
+        {name: value for name, value in recipe.config.recipe.items() if name not in settings}
+        for recipe in recipes
+    ]
+    different: list[dict[str, Any]] = []
+    for identity in rest:
+        if identity not in different:
+            different.append(identity)
+    names = labels(different)
+    return [names[different.index(identity)] for identity in rest]
 
 
-def cell_column(cells: Sequence[Cell], runs: pd.DataFrame) -> pd.Series[Any]:
-    """Each run's cell as an ordered categorical beside `runs`."""
-    codes = np.full(len(runs), -1)
-    for code, cell in enumerate(cells):
-        codes[cell.rows[cell.rows >= 0]] = code
-    names = [cell.label for cell in cells]
-    return pd.Series(
-        pd.Categorical.from_codes(codes, pd.Index(names), ordered=True),
-        index=runs.index,
-        name="cell",
-    )
-
-
-def _recipe(row: pd.Series[Any]) -> RunConfig:
+def _config(row: pd.Series[Any]) -> RunConfig:
     settings = {name: row[name] for name in SETTINGS}
     return parse({name: getattr(v, "item", lambda v=v: v)() for name, v in settings.items()})
 
 
-def _outside(config: RunConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.identity().items() if name not in WITHIN}
-
-
-def _cell(label: str, config: RunConfig, runs: pd.DataFrame, members: NDArray[np.intp]) -> Cell:
+def _recipe(label: str, config: RunConfig, runs: pd.DataFrame, members: NDArray[np.intp]) -> Recipe:
     part = runs.iloc[members]
     scales, scale = np.unique(part["sigma_w"].to_numpy(dtype=np.float64), return_inverse=True)
     seeds, seed = np.unique(part["seed"].to_numpy(dtype=np.int64), return_inverse=True)
     rows = np.full((scales.size, seeds.size), -1, dtype=np.intp)
     rows[scale, seed] = members
-    if (rows >= 0).sum() != members.size:
-        raise ConfigError(
-            f"runs: one run per σw and seed in a cell, got {members.size} runs for "
-            f"{int((rows >= 0).sum())} pairs in cell {label!r}; keep one sigma_b"
-        )
     diverged = np.zeros(rows.shape, dtype=np.bool_)
     diverged[scale, seed] = part["diverged"].to_numpy(dtype=np.bool_)
     images = part["train_images"].unique()
     if len(images) != 1:
         raise ConfigError(
-            f"train_images: one training split per cell, got {sorted(images.tolist())} in cell "
+            f"train_images: one training split per recipe, got {sorted(images.tolist())} in recipe "
             f"{label!r}; keep the runs of one data set"
         )
-    return Cell(label, config, int(images[0]), scales, seeds, rows, diverged)
+    return Recipe(label, config, int(images[0]), scales, seeds, rows, diverged)

@@ -1,4 +1,4 @@
-"""What the runs of each cell and σw did: accuracies, epochs, repair gaps, norms over the seeds.
+"""What the runs of each recipe and σw did: accuracies, epochs, repair gaps, norms over the seeds.
 
 Numbers for Figures 1–5 and Tables 2–7 of Das et al. 2026.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from analysis.estimates.histories import at_epoch, epoch_matrix
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.seed_interval import seed_mean
 from suite.declarations.metrics import INTERPOLATION_THRESHOLD
 
@@ -59,36 +59,36 @@ def by_scale(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     *,
-    cells: Sequence[Cell] | None = None,
+    recipes: Sequence[Recipe] | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Every quantity over the seeds, one row per cell, σw and quantity.
+    """Every quantity over the seeds, one row per recipe, σw and quantity.
 
     Returns
     -------
     DataFrame
-        cell, sigma_w, quantity (see `QUANTITIES`); mean, sd, low, high (t interval of the mean),
+        recipe, sigma_w, quantity (see `QUANTITIES`); mean, sd, low, high (t interval of the mean),
         p10, p90 (percentiles over seeds), n (seeds that have it), diverged (runs left out at this
         σw). Accuracies are fractions.
     """
     values = per_run(runs, history)
     rows: list[dict[str, Any]] = []
-    for cell in find_cells(runs) if cells is None else cells:
+    for recipe in find_recipes(runs) if recipes is None else recipes:
         for name in QUANTITIES:
-            arranged = cell.pivot(values[name])
+            arranged = recipe.pivot(values[name])
             rows += [
-                {"cell": cell.label, "sigma_w": scale, "quantity": name}
+                {"recipe": recipe.label, "sigma_w": scale, "quantity": name}
                 | _over_seeds(arranged[s], level)
-                | {"diverged": int(cell.diverged[s].sum())}
-                for s, scale in enumerate(cell.scales)
+                | {"diverged": int(recipe.diverged[s].sum())}
+                for s, scale in enumerate(recipe.scales)
             ]
     return pd.DataFrame(rows)
 
 
 def interpolation(
-    runs: pd.DataFrame, history: pd.DataFrame, *, cells: Sequence[Cell] | None = None
+    runs: pd.DataFrame, history: pd.DataFrame, *, recipes: Sequence[Recipe] | None = None
 ) -> pd.DataFrame:
-    """When, and whether, the labels are fitted: one row per cell and σw.
+    """When, and whether, the labels are fitted: one row per recipe and σw.
 
     A run that never reaches 99.5 % training accuracy is not left out: its τ_interp is censored at
     the epoch where it ended, and the median is Kaplan and Meier's.
@@ -96,9 +96,9 @@ def interpolation(
     Returns
     -------
     DataFrame
-        cell, sigma_w; reached, censored (numbers of runs); median_epoch (inf where half of the runs
-        never reached it) and first_epoch (inf where none did); train_accuracy_best (mean) and
-        fitted_at_best (whether it is at least 99.5 %: the cells without × in Fig. 2); n, diverged.
+        recipe, sigma_w; reached, censored (numbers of runs); median_epoch (inf where half of the
+        runs never reached it) and first_epoch (inf where none did); train_accuracy_best (mean) and
+        fitted_at_best (whether it is at least 99.5 %: no × in Fig. 2); n, diverged.
     """
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
     ended = runs["epochs_trained"].to_numpy(dtype=np.float64)
@@ -107,18 +107,18 @@ def interpolation(
         runs["best_epoch"].to_numpy(dtype=np.float64),
     )
     rows: list[dict[str, Any]] = []
-    for cell in find_cells(runs) if cells is None else cells:
-        arranged = zip(cell.pivot(fitted), cell.pivot(ended), cell.pivot(train), strict=True)
+    for recipe in find_recipes(runs) if recipes is None else recipes:
+        arranged = zip(recipe.pivot(fitted), recipe.pivot(ended), recipe.pivot(train), strict=True)
         for s, (first, last, accuracy) in enumerate(arranged):
             mean = seed_mean(accuracy).mean
             rows.append(
-                {"cell": cell.label, "sigma_w": cell.scales[s]}
+                {"recipe": recipe.label, "sigma_w": recipe.scales[s]}
                 | _censored(first, last)
                 | {
                     "train_accuracy_best": mean,
                     "fitted_at_best": bool(mean >= INTERPOLATION_THRESHOLD),
                     "n": int(np.isfinite(last).sum()),
-                    "diverged": int(cell.diverged[s].sum()),
+                    "diverged": int(recipe.diverged[s].sum()),
                 }
             )
     return pd.DataFrame(rows)

@@ -1,12 +1,12 @@
 """β(t): how much validation accuracy depends on σw, epoch by epoch.
 
 β(t) is the least-squares slope of validation accuracy at epoch t on σw, over all σw and seeds of a
-cell (Das et al. 2026, §4.2). Its standard error takes the seed as the cluster (`cluster_slope`).
+recipe (Das et al. 2026, §4.2). Its standard error takes the seed as the cluster (`cluster_slope`).
 
-abs(β) of a cell without any memory is not zero: with β = 0 its mean is √(2/π) = 0.80 standard
+abs(β) of a recipe without any memory is not zero: with β = 0 its mean is √(2/π) = 0.80 standard
 errors. That floor goes with every value, as does β² − SE², which estimates β² without that bias.
 
-Measured coverage of the 95 % interval of β, 20,000 simulated cells each for 5 and 25 σw: 95.1 to
+Measured coverage of the 95 % interval of β, 20,000 simulated recipes each for 5 and 25 σw: 95.1 to
 95.7 % at 3 seeds, 95.4 to 95.5 % at 5 and 95.1 to 95.3 % at 10 with normal errors; 94.9 to 96.0 %
 with heavy tails (t with 4 degrees of freedom) whose spread grows with σw; 94.5 to 94.9 % with a
 quarter of the runs missing at large σw.
@@ -25,7 +25,7 @@ from statsmodels.regression.linear_model import RegressionResultsWrapper
 
 from analysis.estimates.cluster_slope import Slopes, cluster_slopes
 from analysis.estimates.histories import epoch_matrix
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 
 Floats = NDArray[np.float64]
 # Mean of the absolute value of a standard normal variable.
@@ -34,11 +34,11 @@ FLOOR_FACTOR = float(np.sqrt(2 / np.pi))
 
 @dataclass(frozen=True, eq=False)
 class SensitivityCurve:
-    """β(t) of one cell at the epochs 1, 2, …, E.
+    """β(t) of one recipe at the epochs 1, 2, …, E.
 
     Attributes
     ----------
-    cell
+    recipe
         The recipe.
     epochs
         Shape (E,).
@@ -46,7 +46,7 @@ class SensitivityCurve:
         β with its standard error, and each seed's share of it, shape (G, E).
     """
 
-    cell: Cell
+    recipe: Recipe
     epochs: NDArray[np.int64]
     slopes: Slopes
 
@@ -60,51 +60,53 @@ def curves(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     *,
-    cells: Sequence[Cell] | None = None,
+    recipes: Sequence[Recipe] | None = None,
     metric: str = "val_accuracy",
 ) -> list[SensitivityCurve]:
-    """β(t) of every cell.
+    """β(t) of every recipe.
 
     Parameters
     ----------
     runs, history
         The frames of a store.
-    cells
-        Those wanted, from `find_cells(runs)`; all by default.
+    recipes
+        Those wanted, from `find_recipes(runs)`; all by default.
     metric
         The per-epoch metric whose slope on σw is taken.
 
     Returns
     -------
     list of SensitivityCurve
-        In the order of the cells. Diverged runs are left out.
+        In the order of the recipes. Diverged runs are left out.
     """
     matrix = epoch_matrix(runs, history, metric)
-    return [curve(cell, matrix) for cell in (find_cells(runs) if cells is None else cells)]
+    return [
+        curve(recipe, matrix) for recipe in (find_recipes(runs) if recipes is None else recipes)
+    ]
 
 
-def curve(cell: Cell, matrix: Floats) -> SensitivityCurve:
-    """β(t) of one cell, from the `epoch_matrix` of a metric (runs, epochs)."""
-    accuracy = cell.pivot(matrix)
+def curve(recipe: Recipe, matrix: Floats) -> SensitivityCurve:
+    """β(t) of one recipe, from the `epoch_matrix` of a metric (runs, epochs)."""
+    accuracy = recipe.pivot(matrix)
     reached = np.isfinite(accuracy).any((0, 1))
     last = int(np.flatnonzero(reached)[-1]) + 1 if reached.any() else 0
-    slopes = cluster_slopes(cell.scales[:, None], accuracy[:, :, :last])
-    return SensitivityCurve(cell, np.arange(1, last + 1), slopes)
+    slopes = cluster_slopes(recipe.scales[:, None], accuracy[:, :, :last])
+    return SensitivityCurve(recipe, np.arange(1, last + 1), slopes)
 
 
 def sensitivity(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     *,
-    cells: Sequence[Cell] | None = None,
+    recipes: Sequence[Recipe] | None = None,
     metric: str = "val_accuracy",
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """β(t) of every cell as a frame, one row per cell and epoch.
+    """β(t) of every recipe as a frame, one row per recipe and epoch.
 
     Parameters
     ----------
-    runs, history, cells, metric
+    runs, history, recipes, metric
         As in `curves`.
     level
         Confidence level of the bands.
@@ -112,13 +114,13 @@ def sensitivity(
     Returns
     -------
     DataFrame
-        cell, epoch; beta (accuracy per unit of σw), standard_error, low, high; absolute,
+        recipe, epoch; beta (accuracy per unit of σw), standard_error, low, high; absolute,
         absolute_low (0 where the band of β holds 0), absolute_high; floor (mean of abs(β) without
         sensitivity); squared (β² − SE², unbiased for β²) and corrected (its root, negative where
         `squared` is); runs, seeds, scales that went in; diverged runs left out; method:
         'seed-clustered', 'classical, one seed', or 'none' where no standard error can be had.
     """
-    found = curves(runs, history, cells=cells, metric=metric)
+    found = curves(runs, history, recipes=recipes, metric=metric)
     parts = [_frame(one, level) for one in found]
     return pd.concat(parts, ignore_index=True)
 
@@ -132,12 +134,12 @@ def corrected(beta: Floats, standard_error: Floats) -> Floats:
 def fit(
     runs: pd.DataFrame,
     history: pd.DataFrame,
-    cell: Cell,
+    recipe: Recipe,
     epoch: int,
     *,
     metric: str = "val_accuracy",
 ) -> RegressionResultsWrapper:
-    """The regression of one cell at one epoch by statsmodels: the reference for all others.
+    """The regression of one recipe at one epoch by statsmodels: the reference for all others.
 
     Returns
     -------
@@ -145,9 +147,9 @@ def fit(
         With `params` const and sigma_w; the covariance is clustered by seed (classical for one
         seed), t with G − 1 degrees of freedom. `summary()` prints it.
     """
-    accuracy = cell.pivot(epoch_matrix(runs, history, metric)[:, epoch - 1])
+    accuracy = recipe.pivot(epoch_matrix(runs, history, metric)[:, epoch - 1])
     scale, seed = np.nonzero(np.isfinite(accuracy))
-    design = pd.DataFrame({"const": 1.0, "sigma_w": cell.scales[scale]})
+    design = pd.DataFrame({"const": 1.0, "sigma_w": recipe.scales[scale]})
     model = sm.OLS(accuracy[scale, seed], design)
     if np.unique(seed).size == 1:
         return model.fit(use_t=True)
@@ -160,7 +162,7 @@ def _frame(one: SensitivityCurve, level: float) -> pd.DataFrame:
     known = np.isfinite(error)
     return pd.DataFrame(
         {
-            "cell": one.cell.label,
+            "recipe": one.recipe.label,
             "epoch": one.epochs,
             "beta": beta,
             "standard_error": error,
@@ -175,7 +177,7 @@ def _frame(one: SensitivityCurve, level: float) -> pd.DataFrame:
             "runs": slopes.runs,
             "seeds": slopes.seeds,
             "scales": slopes.scales,
-            "diverged": one.cell.diverged_count,
+            "diverged": one.recipe.diverged_count,
             "method": np.where(
                 known, np.where(slopes.seeds > 1, "seed-clustered", "classical, one seed"), "none"
             ),

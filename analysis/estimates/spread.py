@@ -13,8 +13,8 @@ stand:
   Student's with G − 1 degrees of freedom. For well separated extremes C = M, and this is the paired
   t interval. Limits are raised to 0, below which no memory lies.
 
-Measured on 600 to 2,000 simulated cells for each of 5 shapes of mean accuracy over σw and memories
-of 0, 1, 3, 8 and 30 standard errors (SE) of one mean, normal errors:
+Measured on 600 to 2,000 simulated recipes for each of 5 shapes of mean accuracy over σw and
+memories of 0, 1, 3, 8 and 30 standard errors (SE) of one mean, normal errors:
 
 ====  =====  ======================  ============================  =========================
 σw    seeds  bias of M, SE           bias of C, SE                 coverage of 95 %

@@ -12,10 +12,9 @@ from analysis.exhibits.captions import BAND, DEVIATION, SPREAD, caption, needs
 from analysis.exhibits.choice import best_source, elsewhere
 from analysis.exhibits.columns import accuracies, stacked
 from analysis.exhibits.exhibit import Exhibit, absent
-from analysis.exhibits.source import Source
+from analysis.exhibits.source import Source, declared_recipes
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.scale_panels import Look, optimizer_looks, optimizer_name
-from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
 from suite.declarations.update_constants import ADAPTIVE
 
@@ -51,7 +50,7 @@ def figure_4(sources: Sources) -> Exhibit:
         _names(found),
         text,
         spread_figure(lines, spreads, looks, TITLE),
-        spreads.drop(columns="cell"),
+        spreads.drop(columns="recipe"),
         "",
     )
 
@@ -86,17 +85,21 @@ def _by_size(source: Source) -> pd.DataFrame:
 
 def _sources(sources: Sources) -> list[Source]:
     """The sweep, then the long training and the Adam baseline where other experiments have them."""
-    sweep = best_source(sources, SWEEP, _varies_for_sgd, lambda source: len(source.cells))
+    sweep = best_source(sources, SWEEP, _varies_for_sgd, lambda source: len(source.recipes))
     if sweep is None:
         return []
-    sizes = {cell.config.batch_size for cell in sweep.cells}
-    long = [c for c in _recipes(LONG, sizes) if c.fingerprint not in sweep.by_fingerprint]
+    sizes = {recipe.config.batch_size for recipe in sweep.recipes}
+    long = [
+        config
+        for fingerprint, config in declared_recipes(EXPERIMENTS[LONG]).items()
+        if config.batch_size in sizes and fingerprint not in sweep.by_fingerprint
+    ]
     # The paper's Adam at the sweep's own data, model and length.
     rate = PAPER_RUN["learning_rate"]
     adam = [
-        cell.config.with_(optimizer="adam", learning_rate=rate, kernel_l2=0.0)
-        for cell in sweep.cells
-        if cell.config.optimizer == "sgd"
+        recipe.config.with_(optimizer="adam", learning_rate=rate, kernel_l2=0.0)
+        for recipe in sweep.recipes
+        if recipe.config.optimizer == "sgd"
     ]
     others = [elsewhere(sources, sweep, long), elsewhere(sources, sweep, adam)]
     return [sweep, *(source for source in others if source is not None)]
@@ -108,27 +111,18 @@ def _varies_for_sgd(source: Source) -> bool:
     return source.several_scales() and bool((by_rule > 1).any(axis=None))
 
 
-def _recipes(experiment: str, sizes: set[int]) -> list[RunConfig]:
-    found = {}
-    for config in EXPERIMENTS[experiment].configs():
-        one = config.with_(sigma_w=RunConfig.default("sigma_w"), seed=RunConfig.default("seed"))
-        if one.batch_size in sizes:
-            found[one.fingerprint] = one
-    return list(found.values())
-
-
 def _drawn(found: Sequence[Source]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Look]]:
     """What is drawn: accuracies, spreads, and the look of each line."""
     lines, spreads = [], []
     looks: dict[str, Look] = {}
     for source in found:
-        names = {row.cell: _name(row, source, found[0]) for row in source.about.itertuples()}
+        names = {row.recipe: _name(row, source, found[0]) for row in source.about.itertuples()}
         tests = source.quantity("test_accuracy")
-        lines.append(tests.assign(line=tests["cell"].map(names)))
-        spreads.append(source.memory.assign(line=source.memory["cell"].map(names)))
+        lines.append(tests.assign(line=tests["recipe"].map(names)))
+        spreads.append(source.memory.assign(line=source.memory["recipe"].map(names)))
         looks |= _looks(source, found[0], names)
     wanted = ["batch_size", "line", "sigma_w", "mean", "p10", "p90"]
-    kept = ["cell", "line", "optimizer", "batch_size", "learning_rate", "kernel_l2", "memory"]
+    kept = ["recipe", "line", "optimizer", "batch_size", "learning_rate", "kernel_l2", "memory"]
     kept += ["corrected", "low", "high", "p_value", "seeds", "scales", "diverged"]
     return pd.concat(lines)[wanted], pd.concat(spreads, ignore_index=True)[kept], looks
 
@@ -139,7 +133,7 @@ def _looks(source: Source, sweep: Source, names: Mapping[Any, str]) -> dict[str,
     swept: dict[str, tuple[float, float]] = {}
     row: Any  # a named tuple of pandas
     for row in source.about.itertuples():
-        name = names[row.cell]
+        name = names[row.recipe]
         if row.optimizer in ADAPTIVE or (source is sweep and source.varies("optimizer")):
             rules[name] = str(row.optimizer)
         elif source is sweep:

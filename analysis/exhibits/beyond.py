@@ -71,7 +71,7 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
 
 
 def _accuracy(source: Source, title: str) -> list[_Part]:
-    scales = source.estimates.scales.rename(columns={"cell": "label"})
+    scales = source.estimates.scales.rename(columns={"recipe": "label"})
     columns = ["label", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n", "diverged"]
     said = ["Test accuracy at τ_best, the epoch of the lowest validation loss.", BAND, SPREAD]
     return [_Part(said, accuracy_by_scale(scales, title), scales[columns])]
@@ -138,7 +138,7 @@ def _collapse(source: Source, title: str) -> list[_Part]:
         "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval.",
     ]
     pages = collapse_pages(found.betas, found.collapses, title)
-    front = ["recipe", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
+    front = ["family", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
     table = found.collapses[[*front, *(name for name in found.collapses if name not in front)]]
     return [
         _Part(said, page, table if number == 1 else None, f"{number}" if len(pages) > 1 else "")
@@ -148,8 +148,8 @@ def _collapse(source: Source, title: str) -> list[_Part]:
 
 def _forgetting_times(source: Source, title: str) -> list[_Part]:
     _refuse_one_scale(source)
-    times = forgetting_times(source.store.runs, source.store.history, cells=source.cells)
-    table = source.about[["cell", "optimizer"]].merge(times, on="cell")
+    times = forgetting_times(source.store.runs, source.store.history, recipes=source.recipes)
+    table = source.about[["recipe", "optimizer"]].merge(times, on="recipe")
     counts = times["status"].value_counts()
     said = [
         "The value of each recipe's own clock at which its |β| has fallen to 1/e of its peak, with "
@@ -164,11 +164,11 @@ def _forgetting_times(source: Source, title: str) -> list[_Part]:
 def _law(source: Source, title: str) -> list[_Part]:
     _refuse_one_scale(source)
     try:
-        law = fit_law(source.cells, source.memory)
+        law = fit_law(source.recipes, source.memory)
     except ConfigError as error:
         raise CannotError(str(error)) from None
     coefficients, left = law.coefficients(), law.leave_one_out()
-    predicted = left.merge(source.about[["cell", "optimizer"]], on="cell")
+    predicted = left.merge(source.about[["recipe", "optimizer"]], on="recipe")
     known = left["memory"].notna()
     off = 10 ** left.loc[known, "error"].abs().median()
     said = [
@@ -199,7 +199,7 @@ def _predictions(predicted: pd.DataFrame) -> list[_Part]:
     """The numbers of the left panel, as a table of their own."""
     table = pd.DataFrame(
         {
-            "recipe": predicted["cell"],
+            "recipe": predicted["recipe"],
             "observed (pp)": 100 * predicted["observed"],
             "predicted (pp)": 100 * predicted["memory"],
             "predicted (pp) low": 100 * predicted["low"],

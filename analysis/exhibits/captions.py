@@ -37,14 +37,15 @@ def caption(parts: Sequence[str], sources: Sequence[Source], paper: str = "") ->
 
 def runs_text(source: Source) -> str:
     """Which runs of an experiment, at what settings, and how many diverged."""
-    cells = source.cells
+    recipes = source.recipes
     shared = [word(name, value) for name, value in _shared(source).items()]
-    finished = sum(cell.finished for cell in cells)
+    finished = sum(recipe.finished for recipe in recipes)
+    of = f"{len(recipes)} recipe{'s' * (len(recipes) > 1)}"
     text = (
-        f"{source.experiment}: {finished:,} runs of {len(cells)} recipe{'s' * (len(cells) > 1)} "
+        f"{source.experiment}: {finished:,} runs of {of} "
         f"at {len(source.scale_values())} σw, {seeds_text(source)} ({', '.join(shared)})"
     )
-    diverged = sum(cell.diverged_count for cell in cells)
+    diverged = sum(recipe.diverged_count for recipe in recipes)
     if diverged:
         text += f"; {diverged} of them diverged and {'is' if diverged == 1 else 'are'} left out"
     return f"{text}."
@@ -52,7 +53,9 @@ def runs_text(source: Source) -> str:
 
 def seeds_text(source: Source) -> str:
     """The number of seeds with a run, at each recipe and σw."""
-    counts = np.concatenate([((cell.rows >= 0) & ~cell.diverged).sum(1) for cell in source.cells])
+    counts = np.concatenate(
+        [((recipe.rows >= 0) & ~recipe.diverged).sum(1) for recipe in source.recipes]
+    )
     low, high = int(counts.min()), int(counts.max())
     return f"n = {low} seed{'s' * (low != 1)}" if low == high else f"n = {low} to {high} seeds"
 
@@ -66,7 +69,7 @@ def stand_in(source: Source, paper: str) -> str:
     others = differing(source, paper)
     if not others:
         return ""
-    return f"Not the paper's recipes: {others[0]} in {len(others)} of {len(source.cells)}."
+    return f"Not the paper's recipes: {others[0]} in {len(others)} of {len(source.recipes)}."
 
 
 def needs(what: str, experiment: str) -> str:
@@ -85,6 +88,6 @@ def first_of(names: Sequence[str], most: int, what: str) -> str:
 
 
 def _shared(source: Source) -> dict[str, object]:
-    configs = [cell.config for cell in source.cells]
+    configs = [recipe.config for recipe in source.recipes]
     values = {name: {getattr(config, name) for config in configs} for name in KNOWN}
     return {name: found.pop() for name, found in values.items() if len(found) == 1}

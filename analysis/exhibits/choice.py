@@ -44,19 +44,19 @@ def two_sizes(source: Source) -> list[int]:
     return there if len(there) < 3 else [there[0], there[-1]]
 
 
-def one_of_each(recipes: Mapping[str, str]) -> list[str]:
-    """Recipes such that the first few hold all optimizers.
+def one_of_each(families: Mapping[str, str]) -> list[str]:
+    """The families in an order in which the first few have all optimizers.
 
     Parameters
     ----------
-    recipes
+    families
         Name to optimizer, in the usual order.
     """
     seen: dict[str, int] = {}
     turn = {}
-    for name, optimizer in recipes.items():
+    for name, optimizer in families.items():
         turn[name] = seen[optimizer] = seen.get(optimizer, 0) + 1
-    return sorted(recipes, key=lambda name: turn[name])
+    return sorted(families, key=lambda name: turn[name])
 
 
 def elsewhere(

@@ -31,11 +31,11 @@ def checkpoints(source: Source, scale: float) -> pd.DataFrame:
     """Validation accuracy of every recipe at one σw at three checkpoints, and the repair gap."""
     rows = []
     here = source.scales[np.isclose(source.scales["sigma_w"], scale)]
-    fitted = source.fitted[np.isclose(source.fitted["sigma_w"], scale)].set_index("cell")
+    fitted = source.fitted[np.isclose(source.fitted["sigma_w"], scale)].set_index("recipe")
     for about in source.about.to_dict("records"):
-        if about["cell"] not in fitted.index:
+        if about["recipe"] not in fitted.index:
             continue
-        found = here[here["cell"] == about["cell"]].set_index("quantity")
+        found = here[here["recipe"] == about["recipe"]].set_index("quantity")
         row: dict[str, Any] = named(about, source)
         for quantity, heading in CHECKPOINTS.items():
             row |= deviating(heading, found.loc[quantity])
@@ -45,7 +45,7 @@ def checkpoints(source: Source, scale: float) -> pd.DataFrame:
             "repair gap (pp) low": 100 * gap["low"],
             "repair gap (pp) high": 100 * gap["high"],
         }
-        times = fitted.loc[about["cell"]]
+        times = fitted.loc[about["recipe"]]
         row |= {"reach τ_interp": int(times["reached"]), "n": int(times["n"])}
         rows.append(row | {"diverged": int(times["diverged"])})
     return pd.DataFrame(rows)
@@ -64,19 +64,19 @@ def accuracies(source: Source, lead: Sequence[str] = (), train: str = "") -> pd.
         'train_accuracy_best' or 'train_accuracy_final' adds its mean over σw; '' none.
     """
     tests = source.quantity("test_accuracy")
-    spreads = source.memory.set_index("cell")
+    spreads = source.memory.set_index("recipe")
     rows = []
     for about in source.about.to_dict("records"):
         row = named(about, source, lead)
-        mine = tests[tests["cell"] == about["cell"]]
+        mine = tests[tests["recipe"] == about["recipe"]]
         for scale in shown_scales(source):
             at = mine[np.isclose(mine["sigma_w"], scale)]
             heading = f"σw={scale:g} (%)"
             row |= deviating(heading, at.iloc[0] if len(at) else None)
-        row |= spread(spreads.loc[about["cell"]])
+        row |= spread(spreads.loc[about["recipe"]])
         if train:
             means = source.quantity(train)
-            row["train (%)"] = 100 * means.loc[means["cell"] == about["cell"], "mean"].mean()
+            row["train (%)"] = 100 * means.loc[means["recipe"] == about["recipe"], "mean"].mean()
         rows.append(row | {"n": _seeds(mine), "diverged": int(mine["diverged"].sum())})
     return pd.DataFrame(rows)
 
@@ -85,10 +85,10 @@ def fitting(source: Source) -> pd.DataFrame:
     """τ_interp and τ_best of every recipe at its smallest and largest σw, beside its label."""
     best = source.quantity("best_epoch")
     rows = []
-    for cell in source.about["cell"]:
-        row: dict[str, Any] = {"cell": cell}
+    for recipe in source.about["recipe"]:
+        row: dict[str, Any] = {"recipe": recipe}
         for name, table in (("τ_interp", source.fitting_time), ("τ_best", best)):
-            mine = table[table["cell"] == cell].sort_values("sigma_w")
+            mine = table[table["recipe"] == recipe].sort_values("sigma_w")
             for at in (mine.iloc[0], mine.iloc[-1]) if len(mine) > 1 else (mine.iloc[0],):
                 heading = f"{name} at σw={at['sigma_w']:g} (epochs)"
                 row |= {heading: at["mean"], f"{heading} low": at["low"]}
@@ -99,7 +99,7 @@ def fitting(source: Source) -> pd.DataFrame:
 
 def with_fitting(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """The table of `accuracies` with the columns of `fitting` before the numbers of runs."""
-    times = fitting(source).drop(columns="cell")
+    times = fitting(source).drop(columns="recipe")
     counts = ["n", "diverged"]
     return pd.concat([table.drop(columns=counts), times, table[counts]], axis=1)
 

@@ -28,7 +28,7 @@ WANTED = "runs at two σw or more"
 MOST_LINES = 6
 MOST_COLUMNS = 5
 NUMBERS = ["mean", "low", "high", "p10", "p90", "n", "diverged"]
-LINE = ["recipe", "batch_size", "sigma_w"]
+LINE = ["family", "batch_size", "sigma_w"]
 
 Sources = Mapping[str, Source]
 
@@ -50,7 +50,7 @@ def figure_1(sources: Sources) -> Exhibit:
     source = grid_source(sources)
     if source is None:
         return absent(name, title, place, needs(WANTED, MAIN))
-    looks, left_out = _recipe_looks(source)
+    looks, left_out = _family_looks(source)
     quantities: Mapping[str, tuple[str, Unit]] = {
         "test accuracy at τ_best": ("test_accuracy", "fraction"),
         "train − test accuracy (pp)": ("generalization_gap", "pp"),
@@ -87,7 +87,7 @@ def figure_1(sources: Sources) -> Exhibit:
         [source],
         MAIN,
     )
-    table = numbers[["recipe", "batch_size", "sigma_w", "quantity", *NUMBERS]]
+    table = numbers[["family", "batch_size", "sigma_w", "quantity", *NUMBERS]]
     return _made(name, title, place, source, text, figure, table)
 
 
@@ -97,8 +97,8 @@ def figure_2(sources: Sources) -> Exhibit:
     source = grid_source(sources)
     if source is None:
         return absent(name, title, place, needs(WANTED, MAIN))
-    fitted = source.fitted[["cell", "sigma_w", "train_accuracy_best", "fitted_at_best"]]
-    table = source.quantity("test_accuracy").merge(fitted, on=["cell", "sigma_w"])
+    fitted = source.fitted[["recipe", "sigma_w", "train_accuracy_best", "fitted_at_best"]]
+    table = source.quantity("test_accuracy").merge(fitted, on=["recipe", "sigma_w"])
     unfitted = int((table["mean"].notna() & ~table["fitted_at_best"]).sum())
     text = caption(
         [
@@ -122,7 +122,7 @@ def figure_3(sources: Sources) -> Exhibit:
     if source is None:
         return absent(name, title, place, needs(WANTED, MAIN))
     times, gaps = source.fitting_time, source.quantity("repair_gap")
-    recipes = recipe_order(source)
+    families = family_order(source)
     sizes = sorted(int(size) for size in source.about["batch_size"].unique())
     looks = batch_looks(sizes)
     shown: Sequence[tuple[str, pd.DataFrame, Unit]] = (
@@ -131,8 +131,8 @@ def figure_3(sources: Sources) -> Exhibit:
     )
     panels = [
         [
-            ScalePanel(recipe_name(recipe), label, _by_size(table, recipe), unit)
-            for recipe in recipes[:MOST_COLUMNS]
+            ScalePanel(recipe_name(family), label, _by_size(table, family), unit)
+            for family in families[:MOST_COLUMNS]
         ]
         for label, table, unit in shown
     ]
@@ -143,7 +143,7 @@ def figure_3(sources: Sources) -> Exhibit:
             f"accuracy; {runs - reached} of {runs} runs never reach it and count as later than all "
             "others. Below: repair gap, validation accuracy at τ_best minus at τ_interp, mean over "
             "the runs that have both. Bands reach from the 10th to the 90th percentile over seeds.",
-            first_of(recipes, MOST_COLUMNS, "recipes"),
+            first_of(families, MOST_COLUMNS, "recipes"),
         ],
         [source],
         MAIN,
@@ -195,24 +195,24 @@ def _checkpoint_table(sources: Sources, number: int, which: str, place: int) -> 
     )
 
 
-def recipe_order(source: Source) -> list[str]:
-    """The recipes, one of each optimizer first."""
-    return one_of_each(dict(zip(source.about["recipe"], source.about["optimizer"], strict=True)))
+def family_order(source: Source) -> list[str]:
+    """The families (recipes whatever their batch size), one of each optimizer first."""
+    return one_of_each(dict(zip(source.about["family"], source.about["optimizer"], strict=True)))
 
 
-def _recipe_looks(source: Source) -> tuple[dict[str, Look], str]:
-    optimizers = dict(zip(source.about["recipe"], source.about["optimizer"], strict=True))
-    order = recipe_order(source)
+def _family_looks(source: Source) -> tuple[dict[str, Look], str]:
+    optimizers = dict(zip(source.about["family"], source.about["optimizer"], strict=True))
+    order = family_order(source)
     chosen = {recipe_name(name): optimizers[name] for name in order[:MOST_LINES]}
     return optimizer_looks(chosen), first_of(order, MOST_LINES, "recipes")
 
 
 def _lines(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(line=table["recipe"].map(recipe_name))
+    return table.assign(line=table["family"].map(recipe_name))
 
 
-def _by_size(table: pd.DataFrame, recipe: str) -> pd.DataFrame:
-    rows = table[table["recipe"] == recipe]
+def _by_size(table: pd.DataFrame, family: str) -> pd.DataFrame:
+    rows = table[table["family"] == family]
     return rows.assign(line=[f"b = {size}" for size in rows["batch_size"]])
 
 

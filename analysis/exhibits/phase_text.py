@@ -52,14 +52,14 @@ def boundary_lines(found: Estimates) -> list[str]:
 
 
 def collapse_lines(found: Estimates) -> list[str]:
-    """One line per recipe of several batch sizes: S on its own clock and on the epochs."""
+    """One line per family of several batch sizes: S on its own clock and on the epochs."""
     lines = []
-    for recipe, rows in found.collapses.groupby("recipe", sort=False):
+    for family, rows in found.collapses.groupby("family", sort=False):
         axes = [
             f"{'epochs' if axis == 'epoch' else str(axis)} {collapse_number(part, 2)}"
             for axis, part in rows.groupby("axis", sort=False)
         ]
-        lines.append(f"collapse of {recipe_name(str(recipe))}: {'; '.join(axes)}")
+        lines.append(f"collapse of {recipe_name(str(family))}: {'; '.join(axes)}")
     return lines
 
 
@@ -94,7 +94,7 @@ def cannot(found: Estimates) -> list[str]:
 
 def _line(row: dict[Hashable, Any]) -> tuple[str, ...]:
     return (
-        row["cell"],
+        row["recipe"],
         _points(row["memory"]),
         _interval(row),
         str(row["seeds"]),

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.exhibits.captions import caption, first_of, needs
 from analysis.exhibits.choice import two_sizes
 from analysis.exhibits.exhibit import Exhibit, absent
-from analysis.exhibits.main_grid import MAIN, WANTED, grid_source, recipe_order
+from analysis.exhibits.main_grid import MAIN, WANTED, family_order, grid_source
 from analysis.exhibits.source import Source
 from analysis.figures.collapse import collapse_number
 from analysis.figures.scale_panels import Look, batch_looks, optimizer_looks
@@ -24,15 +24,15 @@ PAPER_L2 = (1e-2, 1e-2)  # learning rate and λ of the paper's example
 TITLE = "Sensitivity to σw during training, against epochs and on each mechanism's clock"
 MOST_RULES = 6
 POINTS = 20  # of each curve in the table
-COLUMNS = ["recipe", "batch_size", "epoch", "T_SGD", "T_L2", "T_adapt", "beta", "low", "high"]
+COLUMNS = ["family", "batch_size", "epoch", "T_SGD", "T_L2", "T_adapt", "beta", "low", "high"]
 COLUMNS += ["standard_error", "floor", "runs", "seeds", "diverged"]
 
 Sources = Mapping[str, Source]
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """A recipe at all its batch sizes, and the experiment it is from."""
+class _Family:
+    """Recipes that differ in batch size alone, and the experiment they are from."""
 
     source: Source
     name: str
@@ -41,9 +41,9 @@ class _Recipe:
 
     @property
     def runs(self) -> Source | None:
-        """Its runs alone."""
-        labels = set(self.betas["cell"])
-        return self.source.only(lambda cell: cell.label in labels)
+        """Their runs alone."""
+        labels = set(self.betas["recipe"])
+        return self.source.only(lambda recipe: recipe.label in labels)
 
 
 def figure_6(sources: Sources) -> Exhibit:
@@ -51,26 +51,26 @@ def figure_6(sources: Sources) -> Exhibit:
     source = grid_source(sources)
     if source is None:
         return absent("figure-6", TITLE, "Figure 6", needs(WANTED, MAIN))
-    recipes = _recipes(source)
+    families = _families(source)
     decayed = _with_l2(sources)
-    shown = recipes[:MOST_RULES] + [one for one in decayed if one not in recipes[:MOST_RULES]]
+    shown = families[:MOST_RULES] + [one for one in decayed if one not in families[:MOST_RULES]]
     looks = optimizer_looks({one.name: str(one.betas["optimizer"].iloc[0]) for one in shown})
     everything = pd.concat([one.betas.assign(line=one.name) for one in shown])
     epochs = []
     for size in two_sizes(source):
         here = everything[everything["batch_size"] == size]
-        families = {
+        parts = {
             "SGD family": here[~here["optimizer"].isin(ADAPTIVE)],
             "adaptive rules": here[here["optimizer"].isin(ADAPTIVE)],
         }
         epochs.append(
             [
                 SensitivityPanel(f"{family}, batch size {size}", "epoch", table)
-                for family, table in families.items()
+                for family, table in parts.items()
                 if len(table)
             ]
         )
-    clocks = _on_clocks(recipes, decayed)
+    clocks = _on_clocks(families, decayed)
     sizes = sorted({int(size) for panel in clocks for size in panel.table["batch_size"]})
     all_looks: dict[str, Look] = {**looks, **batch_looks(sizes)}
     figure = sensitivity_page([*(row for row in epochs if row), clocks], all_looks, TITLE)
@@ -83,7 +83,7 @@ def figure_6(sources: Sources) -> Exhibit:
             "Dotted: what noise alone would show. Below: every batch size on the clock that is to "
             "govern it, summed over the true rates of all steps. S is the distance of the curves "
             "from one another in errors, near 1 where they fall together.",
-            first_of([one.name for one in recipes], MOST_RULES, "recipes"),
+            first_of([one.name for one in families], MOST_RULES, "recipes"),
             "" if decayed else f"Without L2, which {SWEEP} supplies.",
             f"The table has up to {POINTS} epochs of each curve.",
         ],
@@ -94,15 +94,15 @@ def figure_6(sources: Sources) -> Exhibit:
     return Exhibit("figure-6", TITLE, "Figure 6", names, text, figure, _thinned(everything), "")
 
 
-def _recipes(source: Source) -> list[_Recipe]:
-    by_recipe = dict(list(source.estimates.betas.groupby("recipe", sort=False)))
+def _families(source: Source) -> list[_Family]:
+    by_family = dict(list(source.estimates.betas.groupby("family", sort=False)))
     return [
-        _Recipe(source, recipe_name(name), rows, str(rows["own_clock"].iloc[0]))
-        for name, rows in ((name, by_recipe[name]) for name in recipe_order(source))
+        _Family(source, recipe_name(name), rows, str(rows["own_clock"].iloc[0]))
+        for name, rows in ((name, by_family[name]) for name in family_order(source))
     ]
 
 
-def _with_l2(sources: Sources) -> list[_Recipe]:
+def _with_l2(sources: Sources) -> list[_Family]:
     """The paper's recipe with L2, or the one of the strongest decay; empty where there is none."""
     for source in sorted(sources.values(), key=lambda one: one.experiment != SWEEP):
         about = source.about[(source.about["kernel_l2"] > 0) & (source.about["optimizer"] == "sgd")]
@@ -112,17 +112,17 @@ def _with_l2(sources: Sources) -> list[_Recipe]:
         paper = np.isclose(settings, PAPER_L2).all(1)
         chosen = about.iloc[int(np.where(paper, np.inf, settings.prod(1)).argmax())]
         betas = source.estimates.betas
-        rows = betas[betas["recipe"] == chosen["recipe"]]
+        rows = betas[betas["family"] == chosen["family"]]
         name = f"SGD, η={chosen['learning_rate']:g}, λ={chosen['kernel_l2']:g}"
-        return [_Recipe(source, name, rows, "T_L2")]
+        return [_Family(source, name, rows, "T_L2")]
     return []
 
 
-def _on_clocks(recipes: list[_Recipe], decayed: list[_Recipe]) -> list[SensitivityPanel]:
-    """The first recipe of each clock, at all its batch sizes."""
+def _on_clocks(families: list[_Family], decayed: list[_Family]) -> list[SensitivityPanel]:
+    """The first family of each clock, at all its batch sizes."""
     panels = []
     for clock in ("T_SGD", "T_L2", "T_adapt"):
-        pool = decayed if clock == "T_L2" else [one for one in recipes if one.clock == clock]
+        pool = decayed if clock == "T_L2" else [one for one in families if one.clock == clock]
         if not pool:
             continue
         one = pool[0]
@@ -131,9 +131,9 @@ def _on_clocks(recipes: list[_Recipe], decayed: list[_Recipe]) -> list[Sensitivi
     return panels
 
 
-def _collapse(one: _Recipe, clock: str) -> str:
+def _collapse(one: _Family, clock: str) -> str:
     found = one.source.estimates.collapses
-    measured = found[(found["recipe"] == one.betas["recipe"].iloc[0]) & (found["axis"] == clock)]
+    measured = found[(found["family"] == one.betas["family"].iloc[0]) & (found["axis"] == clock)]
     return collapse_number(measured, int(one.betas["batch_size"].nunique()))
 
 
@@ -143,4 +143,4 @@ def _thinned(betas: pd.DataFrame) -> pd.DataFrame:
         places = np.geomspace(1, len(rows), min(POINTS, len(rows))).round().astype(int) - 1
         parts.append(rows.sort_values("epoch").iloc[np.unique(places)])
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(recipe=table["line"])[COLUMNS]
+    return table.assign(family=table["line"])[COLUMNS]

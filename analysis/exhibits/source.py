@@ -14,11 +14,11 @@ from analysis.claims.runs import differences, differences_text
 from analysis.estimates.interpolation_time import interpolation_time
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory
-from analysis.estimates.overview import Estimates, estimate, names_without
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.overview import Estimates, estimate
+from analysis.estimates.recipes import Recipe, find_recipes, names_without
 from analysis.estimates.scale_table import by_scale, interpolation
 from analysis.store.frames import Store
-from suite.declarations.config import RunConfig
+from suite.declarations.config import PERTURBED, RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 
 SETTINGS = (
@@ -32,7 +32,6 @@ SETTINGS = (
     "schedule",
     "epochs",
 )
-WITHIN = ("sigma_w", "seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,54 +55,56 @@ class Source:
         return self.store.experiment
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def recipes(self) -> list[Recipe]:
         """Its recipes."""
-        return find_cells(self.store.runs)
+        return find_recipes(self.store.runs)
 
     @cached_property
-    def by_fingerprint(self) -> Mapping[str, Cell]:
+    def by_fingerprint(self) -> Mapping[str, Recipe]:
         """Its recipes by the fingerprint they have with σw and the seed at their defaults."""
-        return {cell.config.fingerprint: cell for cell in self.cells}
+        return {recipe.config.fingerprint: recipe for recipe in self.recipes}
 
     @cached_property
     def about(self) -> pd.DataFrame:
-        """One row per recipe: cell, recipe (without its batch size), and `SETTINGS`."""
-        names = names_without(self.cells, "batch_size")
+        """One row per recipe: recipe, family (shared with other batch sizes), and `SETTINGS`."""
+        names = names_without(self.recipes, "batch_size")
         return pd.DataFrame(
             [
-                {"cell": cell.label, "recipe": name}
-                | {setting: getattr(cell.config, setting) for setting in SETTINGS}
-                for cell, name in zip(self.cells, names, strict=True)
+                {"recipe": recipe.label, "family": name}
+                | {setting: getattr(recipe.config, setting) for setting in SETTINGS}
+                for recipe, name in zip(self.recipes, names, strict=True)
             ]
         )
 
     @cached_property
     def memory(self) -> pd.DataFrame:
         """`memory.memory` beside the settings."""
-        found = memory(self.store.runs, cells=self.cells, seed=self.seed)
-        return self.about.merge(found, on="cell")
+        found = memory(self.store.runs, recipes=self.recipes, seed=self.seed)
+        return self.about.merge(found, on="recipe")
 
     @cached_property
     def scales(self) -> pd.DataFrame:
         """`scale_table.by_scale` beside the settings."""
-        found = by_scale(self.store.runs, self.store.history, cells=self.cells)
-        return self.about.merge(found, on="cell")
+        found = by_scale(self.store.runs, self.store.history, recipes=self.recipes)
+        return self.about.merge(found, on="recipe")
 
     @cached_property
     def fitted(self) -> pd.DataFrame:
         """`scale_table.interpolation` beside the settings."""
-        found = interpolation(self.store.runs, self.store.history, cells=self.cells)
-        return self.about.merge(found, on="cell")
+        found = interpolation(self.store.runs, self.store.history, recipes=self.recipes)
+        return self.about.merge(found, on="recipe")
 
     @cached_property
     def fitting_time(self) -> pd.DataFrame:
         """`interpolation_time` beside the settings."""
-        return self.about.merge(interpolation_time(self.store.runs, cells=self.cells), on="cell")
+        return self.about.merge(
+            interpolation_time(self.store.runs, recipes=self.recipes), on="recipe"
+        )
 
     @cached_property
     def norms(self) -> pd.DataFrame:
         """`norm_memory.norm_memory` beside the settings."""
-        return self.about.merge(norm_memory(self.store.runs, cells=self.cells), on="cell")
+        return self.about.merge(norm_memory(self.store.runs, recipes=self.recipes), on="recipe")
 
     @cached_property
     def estimates(self) -> Estimates:
@@ -117,7 +118,7 @@ class Source:
 
     def scale_values(self) -> list[float]:
         """All σw, ascending."""
-        return sorted({float(scale) for cell in self.cells for scale in cell.scales})
+        return sorted({float(scale) for recipe in self.recipes for scale in recipe.scales})
 
     def varies(self, *settings: str) -> bool:
         """Whether any of the settings has two values."""
@@ -130,25 +131,27 @@ class Source:
 
     def several_scales(self) -> bool:
         """Whether a recipe has runs at two σw that did not diverge."""
-        return any(int(((cell.rows >= 0) & ~cell.diverged).any(1).sum()) > 1 for cell in self.cells)
+        return any(
+            int(((recipe.rows >= 0) & ~recipe.diverged).any(1).sum()) > 1 for recipe in self.recipes
+        )
 
     def at(self, scales: Iterable[float]) -> Source:
         """All of its recipes at some of its σw."""
         near = np.round(self.store.runs["sigma_w"].to_numpy(dtype=np.float64), 9)
         return self._part(np.isin(near, np.round(list(scales), 9)))
 
-    def only(self, wanted: Callable[[Cell], bool]) -> Source | None:
+    def only(self, wanted: Callable[[Recipe], bool]) -> Source | None:
         """Some of its recipes; None where it has none of them."""
         keep = np.zeros(len(self.store.runs), dtype=np.bool_)
-        for cell in self.cells:
-            if wanted(cell):
-                keep[cell.rows[cell.rows >= 0]] = True
+        for recipe in self.recipes:
+            if wanted(recipe):
+                keep[recipe.rows[recipe.rows >= 0]] = True
         return self._part(keep) if keep.any() else None
 
     def like(self, configs: Iterable[RunConfig], scales: Iterable[float]) -> Source | None:
         """Its runs of given recipes at some σw; None where there are none."""
         wanted = {config.fingerprint for config in configs}
-        found = self.only(lambda cell: cell.config.fingerprint in wanted)
+        found = self.only(lambda recipe: recipe.config.fingerprint in wanted)
         part = None if found is None else found.at(scales)
         return None if part is None or part.store.runs.empty else part
 
@@ -159,7 +162,7 @@ class Source:
 
 def declared_recipes(experiment: Experiment) -> dict[str, RunConfig]:
     """The recipes of an experiment by fingerprint, with σw and the seed at their defaults."""
-    axes = {name: values for name, values in experiment.axes.items() if name not in WITHIN}
+    axes = {name: values for name, values in experiment.axes.items() if name not in PERTURBED}
     recipes = replace(experiment, axes=axes)
     return {config.fingerprint: config for config in recipes.configs()}
 
@@ -171,8 +174,8 @@ def differing(source: Source, experiment: str) -> list[str]:
     """
     declared = declared_recipes(EXPERIMENTS[experiment])
     texts = []
-    for fingerprint, cell in source.by_fingerprint.items():
+    for fingerprint, recipe in source.by_fingerprint.items():
         if fingerprint not in declared:
-            found = (differences(paper, cell.config) for paper in declared.values())
+            found = (differences(paper, recipe.config) for paper in declared.values())
             texts.append(differences_text(min(found, key=len)))
     return texts

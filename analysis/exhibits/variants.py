@@ -211,7 +211,9 @@ def _sources(sources: Sources, compared: Comparison) -> list[Source]:
         found = sources[compared.experiment]
     if found is None or not found.several_scales():
         return []
-    wanted = {c.fingerprint: c for c in (compared.baseline(cell.config) for cell in found.cells)}
+    wanted = {
+        c.fingerprint: c for c in (compared.baseline(recipe.config) for recipe in found.recipes)
+    }
     absent_here = [wanted[name] for name in wanted if name not in found.by_fingerprint]
     other = elsewhere(sources, found, absent_here)
     return [found] if other is None else [found, other]
@@ -224,9 +226,9 @@ def _named(table: pd.DataFrame, source: Source, compared: Comparison) -> pd.Data
 
 def _baseline_name(found: Sequence[Source], compared: Comparison) -> str:
     """What the baseline is called, if it is among the runs; else empty."""
-    cells = [cell for source in found for cell in source.cells]
-    name = compared.name(compared.baseline(cells[0].config).model_dump())
-    there = {compared.name(cell.config.model_dump()) for cell in cells}
+    recipes = [recipe for source in found for recipe in source.recipes]
+    name = compared.name(compared.baseline(recipes[0].config).model_dump())
+    there = {compared.name(recipe.config.model_dump()) for recipe in recipes}
     return name if name in there else ""
 
 

@@ -19,7 +19,7 @@ PANEL_WIDTH = 5.6
 
 
 def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
-    """Test accuracy at τ_best over recipe and σw: a panel per batch size, one colour scale.
+    """Test accuracy at τ_best over family and σw: a panel per batch size, one colour scale.
 
     A × says that the mean training accuracy at τ_best is below 99.5 %: the selected model has not
     fitted its labels, so that its accuracy tells of the optimization too. A hatched place has no
@@ -28,21 +28,21 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     table
-        One row per recipe, batch size and σw: recipe, batch_size, sigma_w, mean (a fraction; NaN
-        where all runs diverged), fitted_at_best, n.
+        One row per recipe and σw: family (its name but for the batch size), batch_size, sigma_w,
+        mean (a fraction; NaN where all runs diverged), fitted_at_best, n.
     title
         Above all panels.
     """
     sizes = sorted(table["batch_size"].unique())
-    recipes = list(dict.fromkeys(table["recipe"]))
+    families = list(dict.fromkeys(table["family"]))
     columns = -(-len(sizes) // MOST_TALL)
     rows = -(-len(sizes) // columns)
-    height = rows * (CELL_HEIGHT * max(len(recipes), 2) + 0.75) + 0.9
+    height = rows * (CELL_HEIGHT * max(len(families), 2) + 0.75) + 0.9
     figure = Figure(figsize=(PANEL_WIDTH * columns + 1.9, height))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     scale = _colour_scale(table["mean"].to_numpy(dtype=np.float64))
     for panel, size in zip(panels.flat, sizes, strict=False):
-        _draw(panel, table[table["batch_size"] == size], recipes, scale)
+        _draw(panel, table[table["batch_size"] == size], families, scale)
         panel.set_title(f"batch size {size}")
     for panel in panels.flat[len(sizes) :]:
         panel.set_visible(False)
@@ -61,10 +61,10 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _draw(panel: Axes, table: pd.DataFrame, recipes: list[str], scale: Normalize) -> None:
-    grid = table.pivot(index="recipe", columns="sigma_w", values="mean").reindex(recipes)
-    fitted = table.pivot(index="recipe", columns="sigma_w", values="fitted_at_best")
-    fitted = fitted.reindex(index=recipes, columns=grid.columns)
+def _draw(panel: Axes, table: pd.DataFrame, families: list[str], scale: Normalize) -> None:
+    grid = table.pivot(index="family", columns="sigma_w", values="mean").reindex(families)
+    fitted = table.pivot(index="family", columns="sigma_w", values="fitted_at_best")
+    fitted = fitted.reindex(index=families, columns=grid.columns)
     values = grid.to_numpy(dtype=np.float64)
     panel.set_facecolor("#EEEEEE")
     panel.patch.set_hatch("////")
@@ -78,7 +78,7 @@ def _draw(panel: Axes, table: pd.DataFrame, recipes: list[str], scale: Normalize
     panel.set_xticks(
         np.arange(0, grid.columns.size, every), [f"{s:g}" for s in grid.columns[::every]]
     )
-    panel.set_yticks(range(len(recipes)), [recipe_name(recipe) for recipe in recipes])
+    panel.set_yticks(range(len(families)), [recipe_name(family) for family in families])
     panel.grid(visible=False)
     panel.tick_params(length=2)
     panel.spines[["left", "bottom"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""abs(β(t)) against epochs and against the recipe's own clock, as in Fig. 6 of Das et al. 2026."""
+"""abs(β(t)) against epochs and against the recipes' own clock, as in Fig. 6 of Das et al. 2026."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.memory_by_clock import CLOCK_LABELS
 from analysis.figures.style import batch_colours, log_ticks, recipe_name
 
-MOST_WIDE = 3  # recipes on one page
+MOST_WIDE = 3  # families on one page
 LEAST_WIDTH = 7.4  # inches; the title and the legend take it
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
@@ -29,22 +29,22 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
     Parameters
     ----------
     betas
-        One row per recipe, batch size and epoch: recipe, batch_size, own_clock, epoch, T_SGD,
+        One row per recipe and epoch: family, batch_size, own_clock, epoch, T_SGD,
         T_L2, T_adapt, absolute (abs(β), accuracy per unit of σw), floor_smooth (its mean where
         there is no sensitivity; NaN where unknown).
     collapses
-        One row per recipe and axis: recipe, axis, verdict, reason, quality, quality_low,
-        quality_high (see `analysis.estimates.collapse`). A recipe may be absent.
+        One row per family and axis: family, axis, verdict, reason, quality, quality_low,
+        quality_high (see `analysis.estimates.collapse`). A family may be absent.
     title
         Above all panels.
 
     Returns
     -------
     list of Figure
-        One per three recipes.
+        One per three families.
     """
-    recipes = list(dict.fromkeys(betas["recipe"]))
-    pages = [recipes[i : i + MOST_WIDE] for i in range(0, len(recipes), MOST_WIDE)]
+    families = list(dict.fromkeys(betas["family"]))
+    pages = [families[i : i + MOST_WIDE] for i in range(0, len(families), MOST_WIDE)]
     colours = batch_colours([int(size) for size in betas["batch_size"].unique()])
     return [_page(betas, collapses, names, colours, title) for names in pages]
 
@@ -52,26 +52,26 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
 def _page(
     betas: pd.DataFrame,
     collapses: pd.DataFrame,
-    recipes: list[str],
+    families: list[str],
     colours: dict[int, tuple[float, float, float, float]],
     title: str,
 ) -> Figure:
-    figure = Figure(figsize=(max(4.9 * len(recipes) + 0.4, LEAST_WIDTH), 7.6))
-    panels = figure.subplots(2, len(recipes), sharey=True, squeeze=False)
-    for column, recipe in zip(panels.T, recipes, strict=True):
-        curves = betas[betas["recipe"] == recipe]
+    figure = Figure(figsize=(max(4.9 * len(families) + 0.4, LEAST_WIDTH), 7.6))
+    panels = figure.subplots(2, len(families), sharey=True, squeeze=False)
+    for column, family in zip(panels.T, families, strict=True):
+        curves = betas[betas["family"] == family]
         for panel, axis in zip(column, ("epoch", str(curves["own_clock"].iloc[0])), strict=True):
             _curves(panel, curves, axis, colours)
-            measured = collapses[(collapses["recipe"] == recipe) & (collapses["axis"] == axis)]
+            measured = collapses[(collapses["family"] == family) & (collapses["axis"] == axis)]
             number = (
                 ""
                 if axis != "epoch" and measured.empty
                 else collapse_number(measured, curves["batch_size"].nunique())
             )
-            head = f"{recipe_name(recipe)}\n" if axis == "epoch" else ""
+            head = f"{recipe_name(family)}\n" if axis == "epoch" else ""
             panel.set_title(head + number, fontsize=11)
             panel.set_xlabel("epoch" if axis == "epoch" else CLOCK_LABELS[axis])
-    shown = betas[betas["recipe"].isin(recipes)]
+    shown = betas[betas["family"].isin(families)]
     panels[0, 0].set_ylim(*_limits(shown))
     for row in panels:
         row[0].set_ylabel("|β(t)|   (accuracy per unit of σw)")
@@ -99,7 +99,7 @@ def _page(
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(len(handles), 2 * len(recipes)),
+        ncols=min(len(handles), 2 * len(families)),
         fontsize=10,
     )
     figure.suptitle(title, fontsize=12)

@@ -37,7 +37,7 @@ def forgetting_times_figure(times: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     times
-        One row per recipe: cell, optimizer, axis, time, low, high, status, horizon (see
+        One row per recipe: recipe, optimizer, axis, time, low, high, status, horizon (see
         `forgetting_time.forgetting_times`).
     title
         Above all.
@@ -119,7 +119,7 @@ def _times(panel: Axes, rows: pd.DataFrame) -> None:
                 fontsize=9,
                 color="#555555",
             )
-    panel.set_yticks(range(len(rows)), [recipe_name(name) for name in rows["cell"]])
+    panel.set_yticks(range(len(rows)), [recipe_name(name) for name in rows["recipe"]])
     panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.tick_params(axis="y", length=0)
 
@@ -153,7 +153,7 @@ def _predictions(panel: Axes, known: pd.DataFrame) -> None:
             markersize=6.5,
             elinewidth=1.0,
             alpha=0.85,
-            label=str(row["cell"]),
+            label=str(row["recipe"]),
         )
     values = 100 * known[["observed", "memory"]].to_numpy(dtype=np.float64)
     if not values.size:

@@ -24,13 +24,13 @@ def memory_plane(
 ) -> Figure:
     """Memory over learning rate and batch size, a panel for each choice of all other settings.
 
-    Where the learning rate does not vary, its place is taken by the recipes. A line shows where a
+    Where the learning rate does not vary, its place is taken by the families. A line shows where a
     measured boundary of a clock runs through the plane, with the band of its interval.
 
     Parameters
     ----------
     recipes
-        One row per recipe: recipe, facet, learning_rate, batch_size, memory, corrected, low, high
+        One row per recipe: family, facet, learning_rate, batch_size, memory, corrected, low, high
         (fractions; NaN where they cannot be had).
     rates
         From `phase_boundary.boundary_rates`; may be empty.
@@ -42,7 +42,7 @@ def memory_plane(
     by_rate = recipes["learning_rate"].nunique() > 1
     sizes = sorted(recipes["batch_size"].unique())
     facets = list(dict.fromkeys(recipes[settings])) if by_rate else [""]
-    levels = sorted(recipes["learning_rate"].unique()) if by_rate else _in_order(recipes["recipe"])
+    levels = sorted(recipes["learning_rate"].unique()) if by_rate else _in_order(recipes["family"])
     columns = min(MOST_WIDE, len(facets))
     rows = -(-len(facets) // columns)
     width = max(2.6, 1.15 * len(sizes)) * columns + 2.3 + (0 if by_rate else 0.9)
@@ -51,7 +51,7 @@ def memory_plane(
     scale = Normalize(0, max(0.01, 100 * float(_shown(recipes).max())))
     for panel, facet in zip(panels.flat, facets, strict=False):
         part = recipes[recipes[settings] == facet] if by_rate else recipes
-        _plane(panel, part, "learning_rate" if by_rate else "recipe", levels, sizes, scale)
+        _plane(panel, part, "learning_rate" if by_rate else "family", levels, sizes, scale)
         if by_rate:
             lines = rates[rates["facet"] == facet]
             _boundary_line(panel, lines, levels, sizes)

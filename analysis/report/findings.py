@@ -44,7 +44,7 @@ def memory_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     """Memory of every recipe in pp, with the ends of its interval, by metric name."""
     names = {"memory": "memory_pp", "low": "memory_low_pp", "high": "memory_high_pp"}
     return {
-        metric_name(metric, experiment, str(row["cell"])): 100 * row[column]
+        metric_name(metric, experiment, str(row["recipe"])): 100 * row[column]
         for experiment, table in tables.items()
         for row in table.to_dict("records")
         for column, metric in names.items()
@@ -53,7 +53,7 @@ def memory_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 
 def _told(row: Row) -> str:
     value = (
-        f"{recipe_name(str(row['cell']))} remembers {100 * row['memory']:.1f}\N{NO-BREAK SPACE}pp"
+        f"{recipe_name(str(row['recipe']))} remembers {100 * row['memory']:.1f}\N{NO-BREAK SPACE}pp"
     )
     seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
     if pd.isna(row["low"]):

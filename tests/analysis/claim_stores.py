@@ -10,6 +10,7 @@ import pandas as pd
 from synthetic_frames import Truth, frames
 
 from analysis.store.frames import Problems, Store
+from suite.declarations.config import PERTURBED
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS
 
 SMALL_NOISE = {"seed_noise": 0.002, "test_noise": 0.001}
@@ -43,7 +44,7 @@ def paper_store(
         Settings that are not the paper's.
     """
     found = EXPERIMENTS[experiment]
-    names = [name for name in found.axes if name not in ("sigma_w", "seed")]
+    names = [name for name in found.axes if name not in PERTURBED]
     rng = np.random.default_rng(0)
     parts = []
     for point, spread in spreads.items():

@@ -12,7 +12,7 @@ from synthetic_frames import SCALES, Truth, frames
 
 from analysis.estimates.clock_axis import ADAPTIVE
 from analysis.store.frames import Problems, Store
-from suite.declarations.config import RunConfig
+from suite.declarations.config import PERTURBED, RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 
 SEEDS = (0, 1, 42)
@@ -62,7 +62,7 @@ def recipes_of(
     """The settings of an experiment's recipes, with fewer epochs and fewer values of some axes."""
     found = EXPERIMENTS[experiment]
     axes = {name: only.get(name, values) for name, values in found.axes.items()}
-    points = _points({name: v for name, v in axes.items() if name not in ("sigma_w", "seed")})
+    points = _points({name: v for name, v in axes.items() if name not in PERTURBED})
     return [found.settings(point) | {"epochs": epochs} for point in points]
 
 

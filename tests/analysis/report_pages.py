@@ -24,7 +24,7 @@ def figure(width: float = 5.0, points: int = 3) -> Figure:
 
 def recipes() -> pd.DataFrame:
     names = ["sgd b2", "sgd b10", "adam", "muon", "momentum"]
-    return pd.DataFrame({"cell": names, "memory": MEMORY, "reached": [True, False] * 2 + [True]})
+    return pd.DataFrame({"recipe": names, "memory": MEMORY, "reached": [True, False] * 2 + [True]})
 
 
 def exhibit(name: str = "table-2", **other: object) -> Exhibit:
@@ -54,7 +54,7 @@ def claims() -> pd.DataFrame:
 
 
 def texts() -> dict[str, str]:
-    return {"csv": "cell,σw\n<b>,1\n", "md": "| σw |\n", "tex": "\\begin{tabular}{r}</pre>\n"}
+    return {"csv": "recipe,σw\n<b>,1\n", "md": "| σw |\n", "tex": "\\begin{tabular}{r}</pre>\n"}
 
 
 def page() -> Page:

@@ -98,8 +98,8 @@ def test_recipes_boundary_and_collapse_of_a_known_sweep(tmp_path: Path) -> None:
 
 def test_memory_in_the_table_is_the_spread_of_the_means(tmp_path: Path) -> None:
     found = estimated(stored(tmp_path, learning_rate=(1e-3,)))
-    means = found.scales.groupby("cell")["mean"]
-    spread = (means.max() - means.min()).reindex(found.recipes["cell"])
+    means = found.scales.groupby("recipe")["mean"]
+    spread = (means.max() - means.min()).reindex(found.recipes["recipe"])
     np.testing.assert_allclose(found.recipes["memory"], spread)
     words = [line.split() for line in recipe_table(found).splitlines()[1:3]]
     assert [row[1] for row in words] == [f"{100 * value:.1f}" for value in spread]

@@ -10,7 +10,7 @@ from store_helpers import SMALL, empty_store, write
 
 from analysis.claims import command as claims
 from analysis.claims.next_sweep import next_sweep
-from analysis.claims.recipes import command, recipe
+from analysis.claims.recipes import command, declared_recipe
 from analysis.claims.text import WIDTH, markdown, table, totals
 from benchmarks.synthetic_truth import Truth
 from suite.declarations.experiments import EXPERIMENTS
@@ -142,11 +142,13 @@ def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
 
 
 def test_a_command_asks_for_just_the_recipes_and_enough_seeds() -> None:
-    two = [recipe("main", {"optimizer": name, "batch_size": 128}) for name in ("adam", "sgd")]
+    two = [
+        declared_recipe("main", {"optimizer": name, "batch_size": 128}) for name in ("adam", "sgd")
+    ]
     start = "python -m suite.grid --experiment"
     assert command(two, 5) == f"{start} main --set optimizer=sgd,adam --set batch_size=128"
     assert command(two, 5, whole=True) == f"{start} main"
-    long = [recipe("long", {"batch_size": 16})]
+    long = [declared_recipe("long", {"batch_size": 16})]
     assert command(long, 3) == f"{start} long --set batch_size=16 --set seed=42,0,1"
 
 

@@ -12,7 +12,7 @@ from analysis.claims import paper_file as claim_file
 from analysis.claims.command import judge
 from analysis.claims.numbers import AnyNumber
 from analysis.claims.paper_file import PaperFile, paper
-from analysis.claims.recipes import recipe
+from analysis.claims.recipes import declared_recipe
 from suite.basics.settings import ConfigError
 from suite.declarations.config import parse
 from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
@@ -77,12 +77,14 @@ def test_a_number_is_written_as_the_paper_prints_it() -> None:
 
 
 def test_a_recipe_is_the_papers_run_with_the_axes_it_names() -> None:
-    found = recipe("depth", {"architecture": "resnet110", "optimizer": "adam", "batch_size": 16})
+    found = declared_recipe(
+        "depth", {"architecture": "resnet110", "optimizer": "adam", "batch_size": 16}
+    )
     expected = {"model": "resnet110", "width": 16, "early_stopping_patience": 30}
     expected |= {"optimizer": "adam", "batch_size": 16}
     assert found.config.fingerprint == parse({**PAPER_RUN, **expected}).fingerprint
     assert found.scales == EXPERIMENTS["depth"].axes["sigma_w"]
-    tuned = recipe("best", {"procedure": "sgd", "batch_size": 128})
+    tuned = declared_recipe("best", {"procedure": "sgd", "batch_size": 128})
     assert (tuned.config.optimizer, tuned.config.kernel_l2) == ("momentum", 5e-4)
 
 
@@ -99,7 +101,7 @@ def test_a_recipe_that_the_experiment_does_not_have_is_refused(
     experiment: str, point: dict[str, object], scales: tuple[float, ...], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
-        recipe(experiment, point, scales)
+        declared_recipe(experiment, point, scales)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from analysis.estimates.boundary import (
 )
 from analysis.estimates.clock_axis import axes
 from analysis.estimates.memory import memory
-from analysis.estimates.recipes import find_cells
+from analysis.estimates.recipes import find_recipes
 from suite.declarations.config import parse
 
 LEVEL = 0.1
@@ -110,8 +110,8 @@ def test_only_recipes_that_a_clock_governs_decide() -> None:
 def test_seed_deviations_are_the_seeds_own_differences_at_the_extreme_scales() -> None:
     truth = Truth(test_accuracy=lambda _, scales: 0.9 - 0.1 * scales, test_noise=0.02)
     runs, _ = frames([{"batch_size": 32}], truth, np.random.default_rng(3))
-    cells = find_cells(runs)
-    (row,) = seed_deviations(runs, cells, memory(runs, cells=cells, permutations=10))
+    recipes = find_recipes(runs)
+    (row,) = seed_deviations(runs, recipes, memory(runs, recipes=recipes, permutations=10))
     ends = runs.pivot(index="seed", columns="sigma_w", values="test_accuracy").sort_index()
     pairs = (ends[0.1] - ends[2.5]).to_numpy()
     np.testing.assert_allclose(row, pairs - pairs.mean(), atol=1e-12)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic_frames import TRAIN_IMAGES, Truth, frames
 
-from analysis.estimates.clock_axis import AXES, attach, axes, cell_axes, clock_frame, own_clock
-from analysis.estimates.recipes import find_cells
+from analysis.estimates.clock_axis import AXES, attach, axes, clock_frame, own_clock, recipe_axes
+from analysis.estimates.recipes import find_recipes
 from suite.declarations.config import parse
 
 RECIPES = [
@@ -30,21 +30,21 @@ def by_hand(b: int, epochs: int, eta: float, l2: float, *, cosine: bool) -> np.n
 @pytest.mark.parametrize("constant_rate", [False, True])
 def test_clocks_are_the_sums_over_every_step(constant_rate: bool) -> None:
     runs, _ = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0,))
-    fast, slow = find_cells(runs)
-    for cell, expected in (
+    fast, slow = find_recipes(runs)
+    for recipe, expected in (
         (slow, by_hand(16, 30, 0.1, 0.01, cosine=not constant_rate)),
         (fast, by_hand(128, 12, 0.001, 0.0, cosine=not constant_rate)),
     ):
-        values = cell_axes(cell, constant_rate=constant_rate)
+        values = recipe_axes(recipe, constant_rate=constant_rate)
         found = np.column_stack([values["T_SGD"], values["T_L2"], values["T_adapt"]])
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-        assert values["steps"][-1] == cell.config.epochs * -(-1000 // cell.config.batch_size)
+        assert values["steps"][-1] == recipe.config.epochs * -(-1000 // recipe.config.batch_size)
 
 
 def test_the_last_values_are_the_clocks_that_runs_log() -> None:
     runs, _ = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0,))
-    for cell in find_cells(runs):
-        values, row = cell_axes(cell), runs.iloc[int(cell.rows[0, 0])]
+    for recipe in find_recipes(runs):
+        values, row = recipe_axes(recipe), runs.iloc[int(recipe.rows[0, 0])]
         assert values["T_SGD"][-1] == row["clock_sgd"]
         assert values["T_L2"][-1] == row["clock_l2"]
         assert values["T_adapt"][-1] == row["clock_adapt"]
@@ -63,11 +63,11 @@ def test_the_paper_s_numerical_check_is_found_with_its_constant_rate() -> None:
 def test_every_history_row_gets_the_clocks_of_its_cell_and_epoch() -> None:
     runs, history = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0, 1))
     found = attach(runs, history)
-    expected = found.assign(cell=runs["optimizer"].to_numpy()[history["run"]]).merge(
+    expected = found.assign(recipe=runs["optimizer"].to_numpy()[history["run"]]).merge(
         clock_frame(runs).replace(
-            {"cell": {cell.label: cell.config.optimizer for cell in find_cells(runs)}}
+            {"recipe": {recipe.label: recipe.config.optimizer for recipe in find_recipes(runs)}}
         ),
-        on=["cell", "epoch"],
+        on=["recipe", "epoch"],
         suffixes=("", "_expected"),
     )
     assert len(expected) == len(history)

@@ -116,7 +116,7 @@ def test_recipes_are_grouped_by_all_settings_but_the_batch_size() -> None:
     recipes.append({"batch_size": 16, "optimizer": "momentum", "epochs": 20})
     runs, history = frames(recipes, Truth(beta=falls_on("T_SGD")), np.random.default_rng(0))
     found = collapse_by_recipe(runs, history, resamples=50)
-    assert found["recipe"].unique().tolist() == ["sgd", "adam"]
+    assert found["family"].unique().tolist() == ["sgd", "adam"]
     assert (found["curves"] == 2).all()
     assert len(found) == 10
 

@@ -31,7 +31,7 @@ def beta(config: RunConfig) -> np.ndarray:
 
 
 def intervals_that_hold(seeds: int) -> dict[str, list[bool]]:
-    """Memory, β at every tenth epoch and forgetting time in stores of one cell, shape by shape."""
+    """Memory, β at every tenth epoch and forgetting time of one recipe, shape by shape."""
     held: dict[str, list[bool]] = {"memory": [], "beta": [], "time": []}
     for i in range(STORES):
         shape = list(SHAPES)[i % len(SHAPES)]

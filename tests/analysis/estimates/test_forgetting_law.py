@@ -10,7 +10,7 @@ from synthetic_frames import TRAIN_IMAGES, Truth, frames
 from analysis.estimates.clock_axis import ADAPTIVE, axes
 from analysis.estimates.forgetting_law import ForgettingLaw, TooFewRecipesError, fit_law
 from analysis.estimates.memory import memory
-from analysis.estimates.recipes import Cell, find_cells
+from analysis.estimates.recipes import Recipe, find_recipes
 from suite.declarations.config import ConfigError, RunConfig, parse
 
 BASE = {"dataset": "digits", "epochs": 10}
@@ -47,10 +47,10 @@ WHOLE = SGD + grid(optimizer=("adam", "muon"), batch_size=(16, 32, 128))
 
 def store(
     configs: list[RunConfig], noise: float = 0.0, seed: int = 0
-) -> tuple[list[Cell], pd.DataFrame]:
+) -> tuple[list[Recipe], pd.DataFrame]:
     rng = np.random.default_rng(seed)
-    cells = [
-        Cell(
+    recipes = [
+        Recipe(
             str(i),
             config,
             TRAIN_IMAGES,
@@ -63,9 +63,13 @@ def store(
     ]
     logs = [law_of_nature(c) + noise * rng.standard_normal() for c in configs]
     table = pd.DataFrame(
-        {"cell": [c.label for c in cells], "corrected": 10 ** np.array(logs), "noise_spread": 1e-9}
+        {
+            "recipe": [c.label for c in recipes],
+            "corrected": 10 ** np.array(logs),
+            "noise_spread": 1e-9,
+        }
     )
-    return cells, table.assign(memory=table["corrected"])
+    return recipes, table.assign(memory=table["corrected"])
 
 
 def fitted(configs: list[RunConfig] = WHOLE, noise: float = 0.0, seed: int = 0) -> ForgettingLaw:
@@ -126,9 +130,9 @@ def test_a_recipe_beyond_the_clocks_is_marked() -> None:
 
 def test_leaving_a_recipe_out_is_a_refit_without_it() -> None:
     left = fitted(SGD, noise=0.2).leave_one_out()
-    cells, table = store(SGD, noise=0.2)
-    rest = fit_law(cells[:7] + cells[8:], table)
-    again = rest.predict([cells[7].config], TRAIN_IMAGES).iloc[0]
+    recipes, table = store(SGD, noise=0.2)
+    rest = fit_law(recipes[:7] + recipes[8:], table)
+    again = rest.predict([recipes[7].config], TRAIN_IMAGES).iloc[0]
     row = left.iloc[7]
     for name in ("memory", "low", "high"):
         assert row[name] == pytest.approx(again[name])
@@ -178,27 +182,27 @@ def test_recipes_whose_clocks_go_together_are_refused() -> None:
 
 
 def test_cells_without_memory_are_left_out_and_named() -> None:
-    cells, table = store(SGD, noise=0.1)
+    recipes, table = store(SGD, noise=0.1)
     table.loc[3, "corrected"] = np.nan
-    law = fit_law(cells, table)
+    law = fit_law(recipes, table)
     assert law.left_out == ("3",)
     assert len(law.design) == len(SGD) - 1
     with pytest.raises(TooFewRecipesError, match=r"got 0 of 36; add recipes or seeds"):
-        fit_law(cells, table.assign(corrected=np.nan))
+        fit_law(recipes, table.assign(corrected=np.nan))
 
 
 def test_memories_below_their_noise_are_put_at_their_limit_and_counted() -> None:
-    cells, table = store(SGD)
+    recipes, table = store(SGD)
     table.loc[[0, 1], "corrected"] = [-0.001, 0.0005]
     table["noise_spread"] = 0.002
-    law = fit_law(cells, table)
+    law = fit_law(recipes, table)
     below = table["corrected"].to_numpy() <= 0.001
     assert below.sum() >= 2
     np.testing.assert_array_equal(law.at_limit, below)
     np.testing.assert_allclose(10 ** law.response[below], 0.001)
     assert law.coefficients()["at_limit"].iloc[0] == below.sum()
     with pytest.raises(ConfigError, match="memory: must be above 0 for a logarithm"):
-        fit_law(cells, table.assign(noise_spread=np.nan))
+        fit_law(recipes, table.assign(noise_spread=np.nan))
 
 
 def test_memories_measured_on_runs_give_the_law_of_their_making() -> None:
@@ -217,7 +221,7 @@ def test_memories_measured_on_runs_give_the_law_of_their_making() -> None:
         test_noise=1e-4,
     )
     runs, _ = frames(recipes, truth, np.random.default_rng(0))
-    law = fit_law(find_cells(runs), memory(runs, permutations=100))
+    law = fit_law(find_recipes(runs), memory(runs, permutations=100))
     found = law.coefficients().set_index("term")
     assert found.loc["log_T_SGD", "coefficient"] == pytest.approx(-0.2, abs=0.05)
     assert found.loc["log_T_L2", "coefficient"] == pytest.approx(-0.6, abs=0.05)

@@ -123,11 +123,11 @@ def test_cells_that_forget_on_one_clock_have_one_time_on_it(
     store: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     # Counted from β = 0.1 at clock 0, as the first epochs end at different clock values.
-    table = forgetting_times(*store, initial=0.1).set_index("cell")
+    table = forgetting_times(*store, initial=0.1).set_index("recipe")
     assert (table["axis"] == "T_SGD").all()
     assert table.loc["b64", "status"] == "never"  # its horizon is 2.8e-6
-    for cell in ("b16", "b32"):
-        assert 6e-6 < table.loc[cell, "low"] < 8e-6 < table.loc[cell, "high"] < 11e-6
+    for recipe in ("b16", "b32"):
+        assert 6e-6 < table.loc[recipe, "low"] < 8e-6 < table.loc[recipe, "high"] < 11e-6
     assert (table["seeds"] == 5).all()
     assert (table["runs"] == 25).all()
 
@@ -151,6 +151,6 @@ def test_epochs_that_some_seeds_no_longer_reach_are_not_used(
     runs, history = store
     stopped = runs.index[(runs["batch_size"] == 16) & (runs["seed"] == 42)]
     history = history[~(history["run"].isin(stopped) & (history["epoch"] > 25))]
-    table = forgetting_times(runs, history).set_index("cell")
+    table = forgetting_times(runs, history).set_index("recipe")
     assert table.loc["b16", "epochs"] == 25
     assert table.loc["b32", "epochs"] == 30

@@ -63,7 +63,7 @@ def test_one_row_for_each_cell_and_scale_without_diverged_runs() -> None:
     gone = (runs["optimizer"] == "sgd") & (runs["seed"] == SEEDS[0]) & (runs["sigma_w"] == 0.5)
     table = interpolation_time(runs.assign(diverged=gone))
     assert len(table) == 2 * len(SCALES)
-    sgd = table[table["cell"].str.startswith("sgd")].set_index("sigma_w")
+    sgd = table[table["recipe"].str.startswith("sgd")].set_index("sigma_w")
     assert list(sgd["n"]) == [3, 2, 3, 3, 3]
     assert list(sgd["diverged"]) == [0, 1, 0, 0, 0]
     assert sgd.loc[0.1, "mean"] == math.ceil(0.5 * math.log(100))

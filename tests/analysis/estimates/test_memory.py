@@ -24,7 +24,7 @@ def runs() -> pd.DataFrame:
 
 def test_memory_is_the_range_of_the_seed_means(runs: pd.DataFrame) -> None:
     means = runs.groupby(["optimizer", "sigma_w"])["test_accuracy"].mean().unstack()
-    table = memory(runs).set_index("cell")
+    table = memory(runs).set_index("recipe")
     for name in ("sgd", "adam"):
         row = table.loc[name]
         assert row["memory"] == pytest.approx(means.loc[name].max() - means.loc[name].min())
@@ -34,7 +34,7 @@ def test_memory_is_the_range_of_the_seed_means(runs: pd.DataFrame) -> None:
 
 
 def test_a_real_effect_is_found_and_a_missing_one_is_not(runs: pd.DataFrame) -> None:
-    table = memory(runs).set_index("cell")
+    table = memory(runs).set_index("recipe")
     assert table.loc["sgd", "low"] < 0.1 < table.loc["sgd", "high"]
     assert table.loc["sgd", "corrected"] == pytest.approx(0.1, abs=0.01)
     assert table.loc["sgd", "p_value"] < 0.001
@@ -53,7 +53,7 @@ def test_noise_spread_is_the_spread_that_noise_alone_makes(runs: pd.DataFrame) -
 def test_counts_say_what_went_in_and_what_was_left_out(runs: pd.DataFrame) -> None:
     sgd = (runs["optimizer"] == "sgd") & (runs["sigma_w"] == 2.5)
     worse = runs.assign(diverged=sgd)
-    row = memory(worse).set_index("cell").loc["sgd"]
+    row = memory(worse).set_index("recipe").loc["sgd"]
     assert (row["runs"], row["seeds"], row["scales"]) == (20, 5, 4)
     assert (row["diverged"], row["scales_lost"]) == (5, 1)
     assert row["sigma_w_bottom"] != 2.5
@@ -78,6 +78,6 @@ def test_one_scale_has_no_memory() -> None:
 
 
 def test_a_cell_whose_runs_all_diverged_is_shown_without_numbers(runs: pd.DataFrame) -> None:
-    table = memory(runs.assign(diverged=runs["optimizer"] == "adam")).set_index("cell")
+    table = memory(runs.assign(diverged=runs["optimizer"] == "adam")).set_index("recipe")
     assert math.isnan(table.loc["adam", "memory"])
     assert table.loc["adam", "scales_lost"] == len(SCALES)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from synthetic_frames import SCALES, SEEDS, Truth, frames
 
-from analysis.estimates.recipes import cell_column, cell_named, find_cells
+from analysis.estimates.recipes import find_recipes, names_without
 from suite.declarations.config import ConfigError
 from suite.declarations.experiments import EXPERIMENTS
 
@@ -19,14 +19,14 @@ def grid(axes: dict[str, tuple[object, ...]]) -> list[dict[str, object]]:
 
 def labels_of(recipes: list[dict[str, object]]) -> list[str]:
     runs, _ = frames(recipes, Truth(), np.random.default_rng(0), scales=(1.0,), seeds=(0,))
-    return [cell.label for cell in find_cells(runs)]
+    return [recipe.label for recipe in find_recipes(runs)]
 
 
 def experiment_labels(name: str) -> list[str]:
     configs = [c for c in EXPERIMENTS[name].configs() if c.seed in (0, 42)]
     runs = pd.DataFrame([config.model_dump() for config in configs])
     runs = runs.assign(diverged=False, train_images=40_000)
-    return [cell.label for cell in find_cells(runs)]
+    return [recipe.label for recipe in find_recipes(runs)]
 
 
 def test_labels_name_what_varies_in_a_stable_order() -> None:
@@ -39,7 +39,7 @@ def test_rates_and_l2_are_named_by_their_symbols() -> None:
     assert labels_of(recipes)[2:] == ["λ=0.001 b16", "λ=0.001 b32"]
 
 
-def test_a_single_cell_is_called_by_optimizer_and_batch_size() -> None:
+def test_a_single_recipe_is_called_by_optimizer_and_batch_size() -> None:
     assert labels_of([{"optimizer": "momentum"}]) == ["momentum b64"]
 
 
@@ -75,31 +75,31 @@ def test_other_settings_are_named_only_where_labels_would_clash() -> None:
     assert labels_of(recipes) == ["sgd", "adamw decay 0.0001", "adamw decay 0.01"]
 
 
-def test_the_width_of_the_paper_and_its_number_are_one_cell() -> None:
+def test_the_width_of_the_paper_and_its_number_are_one_recipe() -> None:
     runs, _ = frames([{"width": 0}], Truth(), np.random.default_rng(0), seeds=(0, 1))
     runs.loc[runs["seed"] == 1, "width"] = 64
-    assert len(find_cells(runs)) == 1
+    assert len(find_recipes(runs)) == 1
 
 
 def test_the_order_of_runs_does_not_matter() -> None:
     recipes = grid({"batch_size": (16, 128), "optimizer": ("adam", "sgd")})
     runs, _ = frames(recipes, Truth(), np.random.default_rng(3))
     again = runs.sample(frac=1, random_state=1).reset_index(drop=True)
-    for one, two in zip(find_cells(runs), find_cells(again), strict=True):
+    for one, two in zip(find_recipes(runs), find_recipes(again), strict=True):
         assert one.label == two.label
         values = [
-            cell.pivot(frame["test_accuracy"].to_numpy())
-            for cell, frame in ((one, runs), (two, again))
+            recipe.pivot(frame["test_accuracy"].to_numpy())
+            for recipe, frame in ((one, runs), (two, again))
         ]
         np.testing.assert_array_equal(values[0], values[1])
 
 
 def test_pivot_puts_every_value_at_its_scale_and_seed() -> None:
     runs, _ = frames([{}], Truth(), np.random.default_rng(0))
-    (cell,) = find_cells(runs)
+    (recipe,) = find_recipes(runs)
     code = 1000 * runs["sigma_w"] + runs["seed"]
     expected = 1000 * np.array(SCALES)[:, None] + np.array(SEEDS)[None]
-    np.testing.assert_allclose(cell.pivot(code.to_numpy()), expected)
+    np.testing.assert_allclose(recipe.pivot(code.to_numpy()), expected)
 
 
 def test_missing_and_diverged_runs_are_nan_and_counted() -> None:
@@ -107,36 +107,39 @@ def test_missing_and_diverged_runs_are_nan_and_counted() -> None:
     lost = (runs["sigma_w"] == 2.5) & (runs["seed"] == 42)
     runs = runs[~lost].reset_index(drop=True)
     runs["diverged"] = (runs["sigma_w"] == 2.5) & (runs["seed"] == 0)
-    (cell,) = find_cells(runs)
-    values = cell.pivot(runs["test_accuracy"].to_numpy())
+    (recipe,) = find_recipes(runs)
+    values = recipe.pivot(runs["test_accuracy"].to_numpy())
     assert np.isnan(values).sum() == 2
-    assert (cell.finished, cell.diverged_count) == (24, 1)
-    kept = cell.pivot(runs["test_accuracy"].to_numpy(), keep_diverged=True)
+    assert (recipe.finished, recipe.diverged_count) == (24, 1)
+    kept = recipe.pivot(runs["test_accuracy"].to_numpy(), keep_diverged=True)
     assert np.isnan(kept).sum() == 1
 
 
-def test_two_runs_of_one_scale_and_seed_are_refused() -> None:
+def test_another_scale_of_the_biases_is_another_recipe_and_is_named() -> None:
     runs, _ = frames([{}], Truth(), np.random.default_rng(0))
-    twice = pd.concat([runs, runs.assign(sigma_b=0.1)], ignore_index=True)
-    with pytest.raises(ConfigError, match=r"runs: one run per σw and seed.*keep one sigma_b"):
-        find_cells(twice)
+    both = pd.concat([runs, runs.assign(sigma_b=0.1)], ignore_index=True)
+    one, other = find_recipes(both)
+    assert [one.label, other.label] == ["σb=0.1", "σb=0.2"]
+    assert [one.config.sigma_b, other.config.sigma_b] == [0.1, 0.2]
+    assert set(one.rows.ravel()) == set(range(len(runs), 2 * len(runs)))
+    assert (one.finished, other.finished) == (len(runs), len(runs))
 
 
-def test_two_training_splits_in_a_cell_are_refused() -> None:
+def test_recipes_whose_settings_are_written_alike_have_different_labels() -> None:
+    names = labels_of([{"learning_rate": 0.012345671}, {"learning_rate": 0.012345672}])
+    assert names == ["learning_rate=0.012345671", "learning_rate=0.012345672"]
+
+
+def test_names_without_a_setting_are_shared_by_what_agrees_in_all_else() -> None:
+    recipes = grid({"optimizer": ("sgd", "adam"), "batch_size": (16, 64)})
+    runs, _ = frames(recipes, Truth(), np.random.default_rng(0), scales=(1.0,), seeds=(0,))
+    found = find_recipes(runs)
+    assert names_without(found, "batch_size") == ["sgd", "sgd", "adam", "adam"]
+    assert names_without(found, "optimizer") == ["b16", "b64", "b16", "b64"]
+
+
+def test_two_training_splits_in_a_recipe_are_refused() -> None:
     runs, _ = frames([{}], Truth(), np.random.default_rng(0))
     runs.loc[0, "train_images"] = 7
-    with pytest.raises(ConfigError, match="train_images: one training split per cell"):
-        find_cells(runs)
-
-
-def test_an_unknown_cell_is_answered_with_the_known_ones() -> None:
-    runs, _ = frames([{}], Truth(), np.random.default_rng(0))
-    with pytest.raises(ConfigError, match=r"got 'x'; there are sgd b64"):
-        cell_named(find_cells(runs), "x")
-
-
-def test_cell_column_names_each_run_s_cell() -> None:
-    runs, _ = frames(grid({"optimizer": ("sgd", "adam")}), Truth(), np.random.default_rng(0))
-    column = cell_column(find_cells(runs), runs)
-    assert (column.astype(str) == runs["optimizer"]).all()
-    assert column.cat.ordered
+    with pytest.raises(ConfigError, match="train_images: one training split per recipe"):
+        find_recipes(runs)

@@ -24,7 +24,7 @@ def store() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_every_quantity_of_every_scale_has_a_row(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     table = by_scale(*store)
     assert len(table) == len(QUANTITIES) * 5
-    assert not table.duplicated(["cell", "sigma_w", "quantity"]).any()
+    assert not table.duplicated(["recipe", "sigma_w", "quantity"]).any()
 
 
 def test_numbers_are_those_of_a_plain_group_by(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:

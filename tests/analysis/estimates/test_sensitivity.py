@@ -6,7 +6,7 @@ import pytest
 from synthetic_frames import Truth, frames
 
 from analysis.estimates.cluster_slope import cluster_slopes
-from analysis.estimates.recipes import find_cells
+from analysis.estimates.recipes import find_recipes
 from analysis.estimates.sensitivity import FLOOR_FACTOR, corrected, curves, fit, sensitivity
 from suite.declarations.config import RunConfig
 
@@ -25,11 +25,11 @@ def store() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_frame_equals_statsmodels_at_every_epoch(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    frame = sensitivity(*store).set_index(["cell", "epoch"])
-    for cell in find_cells(store[0]):
-        for epoch in (1, 12, 13, cell.config.epochs):
-            reference = fit(*store, cell, epoch)
-            row = frame.loc[(cell.label, epoch)]
+    frame = sensitivity(*store).set_index(["recipe", "epoch"])
+    for recipe in find_recipes(store[0]):
+        for epoch in (1, 12, 13, recipe.config.epochs):
+            reference = fit(*store, recipe, epoch)
+            row = frame.loc[(recipe.label, epoch)]
             expected = [reference.params["sigma_w"], reference.bse["sigma_w"]]
             expected += list(reference.conf_int().loc["sigma_w"])
             got = row[["beta", "standard_error", "low", "high"]].to_numpy(dtype=float)
@@ -39,10 +39,10 @@ def test_frame_equals_statsmodels_at_every_epoch(store: tuple[pd.DataFrame, pd.D
 
 def test_the_made_beta_is_found(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     frame = sensitivity(*store, level=0.999)
-    for cell in find_cells(store[0]):
-        rows = frame[frame["cell"] == cell.label]
-        truth = decay(cell.config)
-        assert len(rows) == cell.config.epochs
+    for recipe in find_recipes(store[0]):
+        rows = frame[frame["recipe"] == recipe.label]
+        truth = decay(recipe.config)
+        assert len(rows) == recipe.config.epochs
         assert ((rows["low"] < truth) & (truth < rows["high"])).mean() > 0.95
         np.testing.assert_allclose(rows["beta"], truth, atol=0.02)
 
@@ -59,7 +59,7 @@ def test_one_seed_is_classical_and_says_so() -> None:
     runs, history = frames([{}], Truth(beta=decay), np.random.default_rng(0), seeds=(42,))
     frame = sensitivity(runs, history)
     assert (frame["method"] == "classical, one seed").all()
-    reference = fit(runs, history, find_cells(runs)[0], 5)
+    reference = fit(runs, history, find_recipes(runs)[0], 5)
     np.testing.assert_allclose(frame["standard_error"][4], reference.bse["sigma_w"], rtol=1e-10)
 
 
@@ -107,7 +107,7 @@ def test_corrected_keeps_the_sign_of_what_it_roots() -> None:
 
 def test_cells_may_be_chosen(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     runs, history = store
-    adam = [cell for cell in find_cells(runs) if cell.config.optimizer == "adam"]
-    (one,) = curves(runs, history, cells=adam)
+    adam = [recipe for recipe in find_recipes(runs) if recipe.config.optimizer == "adam"]
+    (one,) = curves(runs, history, recipes=adam)
     assert one.epochs[-1] == 20
     assert one.slopes.by_seed.shape == (5, 20)

@@ -59,9 +59,9 @@ def test_seed_effects_and_units_do_not_matter(seed: int, shift: float, unit: flo
     np.testing.assert_allclose(limits[1], unit * np.array(limits[0]), atol=1e-9)
 
 
-def simulate(shape: np.ndarray, seeds: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
+def simulate(shape: np.ndarray, seeds: int, recipes: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(8)
-    noisy = shape[:, None] + rng.standard_normal((cells, shape.size, seeds))
+    noisy = shape[:, None] + rng.standard_normal((recipes, shape.size, seeds))
     honest = np.array([cross_validated(values, rng) for values in noisy])
     plain = np.array([extremes(values).spread for values in noisy])
     return honest, plain

@@ -171,7 +171,7 @@ def test_figure_1_shows_every_optimizer_at_two_batch_sizes(of_paper: dict[str, E
         sgd = lines(panel)["SGD"]
         np.testing.assert_allclose(sgd.get_ydata(), 0.9 - 0.1 * np.array(SCALES))
         assert to_hex(sgd.get_color()).upper() == style.optimizer_look("sgd").colour
-    gap = of_paper["figure-1"].table.query("quantity == 'generalization_gap' and recipe == 'sgd'")
+    gap = of_paper["figure-1"].table.query("quantity == 'generalization_gap' and family == 'sgd'")
     drawn = lines(shown[1])["SGD"].get_ydata()
     np.testing.assert_allclose(drawn, 100 * gap[gap["batch_size"] == 16]["mean"])
     assert shown[2].get_yscale() == "log"
@@ -312,7 +312,7 @@ def test_figure_6_draws_the_known_sensitivity(of_paper: dict[str, Exhibit]) -> N
     adam = lines(panels(of_paper["figure-6"])[1])["Adam"]
     epoch = np.asarray(adam.get_xdata(), dtype=float)
     np.testing.assert_allclose(adam.get_ydata()[:5], 0.1 * np.exp(-epoch[:5] / 4), rtol=0.1)
-    table = rows(of_paper["figure-6"], recipe="Adam", batch_size=16)
+    table = rows(of_paper["figure-6"], family="Adam", batch_size=16)
     assert (table["low"] <= table["beta"]).all()
     assert table["epoch"].iloc[-1] == EPOCHS
     assert (table["seeds"] == len(SEEDS)).all()

@@ -41,7 +41,7 @@ def scale_table() -> pd.DataFrame:
                 rows.append(
                     {
                         "label": f"{optimizer} b{size}",
-                        "recipe": optimizer,
+                        "family": optimizer,
                         "optimizer": optimizer,
                         "batch_size": size,
                         "sigma_w": scale,
@@ -63,7 +63,7 @@ def recipe_table() -> pd.DataFrame:
         for size, value in ((16, small), (128, large)):
             rows.append(
                 {
-                    "recipe": f"η={rate:g}",
+                    "family": f"η={rate:g}",
                     "facet": "sgd",
                     "optimizer": "sgd",
                     "learning_rate": rate,
@@ -102,7 +102,7 @@ def beta_table() -> pd.DataFrame:
         parts.append(
             pd.DataFrame(
                 {
-                    "recipe": "adam",
+                    "family": "adam",
                     "batch_size": size,
                     "own_clock": "T_adapt",
                     "epoch": epoch,
@@ -116,7 +116,7 @@ def beta_table() -> pd.DataFrame:
 
 
 def collapse_table() -> pd.DataFrame:
-    shared = {"recipe": "adam", "reason": ""}
+    shared = {"family": "adam", "reason": ""}
     return pd.DataFrame(
         [
             shared
@@ -226,8 +226,8 @@ def test_boundary_runs_through_the_plane_where_its_rates_are() -> None:
     assert panel.get_title() == "SGD\nboundary on T_SGD"
 
 
-def test_without_a_second_rate_the_plane_has_a_row_per_recipe() -> None:
-    table = recipe_table().query("learning_rate == 0.001").assign(recipe="momentum")
+def test_without_a_second_rate_the_plane_has_a_row_per_family() -> None:
+    table = recipe_table().query("learning_rate == 0.001").assign(family="momentum")
     none = pd.DataFrame(columns=["facet", "batch_size", "clock", "rate", "low", "high"])
     (panel,) = panels(memory_plane(table, none, "title"))
     assert [t.get_text() for t in panel.get_yticklabels()] == ["SGD + momentum"]
@@ -322,8 +322,8 @@ def test_no_collapse_number_is_made_up() -> None:
     assert collapse_number(refused, 3) == "undetermined: overlap 0.1 is below 0.5"
 
 
-def test_collapse_has_three_recipes_on_a_page() -> None:
-    betas = pd.concat([beta_table().assign(recipe=f"η={i}") for i in range(4)])
+def test_collapse_has_three_families_on_a_page() -> None:
+    betas = pd.concat([beta_table().assign(family=f"η={i}") for i in range(4)])
     pages = collapse_pages(betas, collapse_table(), "title")
     assert [len(panels(page)) for page in pages] == [6, 2]
 

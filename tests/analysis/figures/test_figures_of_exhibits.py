@@ -232,7 +232,7 @@ def times() -> pd.DataFrame:
         ("sgd b128", "sgd", "T_SGD", math.nan, 0.0, math.inf, "undetermined", 0.1),
         ("adam b16", "adam", "T_adapt", 3.0, 2.0, 4.0, "crossed", 90.0),
     ]
-    names = ["cell", "optimizer", "axis", "time", "low", "high", "status", "horizon"]
+    names = ["recipe", "optimizer", "axis", "time", "low", "high", "status", "horizon"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -266,7 +266,7 @@ def test_a_recipe_of_diverged_runs_has_a_row_and_no_time() -> None:
 def law() -> tuple[pd.DataFrame, pd.DataFrame]:
     predicted = pd.DataFrame(
         {
-            "cell": ["sgd b16", "adam b16", "alone"],
+            "recipe": ["sgd b16", "adam b16", "alone"],
             "optimizer": ["sgd", "adam", "sgd"],
             "observed": [0.2, 0.01, 0.1],
             "memory": [0.25, 0.02, math.nan],

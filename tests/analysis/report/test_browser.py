@@ -122,7 +122,7 @@ def test_a_click_sorts_by_number_and_another_turns_it_round(desk: Opened) -> Non
 
 
 def test_words_are_sorted_with_their_numbers_in_order(desk: Opened) -> None:
-    desk.page.locator("#table-2 th button", has_text="cell").click()
+    desk.page.locator("#table-2 th button", has_text="recipe").click()
     assert desk.column(1) == ["adam", "momentum", "muon", "sgd b2", "sgd b10"]
 
 

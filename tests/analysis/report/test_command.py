@@ -188,16 +188,16 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
 def test_findings_name_the_largest_and_the_smallest_memory_with_intervals(store: Store) -> None:
     write(store.uri, CONFIGS, experiment="plane")
     tables = memories({"plane": load("plane", store.uri)})
-    table = tables["plane"].set_index("cell")
+    table = tables["plane"].set_index("recipe")
     most, least = table["memory"].idxmax(), table["memory"].idxmin()
     (line,) = findings(tables)
     plain = line.replace("\N{NO-BREAK SPACE}", " ")
     names = {"sgd b64": "SGD b64", "momentum b64": "SGD + momentum b64", "adam b64": "Adam b64"}
     names |= {name.removesuffix(" b64"): long.removesuffix(" b64") for name, long in names.items()}
-    for cell in (most, least):
-        row = table.loc[cell]
+    for recipe in (most, least):
+        row = table.loc[recipe]
         ends = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}; 2 seeds"
-        told = f"{names[cell]} remembers {100 * row['memory']:.1f} pp (95 % interval of the true"
+        told = f"{names[recipe]} remembers {100 * row['memory']:.1f} pp (95 % interval of the true"
         assert f"{told} memory {ends})" in plain
     assert plain.index(names[most]) < plain.index(f"the smallest of 3 recipes: {names[least]}")
 

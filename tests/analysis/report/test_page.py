@@ -154,7 +154,7 @@ def test_a_report_without_claims_has_no_section_of_them() -> None:
 def test_cells_read_well_and_keep_all_digits_for_sorting() -> None:
     view = table_view(recipes())
     assert [(h.text, h.number) for h in view.headings] == [
-        ("cell", False),
+        ("recipe", False),
         ("memory", True),
         ("reached", False),
     ]
@@ -190,8 +190,8 @@ def test_a_number_is_shown_with_its_interval_and_sorted_by_itself() -> None:
 
 
 def test_a_named_index_is_a_column() -> None:
-    view = table_view(recipes().set_index("cell"))
-    assert view.headings[0].text == "cell"
+    view = table_view(recipes().set_index("recipe"))
+    assert view.headings[0].text == "recipe"
     assert view.rows[0][0].text == "sgd b2"
 
 
