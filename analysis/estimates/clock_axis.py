@@ -1,7 +1,7 @@
-"""The horizontal axes: every epoch of every run on the three forgetting clocks, exactly.
+"""The horizontal axes: every epoch of every recipe on the three forgetting clocks, exactly.
 
 The clocks themselves are `suite.declarations.clocks` (Das et al. 2026, §4.1); here they are brought
-to the epochs of recipes and of history rows.
+to the epochs of recipes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates.histories import run_positions
 from analysis.estimates.recipes import Recipe, find_recipes
 from suite.declarations.clocks import clocks, steps_per_epoch
 from suite.declarations.config import RunConfig
@@ -85,25 +84,3 @@ def clock_frame(
         frame.insert(0, "recipe", recipe.label)
         parts.append(frame)
     return pd.concat(parts, ignore_index=True)
-
-
-def attach(
-    runs: pd.DataFrame, history: pd.DataFrame, *, constant_rate: bool = False
-) -> pd.DataFrame:
-    """The history frame with the columns steps, T_SGD, T_L2 and T_adapt.
-
-    Rows of runs that are not in `runs` get NaN.
-    """
-    rows, epoch = run_positions(runs, history), history["epoch"].to_numpy()
-    found = {axis: np.full(len(history), np.nan) for axis in AXES if axis != "epoch"}
-    code_of_run = np.full(len(runs) + 1, -1)  # the last one answers for position −1
-    recipes = find_recipes(runs)
-    for code, recipe in enumerate(recipes):
-        code_of_run[recipe.rows[recipe.rows >= 0]] = code
-    code_of_row = code_of_run[rows]
-    for code, recipe in enumerate(recipes):
-        here = code_of_row == code
-        values = recipe_axes(recipe, constant_rate=constant_rate)
-        for axis, column in found.items():
-            column[here] = values[axis][epoch[here] - 1]
-    return history.assign(**found)

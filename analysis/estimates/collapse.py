@@ -38,9 +38,7 @@ from scipy import stats
 from analysis.estimates.clock_axis import AXES, Axis
 from analysis.estimates.collapse_points import Points, points_of
 from analysis.estimates.master_curve import MasterCurve, master_curve, quality, unexplained
-from analysis.estimates.recipe_labels import labels
-from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.sensitivity import SensitivityCurve, curves
+from analysis.estimates.sensitivity import SensitivityCurve
 
 Floats = NDArray[np.float64]
 NULL: Axis = "epoch"
@@ -67,48 +65,6 @@ class Limits:
     contrast: float = 2.0
     unexplained: float = 0.1
     significance: float = 2.0
-
-
-def collapse_by_recipe(
-    runs: pd.DataFrame,
-    history: pd.DataFrame,
-    *,
-    recipes: Sequence[Recipe] | None = None,
-    seed: int = 0,
-    **options: Any,
-) -> pd.DataFrame:
-    """`collapse` of every group of recipes that differ in their batch size alone.
-
-    Parameters
-    ----------
-    runs, history, recipes
-        As in `sensitivity.curves`.
-    seed
-        Decides the resampling.
-    options
-        Those of `collapse`.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `collapse` after `family` (the recipes' label without batch size). Empty
-        where no two recipes differ in their batch size alone.
-    """
-    groups: dict[str, list[SensitivityCurve]] = {}
-    chosen = find_recipes(runs) if recipes is None else recipes
-    for one in curves(runs, history, recipes=chosen):
-        shared = one.recipe.config.with_(batch_size=1)
-        groups.setdefault(shared.fingerprint, []).append(one)
-    wanted = [group for group in groups.values() if len(group) > 1]
-    names = labels([_shared(group[0].recipe) for group in wanted]) if wanted else []
-    parts = [
-        collapse(group, seed=seed, **options).assign(family=name)
-        for name, group in zip(names, wanted, strict=True)
-    ]
-    if not parts:
-        return pd.DataFrame()
-    whole = pd.concat(parts, ignore_index=True)
-    return whole[["family", *(name for name in whole if name != "family")]]
 
 
 def collapse(
@@ -253,8 +209,3 @@ def _weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:
     if seeds == 0:
         return np.zeros((resamples, 0))
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
-
-
-def _shared(recipe: Recipe) -> dict[str, Any]:
-    hidden = ("sigma_w", "sigma_b", "seed", "batch_size")
-    return {name: value for name, value in recipe.config.identity().items() if name not in hidden}

@@ -19,9 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from numpy.typing import NDArray
-from statsmodels.regression.linear_model import RegressionResultsWrapper
 
 from analysis.estimates.cluster_slope import Slopes, cluster_slopes
 from analysis.estimates.histories import epoch_matrix
@@ -129,31 +127,6 @@ def corrected(beta: Floats, standard_error: Floats) -> Floats:
     """abs(β) less its noise: the signed root of β² − SE², negative where noise explains β."""
     squared = beta**2 - standard_error**2
     return np.asarray(np.sign(squared) * np.sqrt(np.abs(squared)), dtype=np.float64)
-
-
-def fit(
-    runs: pd.DataFrame,
-    history: pd.DataFrame,
-    recipe: Recipe,
-    epoch: int,
-    *,
-    metric: str = "val_accuracy",
-) -> RegressionResultsWrapper:
-    """The regression of one recipe at one epoch by statsmodels: the reference for all others.
-
-    Returns
-    -------
-    statsmodels results
-        With `params` const and sigma_w; the covariance is clustered by seed (classical for one
-        seed), t with G − 1 degrees of freedom. `summary()` prints it.
-    """
-    accuracy = recipe.pivot(epoch_matrix(runs, history, metric)[:, epoch - 1])
-    scale, seed = np.nonzero(np.isfinite(accuracy))
-    design = pd.DataFrame({"const": 1.0, "sigma_w": recipe.scales[scale]})
-    model = sm.OLS(accuracy[scale, seed], design)
-    if np.unique(seed).size == 1:
-        return model.fit(use_t=True)
-    return model.fit(cov_type="cluster", cov_kwds={"groups": seed}, use_t=True)
 
 
 def _frame(one: SensitivityCurve, level: float) -> pd.DataFrame:

@@ -19,9 +19,7 @@ from analysis.figures.style import MEMORY_MAP, ink_on, recipe_name
 MOST_WIDE = 4
 
 
-def memory_plane(
-    recipes: pd.DataFrame, rates: pd.DataFrame, title: str, *, settings: str = "facet"
-) -> Figure:
+def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figure:
     """Memory over learning rate and batch size, a panel for each choice of all other settings.
 
     Where the learning rate does not vary, its place is taken by the families. A line shows where a
@@ -36,12 +34,10 @@ def memory_plane(
         From `phase_boundary.boundary_rates`; may be empty.
     title
         Above all panels.
-    settings
-        The column that names the panels.
     """
     by_rate = recipes["learning_rate"].nunique() > 1
     sizes = sorted(recipes["batch_size"].unique())
-    facets = list(dict.fromkeys(recipes[settings])) if by_rate else [""]
+    facets = list(dict.fromkeys(recipes["facet"])) if by_rate else [""]
     levels = sorted(recipes["learning_rate"].unique()) if by_rate else _in_order(recipes["family"])
     columns = min(MOST_WIDE, len(facets))
     rows = -(-len(facets) // columns)
@@ -50,7 +46,7 @@ def memory_plane(
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     scale = Normalize(0, max(0.01, 100 * float(_shown(recipes).max())))
     for panel, facet in zip(panels.flat, facets, strict=False):
-        part = recipes[recipes[settings] == facet] if by_rate else recipes
+        part = recipes[recipes["facet"] == facet] if by_rate else recipes
         _plane(panel, part, "learning_rate" if by_rate else "family", levels, sizes, scale)
         if by_rate:
             lines = rates[rates["facet"] == facet]

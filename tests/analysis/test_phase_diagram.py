@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from store_helpers import empty_store, write
 
-from analysis.estimates.overview import Estimates, estimate, verdict
+from analysis.estimates.overview import Estimates, estimate
 from analysis.exhibits.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
 from analysis.phase_diagram import formats_of, main
 from analysis.store.frames import load
@@ -216,20 +216,6 @@ def test_formats_are_taken_once_each_and_in_any_case() -> None:
     assert formats_of("PNG, svg,png") == ["png", "svg"]
     with pytest.raises(ConfigError, match="got 'jpg'"):
         formats_of("png,jpg")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "level", "word"),
-    [
-        (0.12, 0.2, 0.1, "remembers"),
-        (0.0, 0.08, 0.1, "forgets"),
-        (0.05, 0.15, 0.1, "between"),
-        (0.0, 0.02, np.nan, "none seen"),
-        (np.nan, np.nan, 0.1, "unknown"),
-    ],
-)
-def test_verdict_follows_the_interval(low: float, high: float, level: float, word: str) -> None:
-    assert verdict(low, high, level) == word
 
 
 def test_the_command_needs_no_torch() -> None:

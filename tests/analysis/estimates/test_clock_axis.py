@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic_frames import TRAIN_IMAGES, Truth, frames
 
-from analysis.estimates.clock_axis import AXES, attach, axes, clock_frame, own_clock, recipe_axes
+from analysis.estimates.clock_axis import AXES, axes, clock_frame, own_clock, recipe_axes
 from analysis.estimates.recipes import find_recipes
 from suite.declarations.config import parse
 
@@ -60,26 +60,15 @@ def test_the_paper_s_numerical_check_is_found_with_its_constant_rate() -> None:
     assert values["T_L2"][-1] == pytest.approx(0.94, rel=0.01)
 
 
-def test_every_history_row_gets_the_clocks_of_its_cell_and_epoch() -> None:
-    runs, history = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0, 1))
-    found = attach(runs, history)
-    expected = found.assign(recipe=runs["optimizer"].to_numpy()[history["run"]]).merge(
-        clock_frame(runs).replace(
-            {"recipe": {recipe.label: recipe.config.optimizer for recipe in find_recipes(runs)}}
-        ),
-        on=["recipe", "epoch"],
-        suffixes=("", "_expected"),
-    )
-    assert len(expected) == len(history)
-    for axis in AXES[1:]:
-        np.testing.assert_array_equal(expected[axis], expected[f"{axis}_expected"])
-
-
-def test_rows_of_other_runs_get_no_clock() -> None:
-    runs, history = frames([{}], Truth(), np.random.default_rng(0), seeds=(0,))
-    found = attach(runs.iloc[1:].reset_index(drop=True), history)
-    assert found["T_SGD"].isna().sum() == 30
-    assert (found.loc[found["T_SGD"].isna(), "run"] == 0).all()
+def test_the_frame_has_every_axis_of_every_recipe_at_every_epoch() -> None:
+    runs, _ = frames(RECIPES, Truth(), np.random.default_rng(0), seeds=(0, 1))
+    found = clock_frame(runs)
+    recipes = find_recipes(runs)
+    assert len(found) == sum(recipe.config.epochs for recipe in recipes)
+    for recipe in recipes:
+        rows = found[found["recipe"] == recipe.label]
+        for axis in AXES:
+            np.testing.assert_array_equal(rows[axis], recipe_axes(recipe)[axis])
 
 
 def test_the_clock_of_a_recipe_follows_its_mechanism() -> None:

@@ -8,7 +8,7 @@ import pytest
 from synthetic_frames import Truth, frames
 
 from analysis.estimates.clock_axis import axes
-from analysis.estimates.collapse import Limits, collapse, collapse_by_recipe
+from analysis.estimates.collapse import Limits, collapse
 from analysis.estimates.collapse_points import Points
 from analysis.estimates.sensitivity import curves
 from suite.declarations.config import RunConfig
@@ -107,23 +107,6 @@ def test_few_common_seeds_are_undetermined() -> None:
 def test_limits_decide_what_is_called_a_collapse() -> None:
     strict = table(falls_on("T_SGD"), limits=Limits(unexplained=-1))
     assert strict.loc["T_SGD", "verdict"] == "better"
-
-
-def test_recipes_are_grouped_by_all_settings_but_the_batch_size() -> None:
-    recipes = [
-        {"batch_size": b, "optimizer": o, "epochs": 20} for b in (16, 64) for o in ("sgd", "adam")
-    ]
-    recipes.append({"batch_size": 16, "optimizer": "momentum", "epochs": 20})
-    runs, history = frames(recipes, Truth(beta=falls_on("T_SGD")), np.random.default_rng(0))
-    found = collapse_by_recipe(runs, history, resamples=50)
-    assert found["family"].unique().tolist() == ["sgd", "adam"]
-    assert (found["curves"] == 2).all()
-    assert len(found) == 10
-
-
-def test_without_several_batch_sizes_there_is_nothing_to_compare() -> None:
-    runs, history = frames([{}], Truth(), np.random.default_rng(0))
-    assert collapse_by_recipe(runs, history).empty
 
 
 def test_resampling_follows_its_seed_and_moves_the_uncertainty_alone() -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from synthetic_frames import Truth, frames
 
 from analysis.estimates.cluster_slope import cluster_slopes
-from analysis.estimates.recipes import find_recipes
-from analysis.estimates.sensitivity import FLOOR_FACTOR, corrected, curves, fit, sensitivity
+from analysis.estimates.histories import epoch_matrix
+from analysis.estimates.recipes import Recipe, find_recipes
+from analysis.estimates.sensitivity import FLOOR_FACTOR, corrected, curves, sensitivity
 from suite.declarations.config import RunConfig
 
 RECIPES = [{"optimizer": "sgd"}, {"optimizer": "adam", "epochs": 20}]
@@ -15,6 +19,17 @@ RECIPES = [{"optimizer": "sgd"}, {"optimizer": "adam", "epochs": 20}]
 
 def decay(config: RunConfig) -> np.ndarray:
     return -0.1 * np.exp(-np.arange(config.epochs) / 10)
+
+
+def reference_fit(runs: pd.DataFrame, history: pd.DataFrame, recipe: Recipe, epoch: int) -> Any:
+    """The regression of one recipe at one epoch by statsmodels."""
+    accuracy = recipe.pivot(epoch_matrix(runs, history, "val_accuracy")[:, epoch - 1])
+    scale, seed = np.nonzero(np.isfinite(accuracy))
+    design = pd.DataFrame({"const": 1.0, "sigma_w": recipe.scales[scale]})
+    model = sm.OLS(accuracy[scale, seed], design)
+    if np.unique(seed).size == 1:
+        return model.fit(use_t=True)
+    return model.fit(cov_type="cluster", cov_kwds={"groups": seed}, use_t=True)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +43,7 @@ def test_frame_equals_statsmodels_at_every_epoch(store: tuple[pd.DataFrame, pd.D
     frame = sensitivity(*store).set_index(["recipe", "epoch"])
     for recipe in find_recipes(store[0]):
         for epoch in (1, 12, 13, recipe.config.epochs):
-            reference = fit(*store, recipe, epoch)
+            reference = reference_fit(*store, recipe, epoch)
             row = frame.loc[(recipe.label, epoch)]
             expected = [reference.params["sigma_w"], reference.bse["sigma_w"]]
             expected += list(reference.conf_int().loc["sigma_w"])
@@ -59,7 +74,7 @@ def test_one_seed_is_classical_and_says_so() -> None:
     runs, history = frames([{}], Truth(beta=decay), np.random.default_rng(0), seeds=(42,))
     frame = sensitivity(runs, history)
     assert (frame["method"] == "classical, one seed").all()
-    reference = fit(runs, history, find_recipes(runs)[0], 5)
+    reference = reference_fit(runs, history, find_recipes(runs)[0], 5)
     np.testing.assert_allclose(frame["standard_error"][4], reference.bse["sigma_w"], rtol=1e-10)
 
 
