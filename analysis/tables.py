@@ -103,7 +103,7 @@ def latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
 
 def csv(frame: pd.DataFrame) -> str:
     """The frame as CSV: all numbers in full, and written with their uncertainty behind them."""
-    whole, written = _plain(frame), joined(frame)
+    whole, written = one_heading(frame), joined(frame)
     columns = {}
     for name in map(str, whole):
         columns[name] = whole[name]
@@ -122,7 +122,7 @@ def joined(frame: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Of text: fewer columns than `frame` has where it gives uncertainty.
     """
-    plain = _plain(frame)
+    plain = one_heading(frame)
     taken = {part for name in map(str, plain) for part in _companions(plain, name)}
     columns = {}
     for name in map(str, plain):
@@ -142,8 +142,8 @@ def escape(text: str) -> str:
     return text
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """With one row of headings, and an index that has a name as columns."""
+def one_heading(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with one row of headings, and an index that has a name as columns."""
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     words = [name if isinstance(name, tuple) else (name,) for name in frame.columns]
@@ -182,7 +182,7 @@ def _text(value: Any, name: str) -> str:
 
 def _numeric(frame: pd.DataFrame, shown: pd.DataFrame) -> Sequence[bool]:
     """Which columns of the text hold numbers."""
-    plain = _plain(frame)
+    plain = one_heading(frame)
     kinds = plain.dtypes.map(lambda kind: kind.kind in "iuf").to_dict()
     return [
         kinds.get(name, kinds.get(name.removesuffix(INTERVAL).removesuffix(DEVIATION), False))

@@ -19,17 +19,19 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.chosen_experiments import ChosenExperiments, choose
 from analysis.claims.next_sweep import next_sweep
 from analysis.claims.paper_file import paper
 from analysis.claims.runs import ExperimentRuns, differences, differences_text
 from analysis.claims.text import markdown, table, totals
 from analysis.claims.verdicts import Judged, judge_claim
-from analysis.store.frames import Store, StoreError, load, open_store
+from analysis.output import OutputFolder
+from analysis.store.backend import Backend
+from analysis.store.frames import Store, StoreError, load
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS
@@ -122,21 +124,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 whatever the verdicts are, 2 for bad input."""
     try:
         arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
-        folder = _folder(arguments.out)
+        folder = OutputFolder(Path(arguments.out)) if arguments.out else None
+        if folder is not None:
+            folder.check()
         stores, lines = find(arguments.experiment, arguments.tracking_uri)
         for line in lines:
             print(line)
         found = judged(stores)
         _show(found)
         if folder is not None:
-            _write(frame(found), folder)
+            claims = frame(found)
+            texts = {"csv": claims.to_csv(index=False), "md": markdown(claims)}
+            for path in folder.texts("claims", texts):
+                print(f"wrote {path}")
     except (ConfigError, StoreError) as error:
         complain(error)
         return BAD_INPUT
     return 0
 
 
-def find(experiment: str = "", tracking_uri: str = "") -> tuple[dict[str, Store], list[str]]:
+def find(experiment: str = "", tracking_uri: str = "") -> tuple[Mapping[str, Store], list[str]]:
     """The experiments to judge by, and a line on each, also on those that are left out.
 
     Parameters
@@ -151,42 +158,32 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[dict[str, Store]
     StoreError
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
-    named_store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    uri = named_store or _default_store()
     try:
-        with closing(open_store(uri)) as backend:
-            known = backend.experiments()
+        chosen = choose(experiment, tracking_uri, _of_the_paper)
     except StoreError as error:
-        if named_store or experiment:
+        if experiment or tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"):
             raise
         return {}, [f"no runs: {error}"]
-    named = list(dict.fromkeys(name.strip() for name in experiment.split(",") if name.strip()))
-    stores: dict[str, Store] = {}
-    lines = []
-    for name in named or [name for name in paper_experiments() if name in known]:
-        try:
-            stores[name] = load(name, uri)
-        except StoreError as error:
-            if named:
-                raise
-            lines.append(f"left out: {error}")
-        else:
-            lines.append(f"experiment {name}: {len(stores[name].runs)} finished runs")
-    return stores, [*lines, *_foreign(stores, known, uri)]
+    lines = [
+        f"experiment {name}: {len(store.runs)} finished runs"
+        for name, store in chosen.stores.items()
+    ]
+    lines += [f"left out: {error}" for error in chosen.left_out]
+    return chosen.stores, [*lines, *_foreign(chosen)]
 
 
-def _default_store() -> str:
-    """Where MLflow keeps runs by itself; importing it takes seconds."""
-    import mlflow
+def _of_the_paper(backend: Backend) -> list[str]:
+    """The paper's experiments that are in the store."""
+    known = backend.experiments()
+    return [name for name in paper_experiments() if name in known]
 
-    return str(mlflow.get_tracking_uri())
 
-
-def _foreign(stores: Mapping[str, Store], known: Mapping[str, str], uri: str) -> list[str]:
+def _foreign(chosen: ChosenExperiments) -> list[str]:
     """A line for the demo, where it is what there is, and for what was named and is no one's."""
-    if not stores and "demo" in known:
+    stores = chosen.stores
+    if not stores and "demo" in chosen.known:
         try:
-            stores = {"demo": load("demo", uri)}
+            stores = {"demo": load("demo", chosen.uri)}
         except StoreError:
             return ["no runs of the paper's experiments"]
     lines = []
@@ -217,29 +214,3 @@ def _show(found: Sequence[Judged]) -> None:
     if sweep := next_sweep(found, file.seeds.number):
         print(f"next, {sweep.runs:,} runs that decide {sweep.claims} more claims:")
         print(f"  {sweep.command}")
-
-
-def _folder(name: str) -> Path | None:
-    if not name:
-        return None
-    try:
-        Path(name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _no_folder(name, error) from None
-    return Path(name)
-
-
-def _write(claims: pd.DataFrame, folder: Path) -> None:
-    texts = {"claims.csv": claims.to_csv(index=False), "claims.md": markdown(claims)}
-    for name, text in texts.items():
-        try:
-            (folder / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise _no_folder(str(folder), error) from None
-        print(f"wrote {folder / name}")
-
-
-def _no_folder(name: str, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"out: must be a folder that can be written, got {name} ({error.strerror}); name another"
-    )

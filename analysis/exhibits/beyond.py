@@ -9,19 +9,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.estimates.boundary import boundary_rates
 from analysis.estimates.forgetting_law import fit_law
 from analysis.estimates.forgetting_time import forgetting_times
-from analysis.exhibits import phase_text
+from analysis.exhibits import phase_diagram
 from analysis.exhibits.captions import BAND, SPREAD, caption
 from analysis.exhibits.columns import named, spread
 from analysis.exhibits.exhibit import Exhibit, absent
 from analysis.exhibits.source import Source
-from analysis.figures.accuracy import accuracy_by_scale
-from analysis.figures.collapse import collapse_pages
 from analysis.figures.forgetting import forgetting_times_figure, law_figure
-from analysis.figures.memory_by_clock import memory_by_clock
-from analysis.figures.memory_plane import memory_plane
 from suite.basics.settings import ConfigError
 
 DEMO = "python -m suite.grid --experiment demo"
@@ -50,7 +45,7 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
         made = False
         for source in sources.values():
             try:
-                parts = make(source, f"{_unmarked(source.experiment)}: {title}")
+                parts = make(source, f"{phase_diagram.plain_text(source.experiment)}: {title}")
             except CannotError as error:
                 reasons.append(f"{source.experiment}: {error}")
                 continue
@@ -71,10 +66,10 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
 
 
 def _accuracy(source: Source, title: str) -> list[_Part]:
-    scales = source.estimates.scales.rename(columns={"recipe": "label"})
-    columns = ["label", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n", "diverged"]
+    found = source.estimates
+    columns = ["recipe", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n", "diverged"]
     said = ["Test accuracy at τ_best, the epoch of the lowest validation loss.", BAND, SPREAD]
-    return [_Part(said, accuracy_by_scale(scales, title), scales[columns])]
+    return [_Part(said, phase_diagram.accuracies(found, title), found.scales[columns])]
 
 
 def _memory(source: Source, title: str) -> list[_Part]:
@@ -93,10 +88,7 @@ def _memory(source: Source, title: str) -> list[_Part]:
         one |= {"T_adapt": row["T_adapt"], "seeds": row["seeds"], "σw": row["scales"]}
         one |= {"reach τ_interp": f"{row['reached']} of {row['reached'] + row['censored']}"}
         rows.append(one | {"diverged": row["diverged"], "verdict": row["verdict"]})
-    figure = None
-    if found.plane_varies:
-        rates = boundary_rates(found.recipes, found.boundaries)
-        figure = memory_plane(found.recipes, rates, title)
+    figure = phase_diagram.plane(found, title) if found.plane_varies else None
     verdict = ""
     if math.isfinite(found.level):
         verdict = (
@@ -121,10 +113,9 @@ def _phase_diagram(source: Source, title: str) -> list[_Part]:
         "of training. Filled points are governed by the clock and decide its boundary, where the "
         "best decreasing curve through them falls through half of the largest memory; its interval "
         "is a bootstrap over recipes and seeds.",
-        *(f"{line}." for line in phase_text.boundary_lines(found)),
+        *(f"{line}." for line in phase_diagram.boundary_lines(found)),
     ]
-    figure = memory_by_clock(found.recipes, found.boundaries, title)
-    return [_Part(said, figure, found.boundaries)]
+    return [_Part(said, phase_diagram.by_clock(found, title), found.boundaries)]
 
 
 def _collapse(source: Source, title: str) -> list[_Part]:
@@ -137,7 +128,7 @@ def _collapse(source: Source, title: str) -> list[_Part]:
         "that is to govern the recipe. S is the distance of the curves from one another in errors "
         "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval.",
     ]
-    pages = collapse_pages(found.betas, found.collapses, title)
+    pages = phase_diagram.collapses(found, title)
     front = ["family", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
     table = found.collapses[[*front, *(name for name in found.collapses if name not in front)]]
     return [
@@ -230,11 +221,6 @@ def _norms(source: Source, _: str) -> list[_Part]:
         "95 % t interval.",
     ]
     return [_Part(said, None, pd.DataFrame(rows))]
-
-
-def _unmarked(text: str) -> str:
-    """Text that matplotlib does not take for mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _refuse_one_scale(source: Source) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.exhibits import phase_diagram
 from analysis.exhibits.captions import BAND, DEVIATION, caption, first_of, needs
 from analysis.exhibits.choice import best_source, one_of_each, two_sizes
 from analysis.exhibits.columns import checkpoints
 from analysis.exhibits.exhibit import Exhibit, absent
 from analysis.exhibits.source import Source
-from analysis.figures.accuracy_map import accuracy_map
 from analysis.figures.scale_panels import (
     Look,
     ScalePanel,
@@ -97,8 +97,7 @@ def figure_2(sources: Sources) -> Exhibit:
     source = grid_source(sources)
     if source is None:
         return absent(name, title, place, needs(WANTED, MAIN))
-    fitted = source.fitted[["recipe", "sigma_w", "train_accuracy_best", "fitted_at_best"]]
-    table = source.quantity("test_accuracy").merge(fitted, on=["recipe", "sigma_w"])
+    table = source.estimates.scales
     unfitted = int((table["mean"].notna() & ~table["fitted_at_best"]).sum())
     text = caption(
         [
@@ -109,7 +108,7 @@ def figure_2(sources: Sources) -> Exhibit:
         [source],
         MAIN,
     )
-    figure = accuracy_map(table, title)
+    figure = phase_diagram.heat_map(source.estimates, title)
     columns = [*LINE, *NUMBERS, "train_accuracy_best", "fitted_at_best"]
     return _made(name, title, place, source, text, figure, table[columns])
 

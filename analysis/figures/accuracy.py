@@ -1,4 +1,4 @@
-"""Figures from frames; nothing here estimates or reads a store."""
+"""Test accuracy against the initialization scale σw."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     table
-        One row per recipe and σw: label, optimizer, batch_size, sigma_w, n, mean, p10, p90
-        (fractions), memory (of the recipe, a fraction).
+        One row per recipe and σw: recipe (its label), optimizer, batch_size, sigma_w, n, mean,
+        p10, p90 (fractions), memory (of the recipe, a fraction).
     title
         Above all panels.
     """
     sizes = sorted(table["batch_size"].unique())
-    crowded = bool((table.groupby("batch_size")["label"].nunique() > MOST_INSIDE).any())
+    crowded = bool((table.groupby("batch_size")["recipe"].nunique() > MOST_INSIDE).any())
     columns = min(len(sizes), MOST_COLUMNS - crowded)
     rows = -(-len(sizes) // columns)
     width = PANEL_WIDTH + LEGEND_WIDTH * crowded
@@ -51,9 +51,9 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
-    same = table.groupby("optimizer")["label"].nunique()
+    same = table.groupby("optimizer")["recipe"].nunique()
     seen: dict[str, int] = {}
-    for label, rows in table.groupby("label", sort=False):
+    for label, rows in table.groupby("recipe", sort=False):
         rows = rows.sort_values("sigma_w")
         optimizer = rows["optimizer"].iloc[0]
         number = seen.get(optimizer, 0)
@@ -76,7 +76,7 @@ def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
     panel.set_title(f"batch size {batch_size}")
     panel.set_xlabel("initialization scale σw")
     panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-    if table["label"].nunique() > MOST_INSIDE:
+    if table["recipe"].nunique() > MOST_INSIDE:
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)
     else:
         panel.legend(loc="lower left", fontsize=9.5)

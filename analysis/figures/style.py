@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 mpl.use("Agg")
 
 from matplotlib.axis import Axis  # the backend is chosen first
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -51,8 +49,6 @@ ACCURACY_MAP = "viridis"
 MEMORY_MAP = "YlOrBr"
 REMEMBER_COLOUR = "#F6D9C4"
 FORGET_COLOUR = "#D3E3F0"
-FORMATS = ("png", "svg", "pdf")
-DOTS_PER_INCH = 160
 
 
 def apply() -> None:
@@ -120,12 +116,3 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
     if narrow:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Write a figure in each format; the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{suffix}" for suffix in formats]
-    for path in paths:
-        figure.savefig(path, dpi=DOTS_PER_INCH)
-    return paths

@@ -10,53 +10,96 @@ forgetting is monotone nor what a network with BatchNorm does.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from analysis.output import OutputFolder
+from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.basics.settings import ConfigError
 
 if TYPE_CHECKING:  # the libraries are imported when there is something to compute
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
-DOTS_PER_INCH = 160
+FLAGS = ("out", "seed", "track", "tracking_uri")
+FORMATS = ("png", "svg")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; exits with status 2 and one line on bad input."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if chosen.tracking_uri is not None and not chosen.track:
-        parser.error(f"--tracking-uri: only with --track, got {chosen.tracking_uri!r}; add --track")
-    folder: Path = chosen.out
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(
+        prog="python -m analysis.minimal_model",
+        description=__doc__.split("\n\n")[0],
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--out",
+        default="minimal_model",
+        metavar="DIR",
+        help="folder for the figures and CSV files (default: ./minimal_model)",
+    )
+    made.add_argument(
+        "--seed",
+        default="0",
+        metavar="N",
+        help="seed of the minibatches and random networks (default: 0)",
+    )
+    made.add_argument(
+        "--track", action="store_true", help="log to MLflow, experiment minimal_model"
+    )
+    made.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="where MLflow keeps it (default: MLflow's own default)",
+    )
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: 2 for bad input."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as problem:
-        parser.error(
-            f"--out: a folder to write to, got {folder} ({problem.strerror}); name another"
-        )
-    if not chosen.track:
-        produce(chosen.seed, folder)
-        return
+        arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
+        seed = _seed(arguments.seed)
+        uri = arguments.tracking_uri
+        if uri is not None and not arguments.track:
+            raise ConfigError(f"tracking_uri: acts only with --track, got {uri!r}; add --track")
+        folder = OutputFolder(Path(arguments.out), FORMATS)
+        folder.check()
+        if arguments.track:
+            _track(seed, folder, uri)
+        else:
+            produce(seed, folder)
+    except ConfigError as error:
+        complain(error)
+        return BAD_INPUT
+    return 0
+
+
+def _track(seed: int, folder: OutputFolder, uri: str | None) -> None:
+    """Do all of it inside an MLflow run.
+
+    Raises
+    ------
+    ConfigError
+        If MLflow refuses the address or cannot open the store.
+    """
     from analysis.minimal_model import tracking
 
     try:
-        with tracking.tracked_run(chosen.tracking_uri, chosen.seed) as run_id:
-            tracking.log_results(*produce(chosen.seed, folder))
+        with tracking.tracked_run(uri, seed) as run_id:
+            tracking.log_results(*produce(seed, folder))
     except tracking.TrackingError as problem:
-        parser.error(str(problem))
+        raise ConfigError(str(problem)) from None
     print(f"tracked as MLflow run {run_id}")
 
 
-def produce(seed: int, folder: Path) -> tuple[dict[str, DataFrame], list[Path]]:
+def produce(seed: int, folder: OutputFolder) -> tuple[dict[str, DataFrame], list[Path]]:
     """Measure, write and print; returns the frames of `measure` and the files of `write`."""
     frames = measure(seed)
     files = write(frames, folder)
     print(summary(frames))
-    print(f"\nwritten to {folder}: " + ", ".join(file.name for file in files))
+    print(f"\nwritten to {folder.path}: " + ", ".join(file.name for file in files))
     return frames, files
 
 
@@ -94,8 +137,10 @@ def measure(seed: int) -> dict[str, DataFrame]:
     }
 
 
-def write(frames: dict[str, DataFrame], folder: Path) -> list[Path]:
+def write(frames: dict[str, DataFrame], folder: OutputFolder) -> list[Path]:
     """Both figures as PNG and SVG, and each frame as CSV; returns the files' paths."""
+    import matplotlib as mpl
+
     from analysis.minimal_model import figures
 
     drawn = {
@@ -104,26 +149,13 @@ def write(frames: dict[str, DataFrame], folder: Path) -> list[Path]:
             frames["clock_curves"], frames["collapse"], frames["exponents"]
         ),
     }
-    files = [file for name, figure in drawn.items() for file in _save(figure, folder / name)]
+    files: list[Path] = []
+    with mpl.rc_context(figures.STYLE):
+        for name, figure in drawn.items():
+            files += folder.figure(name, figure)
     for name, frame in frames.items():
-        files.append(folder / f"{name}.csv")
-        frame.to_csv(files[-1], index=False, float_format="%.8g")
-    return files
-
-
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    import matplotlib as mpl
-
-    from analysis.minimal_model.figures import STYLE
-
-    files = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-    with mpl.rc_context(STYLE):
-        layout = figure.get_layout_engine()
-        if layout is not None:  # laid out once, not again for each file: that is half of the time
-            layout.execute(figure)
-            figure.set_layout_engine("none")
-        figure.savefig(files[0], dpi=DOTS_PER_INCH)
-        figure.savefig(files[1], metadata={"Date": None})
+        text = frame.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+        files.append(folder.text(f"{name}.csv", text))
     return files
 
 
@@ -142,44 +174,7 @@ def summary(frames: dict[str, DataFrame]) -> str:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(message.removeprefix("argument "), file=sys.stderr)
-        sys.exit(2)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m analysis.minimal_model", description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("minimal_model"),
-        metavar="DIR",
-        help="folder for the figures and CSV files (default: ./minimal_model)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=_seed,
-        default=0,
-        metavar="N",
-        help="seed of the minibatches and random networks (default: 0)",
-    )
-    parser.add_argument(
-        "--track", action="store_true", help="log to MLflow, experiment minimal_model"
-    )
-    parser.add_argument(
-        "--tracking-uri",
-        metavar="URI",
-        help="where MLflow keeps it (default: MLflow's own default)",
-    )
-    return parser
-
-
 def _seed(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a whole number ≥ 0, got {text!r}; try --seed 0")
+        raise ConfigError(f"seed: must be a whole number ≥ 0, got {text!r}; try --seed 0")
     return int(text)
-
-
-if __name__ == "__main__":
-    main()

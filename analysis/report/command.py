@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.phase_diagram import formats_of
-from analysis.report.files import ReportFolder, file_stem
-from analysis.store.frames import Store, StoreError, load, open_store
+from analysis.chosen_experiments import ChosenExperiments, choose, newest
+from analysis.output import OutputFolder, file_stem, formats_of
+from analysis.store.backend import Backend
+from analysis.store.frames import StoreError
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.code_version import code_version
 from suite.basics.settings import ConfigError
@@ -31,29 +30,7 @@ if TYPE_CHECKING:
     from analysis.report.page import Page, Shown
 
 FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
-REPORT = "report.html"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a report is made from.
-
-    Attributes
-    ----------
-    uri
-        Of the store, as MLflow takes it.
-    address
-        The same for people: absolute, without password.
-    stores
-        Experiment to its runs.
-    left_out
-        One line for each of the paper's experiments that is in the store without a finished run.
-    """
-
-    uri: str
-    address: str
-    stores: Mapping[str, Store]
-    left_out: Sequence[str] = ()
+REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 
 
 def parser() -> Parser:
@@ -80,58 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 2 where there is nothing to report on."""
     try:
         arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
-        folder = ReportFolder(Path(arguments.out), formats_of(arguments.format))
+        folder = OutputFolder(Path(arguments.out), formats_of(arguments.format))
         folder.check()
-        source = find(arguments.experiment, arguments.tracking_uri)
-        metrics = make(source, folder)
+        chosen = choose(arguments.experiment, arguments.tracking_uri, _reported)
+        chosen.require_runs()
+        metrics = make(chosen, folder)
         if not arguments.no_log:
-            _log(source, folder, metrics)
+            _log(chosen, folder, metrics)
     except (ConfigError, StoreError) as error:
         complain(error)
         return BAD_INPUT
     return 0
 
 
-def find(experiment: str = "", tracking_uri: str = "") -> Source:
-    """The experiments that a report is wanted of, with their runs.
-
-    Parameters
-    ----------
-    experiment
-        Names with commas between. Empty takes those of `suite.declarations.experiments` that the
-        store holds, and the one in which the suite began a run last.
-    tracking_uri
-        Empty takes MLflow's own default.
-
-    Raises
-    ------
-    StoreError
-        If the store cannot be read, or holds no finished run of an experiment that was named.
-    """
-    import mlflow
-
-    uri = tracking_uri or mlflow.get_tracking_uri()
-    with closing(open_store(uri)) as backend:
-        address = backend.address
-        known, newest = backend.experiments(), backend.newest()
-    names = list(dict.fromkeys(name.strip() for name in experiment.split(",") if name.strip()))
-    if names:
-        return Source(uri, address, {name: load(name, uri) for name in names})
-    # Loading the newest, even "", says in a line what is wrong where there is nothing to load.
-    names = [name for name in EXPERIMENTS if name in known and name != newest] + [newest]
-    stores: dict[str, Store] = {}
-    left_out: list[StoreError] = []
-    for name in names:
-        try:
-            stores[name] = load(name, uri)
-        except StoreError as error:
-            left_out.append(error)
-    if not stores:
-        raise left_out[-1]
-    return Source(uri, address, stores, [str(error) for error in left_out])
+def _reported(backend: Backend) -> list[str]:
+    """The paper's experiments that are in the store, and the newest of all."""
+    known, (last,) = backend.experiments(), newest(backend)
+    return [*(name for name in EXPERIMENTS if name in known and name != last), last]
 
 
-def make(source: Source, folder: ReportFolder) -> dict[str, float]:
+def make(chosen: ChosenExperiments, folder: OutputFolder) -> dict[str, float]:
     """Write all files, say what was made and what was not; the numbers that sum it up."""
     from analysis.claims.command import judge
     from analysis.exhibits.catalogue import exhibits
@@ -140,31 +85,31 @@ def make(source: Source, folder: ReportFolder) -> dict[str, float]:
     from analysis.report.page import Missing, Page, RunsText, heading, render
 
     style.apply()
-    for name, store in source.stores.items():
+    for name, store in chosen.stores.items():
         print(f"experiment {name}: {len(store.runs)} finished runs")
-    for line in source.left_out:
+    for line in chosen.left_out:
         print(f"left out: {line}")
     shown, missing = [], []
-    for exhibit in exhibits(source.stores):
+    for exhibit in exhibits(chosen.stores):
         if exhibit.missing:
             missing.append(Missing(heading(exhibit), exhibit.missing))
         else:
             shown.append(_written(exhibit, folder))
-    claims = judge(source.stores)
+    claims = judge(chosen.stores)
     claims_files = _claims_texts(claims)
-    folder.texts("claims", claims_files)
-    memories = report_findings.memories(source.stores)
+    folder.texts("claims", claims_files, TABLES)
+    memories = report_findings.memories(chosen.stores)
     page = Page(
         title="How long training remembers its initialization",
-        facts=_facts(source),
+        facts=_facts(chosen),
         findings=report_findings.findings(memories),
         claims=claims,
         claims_files=claims_files,
         exhibits=shown,
         missing=missing,
-        runs=[RunsText(name, str(store.problems)) for name, store in source.stores.items()],
+        runs=[RunsText(name, str(store.problems)) for name, store in chosen.stores.items()],
     )
-    path = folder.text("", REPORT, render(page))
+    path = folder.text(REPORT, render(page))
     _say(page, folder, path)
     counts = claims["verdict"].value_counts()
     return {
@@ -175,15 +120,15 @@ def make(source: Source, folder: ReportFolder) -> dict[str, float]:
     }
 
 
-def _written(exhibit: Exhibit, folder: ReportFolder) -> Shown:
+def _written(exhibit: Exhibit, folder: OutputFolder) -> Shown:
     """Write an exhibit's files; it as the report shows it."""
     from analysis.report.page import show
 
     stem = stem_of(exhibit)
     if exhibit.figure is not None:
-        folder.figure(stem, exhibit.figure)
+        folder.figure(stem, exhibit.figure, FIGURES)
     texts = {} if exhibit.table is None else _texts(exhibit.table, exhibit.title, stem)
-    folder.texts(stem, texts)
+    folder.texts(stem, texts, TABLES)
     return show(exhibit, texts, stem)
 
 
@@ -218,20 +163,19 @@ def _claims_texts(claims: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _facts(source: Source) -> list[tuple[str, str]]:
-    starts = [store.runs["start_time"].min() for store in source.stores.values()]
-    ends = [store.runs["end_time"].max() for store in source.stores.values()]
-    runs = sum(len(store.runs) for store in source.stores.values())
+def _facts(chosen: ChosenExperiments) -> list[tuple[str, str]]:
+    starts = [store.runs["start_time"].min() for store in chosen.stores.values()]
+    ends = [store.runs["end_time"].max() for store in chosen.stores.values()]
     return [
-        ("Experiments", ", ".join(f"{n} ({len(s.runs):,})" for n, s in source.stores.items())),
-        ("Runs", f"{runs:,}, from {min(starts):%Y-%m-%d} to {max(ends):%Y-%m-%d}"),
+        ("Experiments", ", ".join(f"{n} ({len(s.runs):,})" for n, s in chosen.stores.items())),
+        ("Runs", f"{chosen.runs:,}, from {min(starts):%Y-%m-%d} to {max(ends):%Y-%m-%d}"),
         ("Made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("Code version", code_version()),
-        ("Store", source.address),
+        ("Store", chosen.address),
     ]
 
 
-def _say(page: Page, folder: ReportFolder, path: Path) -> None:
+def _say(page: Page, folder: OutputFolder, path: Path) -> None:
     from analysis.claims import text as claim_text
 
     print(claim_text.totals(page.claims))
@@ -242,15 +186,15 @@ def _say(page: Page, folder: ReportFolder, path: Path) -> None:
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB), and {files - 1} files beside it")
 
 
-def _log(source: Source, folder: ReportFolder, metrics: Mapping[str, float]) -> None:
+def _log(chosen: ChosenExperiments, folder: OutputFolder, metrics: Mapping[str, float]) -> None:
     """Log all to the store, and say where, or why not."""
     from analysis.tracked import logged
 
     logged(
         "report",
-        source.uri,
-        experiments=list(source.stores),
-        runs=sum(len(store.runs) for store in source.stores.values()),
+        chosen.uri,
+        experiments=list(chosen.stores),
+        runs=chosen.runs,
         metrics=metrics,
         files=folder.files,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.output import DOTS_PER_INCH
 from analysis.report.table_views import TableView, claims_view, count_views, table_view
 
 if TYPE_CHECKING:
@@ -193,8 +194,6 @@ def heading(exhibit: Exhibit) -> str:
 def image(figure: Figure) -> Image:
     """A figure as SVG with its letters as outlines, or as PNG where that is lighter."""
     import matplotlib as mpl
-
-    from analysis.figures.style import DOTS_PER_INCH
 
     width, height = (round(PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "report"}):

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from analysis.claims.text import MARKS
-from analysis.tables import DEVIATION, INTERVAL, joined
+from analysis.tables import DEVIATION, INTERVAL, joined, one_heading
 from analysis.units import with_interval
 
 PROSE = 32  # characters from which a text may break into lines
@@ -68,7 +68,7 @@ def table_view(frame: pd.DataFrame) -> TableView:
 
     A cell is sorted by its number, with all digits.
     """
-    plain = _plain(frame)
+    plain = one_heading(frame)
     shown = joined(plain)
     headings, columns = [], []
     for name in shown.columns:
@@ -118,14 +118,6 @@ def key(value: Any) -> str:
 def _cell(text: str, value: Any, *, is_number: bool = False) -> Cell:
     words = "prose" if len(text) > PROSE else "word"
     return Cell(text, key(value), "number" if is_number else words)
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """With one row of headings, and an index that has a name as columns."""
-    if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
-    words = [name if isinstance(name, tuple) else (name,) for name in frame.columns]
-    return frame.set_axis([" ".join(str(w) for w in one if str(w)) for one in words], axis=1)
 
 
 def _marked(verdict: str) -> str:

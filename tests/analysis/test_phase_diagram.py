@@ -15,12 +15,11 @@ import pytest
 from store_helpers import empty_store, write
 
 from analysis.estimates.overview import Estimates, estimate
-from analysis.exhibits.phase_text import boundary_lines, cannot, collapse_lines, recipe_table
-from analysis.phase_diagram import formats_of, main
+from analysis.exhibits.phase_diagram import boundary_lines, cannot, collapse_lines, recipe_table
+from analysis.phase_diagram import main
 from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults
 from benchmarks.synthetic_truth import Truth
-from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 
@@ -212,14 +211,8 @@ def test_a_folder_that_cannot_be_written_is_answered_in_one_line(
     assert line.startswith("error: out: must be a folder that can be written, got ")
 
 
-def test_formats_are_taken_once_each_and_in_any_case() -> None:
-    assert formats_of("PNG, svg,png") == ["png", "svg"]
-    with pytest.raises(ConfigError, match="got 'jpg'"):
-        formats_of("png,jpg")
-
-
 def test_the_command_needs_no_torch() -> None:
-    modules = "sys, analysis.phase_diagram, analysis.exhibits.phase_text"
+    modules = "sys, analysis.phase_diagram, analysis.exhibits.phase_diagram"
     code = f"import {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

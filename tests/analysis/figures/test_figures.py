@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def scale_table() -> pd.DataFrame:
                 mean = 0.9 - fall * scale
                 rows.append(
                     {
-                        "label": f"{optimizer} b{size}",
+                        "recipe": f"{optimizer} b{size}",
                         "family": optimizer,
                         "optimizer": optimizer,
                         "batch_size": size,
@@ -151,7 +150,7 @@ def test_an_optimizer_that_nobody_has_given_a_look_is_drawn_under_its_own_name()
 def test_recipes_of_one_optimizer_are_named_by_their_settings_beside_the_panel() -> None:
     table = pd.concat(
         [
-            scale_table().query("batch_size == 16 and optimizer == 'sgd'").assign(label=f"η={i}")
+            scale_table().query("batch_size == 16 and optimizer == 'sgd'").assign(recipe=f"η={i}")
             for i in range(6)
         ]
     )
@@ -326,14 +325,6 @@ def test_collapse_has_three_families_on_a_page() -> None:
     betas = pd.concat([beta_table().assign(family=f"η={i}") for i in range(4)])
     pages = collapse_pages(betas, collapse_table(), "title")
     assert [len(panels(page)) for page in pages] == [6, 2]
-
-
-def test_figures_are_written_in_each_format_asked_for(tmp_path: Path) -> None:
-    figure = accuracy_map(scale_table(), "title")
-    paths = style.save(figure, tmp_path / "new", "map", ["png", "svg", "pdf"])
-    assert [path.name for path in paths] == ["map.png", "map.svg", "map.pdf"]
-    starts = [path.read_bytes()[:4] for path in paths]
-    assert starts == [b"\x89PNG", b"<?xm", b"%PDF"]
 
 
 def test_ink_is_readable_on_its_ground() -> None:

@@ -1,18 +1,72 @@
-"""What the phase diagram's command prints: recipes, boundaries, collapses, and what is unknown."""
+"""The phase diagram of an experiment: its figures, and what they show and cannot show in words.
+
+The command `analysis.phase_diagram` draws and prints all of it; the report takes the same figures.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from analysis.estimates.boundary import boundary_rates
 from analysis.estimates.overview import Estimates
-from analysis.figures.collapse import collapse_number
+from analysis.figures.accuracy import accuracy_by_scale
+from analysis.figures.accuracy_map import accuracy_map
+from analysis.figures.collapse import collapse_number, collapse_pages
+from analysis.figures.memory_by_clock import memory_by_clock
+from analysis.figures.memory_plane import memory_plane
 from analysis.figures.style import recipe_name
 
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
+
+
+def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
+    """Name and figure, one after another, of all that the estimates allow."""
+    shown = plain_text(experiment)
+    yield "accuracy-by-sigma-w", accuracies(found, f"{shown}: how much of σw survives training")
+    yield "accuracy-map", heat_map(found, f"{shown}: test accuracy by recipe and σw")
+    if not found.memory_known:
+        return
+    if found.plane_varies:
+        yield "memory-plane", plane(found, f"{shown}: memory by recipe")
+    yield "phase-diagram", by_clock(found, f"{shown}: memory against the forgetting clocks")
+    pages = collapses(found, f"{shown}: sensitivity to σw during training")
+    for number, page in enumerate(pages, start=1):
+        yield "collapse" if len(pages) == 1 else f"collapse-{number}", page
+
+
+def accuracies(found: Estimates, title: str) -> Figure:
+    """Test accuracy against σw, a line per recipe."""
+    return accuracy_by_scale(found.scales, title)
+
+
+def heat_map(found: Estimates, title: str) -> Figure:
+    """Test accuracy over recipe and σw."""
+    return accuracy_map(found.scales, title)
+
+
+def plane(found: Estimates, title: str) -> Figure:
+    """Memory over learning rate and batch size, and the measured boundary in it."""
+    return memory_plane(found.recipes, boundary_rates(found.recipes, found.boundaries), title)
+
+
+def by_clock(found: Estimates, title: str) -> Figure:
+    """Memory against the clocks, with the boundary on each."""
+    return memory_by_clock(found.recipes, found.boundaries, title)
+
+
+def collapses(found: Estimates, title: str) -> list[Figure]:
+    """abs(β) against epochs and on the own clock, three families on a page."""
+    return collapse_pages(found.betas, found.collapses, title)
+
+
+def plain_text(text: str) -> str:
+    """Text that matplotlib does not take for mathematics."""
+    return text.replace("$", r"\$")
 
 
 def recipe_table(found: Estimates) -> str:

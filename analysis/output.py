@@ -1,0 +1,131 @@
+"""The folder into which an analysis writes its figures, tables and texts.
+
+It is checked before any work starts, and whatever keeps it from being written is one line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.basics.settings import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+DOTS_PER_INCH = 160
+SVG_OPTIONS: dict[str, Any] = {"metadata": {"Date": None}}  # the same figure, the same file
+
+
+@dataclass
+class OutputFolder:
+    """Where an analysis writes, and what it wrote there.
+
+    Attributes
+    ----------
+    path
+        The folder; it is made when the first file is written.
+    formats
+        Of the figures, from `FORMATS`.
+    files
+        Folder below `path`, "" for itself, to its files in the order in which they were written.
+    """
+
+    path: Path
+    formats: Sequence[str] = ()
+    files: dict[str, list[Path]] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Make sure that it can be written, without making it.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot.
+        """
+        nearest = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+            raise _unwritable(self.path, f"{nearest} is no folder that can be written")
+
+    def figure(self, stem: str, figure: Figure, below: str = "") -> list[Path]:
+        """Write a figure in each format, into a folder below this one; the files.
+
+        Raises
+        ------
+        ConfigError
+            If they cannot be written.
+        """
+        layout = figure.get_layout_engine()
+        if layout is not None and len(self.formats) > 1:
+            # Laid out once, not anew for each format: that is half of the time.
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        paths = []
+        for suffix in self.formats:
+            path = self.path / below / f"{stem}.{suffix}"
+            options = SVG_OPTIONS if suffix == "svg" else {}
+            with self._writing(path):
+                figure.savefig(path, dpi=DOTS_PER_INCH, **options)
+            paths.append(path)
+        self.files.setdefault(below, []).extend(paths)
+        return paths
+
+    def text(self, name: str, text: str, below: str = "") -> Path:
+        """Write a file of text, into a folder below this one; its path.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be written.
+        """
+        path = self.path / below / name
+        with self._writing(path):
+            path.write_text(text, encoding="utf-8")
+        self.files.setdefault(below, []).append(path)
+        return path
+
+    def texts(self, stem: str, texts: Mapping[str, str], below: str = "") -> list[Path]:
+        """Write one text in several formats (ending of the file to text); the files."""
+        return [self.text(f"{stem}.{suffix}", text, below) for suffix, text in texts.items()]
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield
+        except OSError as error:
+            raise _unwritable(self.path, str(error.strerror)) from None
+
+
+def formats_of(text: str) -> list[str]:
+    """The formats of figures that a text such as 'png,svg' names, each once.
+
+    Raises
+    ------
+    ConfigError
+        If one is unknown.
+    """
+    given = [word.strip().lower() for word in text.split(",")]
+    for word in given:
+        if word not in FORMATS:
+            raise ConfigError(
+                f"format: must be of {', '.join(FORMATS)}, got {word!r}; e.g. png,svg"
+            )
+    return list(dict.fromkeys(given))
+
+
+def file_stem(text: str) -> str:
+    """A name such as an experiment's as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
+
+
+def _unwritable(folder: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        f"out: must be a folder that can be written, got {folder} ({reason}); name another"
+    )

@@ -1,0 +1,83 @@
+"""The folder of an analysis: what is written there, and what keeps it from being written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.output import OutputFolder, file_stem, formats_of
+from suite.basics.settings import ConfigError
+
+
+def figure() -> Figure:
+    drawn = Figure(figsize=(2, 2), layout="constrained")
+    drawn.add_subplot().plot([0, 1])
+    return drawn
+
+
+def test_figures_are_written_in_each_format_asked_for(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path / "new", ["png", "svg", "pdf"])
+    paths = folder.figure("map", figure(), "figures")
+    assert [path.name for path in paths] == ["map.png", "map.svg", "map.pdf"]
+    assert {path.parent for path in paths} == {tmp_path / "new" / "figures"}
+    starts = [path.read_bytes()[:4] for path in paths]
+    assert starts == [b"\x89PNG", b"<?xm", b"%PDF"]
+
+
+def test_what_was_written_is_known_by_its_folder(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, ["svg"])
+    page = folder.text("report.html", "σ")
+    drawn = folder.figure("a", figure(), "figures")
+    tables = folder.texts("t", {"csv": "1\n", "md": "| 1 |\n"}, "tables")
+    assert folder.files == {"": [page], "figures": drawn, "tables": tables}
+    assert [path.name for path in tables] == ["t.csv", "t.md"]
+    assert page.read_text(encoding="utf-8") == "σ"
+    assert tables[1].read_text(encoding="utf-8") == "| 1 |\n"
+
+
+def test_the_same_figure_is_the_same_svg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("matplotlib").rcParams, "svg.hashsalt", "test")
+    texts = []
+    for epoch, name in (("0", "a"), ("86400", "b")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+        (path,) = OutputFolder(tmp_path, ["svg"]).figure(name, figure())
+        texts.append(path.read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+
+
+def test_the_check_makes_no_folder(tmp_path: Path) -> None:
+    OutputFolder(tmp_path / "deep" / "er").check()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("below", ["", "below", "below/deeper"])
+def test_a_folder_that_is_a_file_is_refused_before_and_while_writing(
+    tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").touch()
+    folder = OutputFolder(tmp_path / "file" / below, ["png"])
+    line = "out: must be a folder that can be written, got .*; name another"
+    for write in (folder.check, lambda: folder.text("a", ""), lambda: folder.figure("a", figure())):
+        with pytest.raises(ConfigError, match=line):
+            write()
+
+
+def test_a_folder_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(ConfigError, match="no folder that can be written"):
+        OutputFolder(tmp_path / "new").check()
+
+
+def test_formats_are_taken_once_each_and_in_any_case() -> None:
+    assert formats_of("PNG, svg,png") == ["png", "svg"]
+    with pytest.raises(ConfigError, match="got 'jpg'"):
+        formats_of("png,jpg")
+
+
+def test_a_name_with_signs_becomes_part_of_a_file_s_name() -> None:
+    assert file_stem("my sweep/η=0.1.") == "my-sweep-η-0.1"
