@@ -1,4 +1,4 @@
-"""Frames as text: Markdown, LaTeX with booktabs, and CSV.
+"""Frames as text: Markdown, LaTeX with booktabs, CSV, and columns for a terminal.
 
 A column's uncertainty stands in columns beside it, named after it: 'spread (pp) low' and
 'spread (pp) high' are the ends of an interval, and 'σw=0.1 (%) sd' is a standard deviation. In
@@ -8,12 +8,17 @@ stay numbers in columns of their own, and the written form follows behind them.
 
 from __future__ import annotations
 
+import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from analysis.units import number
 
@@ -22,18 +27,16 @@ INTERVAL = " [95 %]"
 DEVIATION = " ± sd"
 UNIT = re.compile(r"\((pp|%|epochs)\)")
 PLACES = 4  # significant digits of what has no unit
-LATEX = {  # in this order: the backslash before all that brings one
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "{}&%$#_"},
-    r"\textbackslash\{\}": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
+UNBROKEN = 10_000  # columns: more than any line has
+# What pandas leaves as it is when it escapes text for LaTeX, whose own fonts lack these signs; with
+# the underscores of our names already escaped. In this order: names before the signs they hold.
+LATEX = {
     "σw": r"$\sigma_w$",
-    "τ\\_best": r"$\tau_{\mathrm{best}}$",
-    "τ\\_interp": r"$\tau_{\mathrm{interp}}$",
-    "T\\_SGD": r"$T_{\mathrm{SGD}}$",
-    "T\\_L2": r"$T_{L_2}$",
-    "T\\_adapt": r"$T_{\mathrm{adapt}}$",
+    r"τ\_best": r"$\tau_{\mathrm{best}}$",
+    r"τ\_interp": r"$\tau_{\mathrm{interp}}$",
+    r"T\_SGD": r"$T_{\mathrm{SGD}}$",
+    r"T\_L2": r"$T_{L_2}$",
+    r"T\_adapt": r"$T_{\mathrm{adapt}}$",
     "|": r"\textbar{}",
     **{
         sign: f"${name}$"
@@ -66,6 +69,26 @@ LATEX = {  # in this order: the backslash before all that brings one
 }
 
 
+def aligned(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Text in columns for a terminal or a file: the first and the last to the left, others right.
+
+    Returns
+    -------
+    list of str
+        One line for the headings and one for each row, as wide as the text needs, in plain text.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    for place, heading in enumerate(headings):
+        edge = place in (0, len(headings) - 1)
+        # As Text, or '[95 %]' would be taken for markup.
+        table.add_column(Text(heading), justify="left" if edge else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    written = io.StringIO()
+    Console(file=written, width=UNBROKEN, color_system=None, force_terminal=False).print(table)
+    return [line.rstrip() for line in written.getvalue().splitlines()]
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """The frame as a table of Markdown, numbers to the right."""
     shown = joined(frame)
@@ -88,10 +111,8 @@ def latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
     """
     shown = joined(frame)
     layout = "".join("r" if number_ else "l" for number_ in _numeric(frame, shown))
-    shown = shown.map(escape)
-    shown.columns = [escape(name) for name in shown.columns]
     return str(
-        shown.style.hide(axis="index").to_latex(
+        _latex_style(shown).to_latex(
             hrules=True,
             column_format=layout,
             caption=escape(caption),
@@ -136,7 +157,20 @@ def joined(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX, Greek letters as mathematics."""
+    """Plain text as LaTeX, Greek letters as mathematics: as `latex` writes the cells of a table."""
+    _, row, *_ = _latex_style(pd.DataFrame([text])).hide(axis="columns").to_latex().splitlines()
+    return str(row).removesuffix(r" \\")
+
+
+def _latex_style(shown: pd.DataFrame) -> Styler:
+    """A frame of text whose cells and headings pandas escapes, before ours become mathematics."""
+    shown = shown.set_axis(shown.columns.map(str), axis="columns")
+    styled = shown.style.hide(axis="index").format(_with_symbols, escape="latex")
+    return styled.format_index(_with_symbols, escape="latex", axis="columns")
+
+
+def _with_symbols(escaped: object) -> str:
+    text = str(escaped)
     for sign, written in LATEX.items():
         text = text.replace(sign, written)
     return text

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Hashable, Iterable, Mapping
+import textwrap
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from analysis import tables
+from analysis.tables import aligned
 from analysis.units import SPOKEN, with_interval
 
 WIDTH = 120
 INDENT = "  "
+UNBREAKABLE = "\N{NO-BREAK SPACE}"
 HEADINGS = ("claim", "paper", "ours [95 %]", "n", "verdict")
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undetermined": "?"}
 COLUMN_NAMES = {
@@ -40,17 +45,17 @@ def table(claims: pd.DataFrame) -> str:
         From `claims.judge`.
     """
     rows = claims.to_dict("records")
-    cells = [HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(HEADINGS))]
-    lines = [_line(HEADINGS, widths)]
-    for place, group in _grouped(rows):
-        lines += ["", place]
-        for at, row in enumerate(group):
-            lines.append(_line(_cells(row), widths))
-            last = at + 1 == len(group) or group[at + 1]["reason"] != row["reason"]
-            if last and row["reason"]:
-                lines += _wrapped(row["reason"])
-    return "\n".join(lines)
+    heading, *lines = (INDENT + line for line in aligned(HEADINGS, map(_cells, rows)))
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for row, line in zip(rows, lines, strict=True):
+        groups.setdefault(row["place"], []).append((line, row["reason"]))
+    shown = [heading]
+    for place, group in groups.items():
+        shown += ["", place]
+        for reason, same in itertools.groupby(group, key=lambda one: one[1]):
+            shown += [line for line, _ in same]
+            shown += _wrapped(reason)
+    return "\n".join(shown)
 
 
 def totals(claims: pd.DataFrame) -> str:
@@ -62,21 +67,12 @@ def totals(claims: pd.DataFrame) -> str:
 
 def markdown(claims: pd.DataFrame) -> str:
     """One table with a row for each claim."""
-    lines = [
-        "| " + " | ".join(COLUMN_NAMES.values()) + " |",
-        "|" + " --- |" * len(COLUMN_NAMES),
+    rows = [
+        {**row, "paper": _paper(row), "ours": _ours(row), "n": _seeds(row)}
+        for row in claims.to_dict("records")
     ]
-    for row in claims.to_dict("records"):
-        shown = {**row, "paper": _paper(row), "ours": _ours(row), "n": _seeds(row)}
-        lines.append("| " + " | ".join(_escaped(shown[name]) for name in COLUMN_NAMES) + " |")
-    return "\n".join([*lines, "", totals(claims), ""])
-
-
-def _grouped(rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["place"], []).append(row)
-    return groups.items()
+    shown = pd.DataFrame(rows)[list(COLUMN_NAMES)].rename(columns=COLUMN_NAMES)
+    return f"{tables.markdown(shown)}\n{totals(claims)}\n"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -97,29 +93,18 @@ def _seeds(row: Row) -> str:
     return str(row["n"]) if row["n"] else "–"
 
 
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    statement, *numbers, verdict = cells
-    middle = "  ".join(word.rjust(width) for word, width in zip(numbers, widths[1:-1], strict=True))
-    return f"{INDENT}{statement.ljust(widths[0])}  {middle}  {verdict}"
-
-
 def _wrapped(reason: str) -> list[str]:
     """The reason below its claims, on more lines where it is long; a command is not broken."""
-    lines, line = [], INDENT * 2 + "└"
-    for word in _words(reason):
-        if len(line) + 1 + len(word) > WIDTH:
-            lines.append(line)
-            line = INDENT * 3
-        line += f" {word}"
-    return [*lines, line]
-
-
-def _words(reason: str) -> list[str]:
-    words: list[str] = []
-    for at, part in enumerate(reason.split("`")):
-        words += [f"`{part}`"] if at % 2 else part.split()
-    return words
-
-
-def _escaped(value: object) -> str:
-    return str(value).replace("|", "\\|")
+    whole = [
+        part.replace(" ", UNBREAKABLE) if at % 2 else part
+        for at, part in enumerate(reason.split("`"))
+    ]
+    lines = textwrap.wrap(
+        "`".join(whole),
+        WIDTH,
+        initial_indent=f"{INDENT * 2}└ ",
+        subsequent_indent=f"{INDENT * 3} ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(UNBREAKABLE, " ") for line in lines]

@@ -20,6 +20,7 @@ from analysis.figures.collapse import collapse_number, collapse_pages
 from analysis.figures.memory_by_clock import memory_by_clock
 from analysis.figures.memory_plane import memory_plane
 from analysis.figures.style import recipe_name
+from analysis.tables import aligned
 
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
 
@@ -71,15 +72,7 @@ def plain_text(text: str) -> str:
 
 def recipe_table(found: Estimates) -> str:
     """One line per recipe, under headings, and what the verdict means."""
-    rows = [HEADINGS, *(_line(row) for row in found.recipes.to_dict("records"))]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    lines = [
-        row[0].ljust(widths[0])
-        + "  "
-        + "  ".join(word.rjust(width) for word, width in zip(row[1:-1], widths[1:-1], strict=True))
-        + f"  {row[-1]}"
-        for row in rows
-    ]
+    lines = aligned(HEADINGS, [_cells(row) for row in found.recipes.to_dict("records")])
     if math.isfinite(found.level):
         level = 100 * found.level
         lines.append(
@@ -146,7 +139,7 @@ def cannot(found: Estimates) -> list[str]:
     return lines
 
 
-def _line(row: dict[Hashable, Any]) -> tuple[str, ...]:
+def _cells(row: dict[Hashable, Any]) -> tuple[str, ...]:
     return (
         row["recipe"],
         _points(row["memory"]),

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from analysis.chosen_experiments import ChosenExperiments, choose, newest
 from analysis.output import OutputFolder, file_stem, formats_of
 from analysis.store.backend import Backend
@@ -183,7 +185,7 @@ def _say(page: Page, folder: OutputFolder, path: Path) -> None:
     for item in page.missing:
         print(f"not made: {item.heading}: {item.reason}")
     files = sum(len(paths) for paths in folder.files.values())
-    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB), and {files - 1} files beside it")
+    print(f"wrote {path} ({decimal(path.stat().st_size)}), and {files - 1} files beside it")
 
 
 def _log(chosen: ChosenExperiments, folder: OutputFolder, metrics: Mapping[str, float]) -> None:

@@ -104,3 +104,19 @@ def test_a_frame_without_rows_is_a_table_without_rows(frame: pd.DataFrame) -> No
     assert len(tables.markdown(frame.head(0)).splitlines()) == 2
     assert r"\toprule" in tables.latex(frame.head(0), caption="", label="t")
     assert len(tables.csv(frame.head(0)).splitlines()) == 1
+
+
+def test_columns_are_as_wide_as_their_text_and_never_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    long = "a recipe with a long name " * 8
+    rows = [("sgd b16", "26.5 [25.1, 27.9]", "remembers"), (long.strip(), "–", "[bold]no[/]")]
+    lines = tables.aligned(("recipe", "memory [95 %]", "verdict"), rows)
+    width = len(long.strip())
+    assert lines == [
+        f"{'recipe':{width}}  {'memory [95 %]':>17}  verdict",
+        f"{'sgd b16':{width}}  26.5 [25.1, 27.9]  remembers",
+        f"{long.strip()}  {'–':>17}  [bold]no[/]",
+    ]
