@@ -1,1 +1,6 @@
-"""The paper's claims, each with a verdict: ``python -m analysis.claims``."""
+"""The paper's claims, each with a verdict: ``python -m analysis.claims``.
+
+`paper.toml` holds the paper's numbers with the tolerances and their reasons, `rule` says when a
+claim is reproduced, contradicted or undetermined, `evidence` and `runs` find what decides it, and
+`verdicts` puts that into a line.
+"""

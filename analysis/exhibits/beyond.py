@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from analysis.estimates.forgetting_law import fit_law
 from analysis.estimates.forgetting_time import forgetting_times
 from analysis.exhibits import phase_diagram
-from analysis.exhibits.captions import BAND, SPREAD, caption
 from analysis.exhibits.columns import named, spread
-from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.source import Source
 from analysis.figures.forgetting import forgetting_times_figure, law_figure
 from suite.basics.settings import ConfigError

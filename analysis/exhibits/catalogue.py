@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from analysis.exhibits.ablation import figure_4, table_4
-from analysis.exhibits.best import table_7
+from analysis.exhibits.ablation import figure_4, table_4, table_7
 from analysis.exhibits.beyond import own_exhibits
 from analysis.exhibits.declared import figure_9, table_1
 from analysis.exhibits.exhibit import Exhibit
@@ -46,11 +45,6 @@ def exhibits(stores: Mapping[str, Store], *, seed: int = 0) -> Iterator[Exhibit]
         MLflow experiment to its runs, from `store.load`.
     seed
         Decides all resampling, and the minibatches of the minimal model.
-
-    Raises
-    ------
-    ConfigError
-        If an experiment holds two runs of one recipe, σw and seed, as with two σb.
     """
     style.apply()
     sources = {name: Source(store, seed) for name, store in stores.items()}

@@ -1,13 +1,28 @@
-"""A figure or table of a report, with all that is to be said of it."""
+"""A figure or table with its caption, which says of which runs it is and what is left out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.estimates.recipe_labels import word
+from analysis.exhibits.source import Source, differing
+from suite.declarations.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+BAND = "Lines are means over seeds, bands reach from the 10th to the 90th percentile over seeds."
+DEVIATION = "± is the standard deviation over seeds."
+SPREAD = (
+    "Spread: largest minus smallest mean over σw, which noise makes too large; in brackets the "
+    "95 % interval of the true spread, which allows for that (none for one seed)."
+)
+KNOWN = ("model", "dataset", "epochs", "learning_rate", "schedule", "norm", "augmentation")
 
 
 @dataclass(frozen=True)
@@ -46,3 +61,80 @@ class Exhibit:
 def absent(name: str, title: str, place: str, missing: str) -> Exhibit:
     """An exhibit that could not be made."""
     return Exhibit(name, title, place, "", "", None, None, missing)
+
+
+# --- captions ---
+
+
+def caption(parts: Sequence[str], sources: Sequence[Source], paper: str = "") -> str:
+    """Sentences on what is shown, then on the runs.
+
+    Parameters
+    ----------
+    parts
+        Sentences; empty ones are left out.
+    sources
+        All runs that went in, the first experiment first.
+    paper
+        The paper's experiment that the exhibit is about; empty for our own.
+    """
+    said = [*parts, *(runs_text(source) for source in sources), stand_in(sources[0], paper)]
+    return " ".join(sentence for sentence in said if sentence)
+
+
+def runs_text(source: Source) -> str:
+    """Which runs of an experiment, at what settings, and how many diverged."""
+    recipes = source.recipes
+    shared = [word(name, value) for name, value in _shared(source).items()]
+    finished = sum(recipe.finished for recipe in recipes)
+    of = f"{len(recipes)} recipe{'s' * (len(recipes) > 1)}"
+    text = (
+        f"{source.experiment}: {finished:,} runs of {of} "
+        f"at {len(source.scale_values())} σw, {seeds_text(source)} ({', '.join(shared)})"
+    )
+    diverged = sum(recipe.diverged_count for recipe in recipes)
+    if diverged:
+        text += f"; {diverged} of them diverged and {'is' if diverged == 1 else 'are'} left out"
+    return f"{text}."
+
+
+def seeds_text(source: Source) -> str:
+    """The number of seeds with a run, at each recipe and σw."""
+    counts = np.concatenate(
+        [((recipe.rows >= 0) & ~recipe.diverged).sum(1) for recipe in source.recipes]
+    )
+    low, high = int(counts.min()), int(counts.max())
+    return f"n = {low} seed{'s' * (low != 1)}" if low == high else f"n = {low} to {high} seeds"
+
+
+def stand_in(source: Source, paper: str) -> str:
+    """That the runs are not the paper's, where they are not."""
+    if not paper:
+        return ""
+    if source.experiment != paper:
+        return f"The paper's runs are those of {paper}; these are {source.experiment}'s."
+    others = differing(source, paper)
+    if not others:
+        return ""
+    return f"Not the paper's recipes: {others[0]} in {len(others)} of {len(source.recipes)}."
+
+
+def needs(what: str, experiment: str) -> str:
+    """Why there is no exhibit, and what supplies it."""
+    about = EXPERIMENTS[experiment].description.split(":")[0]
+    return f"needs {what} ({about}): python -m suite.grid --experiment {experiment}"
+
+
+def first_of(names: Sequence[str], most: int, what: str) -> str:
+    """That only some are drawn; empty where all are."""
+    if len(names) <= most:
+        return ""
+    return (
+        f"Drawn are the first {most} of {len(names)} {what}; the numbers of all are in the table."
+    )
+
+
+def _shared(source: Source) -> dict[str, object]:
+    configs = [recipe.config for recipe in source.recipes]
+    values = {name: {getattr(config, name) for config in configs} for name in KNOWN}
+    return {name: found.pop() for name, found in values.items() if len(found) == 1}

@@ -8,11 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.exhibits import phase_diagram
-from analysis.exhibits.captions import BAND, DEVIATION, caption, first_of, needs
-from analysis.exhibits.choice import best_source, one_of_each, two_sizes
 from analysis.exhibits.columns import checkpoints
-from analysis.exhibits.exhibit import Exhibit, absent
-from analysis.exhibits.source import Source
+from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption, first_of, needs
+from analysis.exhibits.source import Source, best_source, one_of_each, two_sizes
 from analysis.figures.scale_panels import (
     Look,
     ScalePanel,

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.exhibits.captions import caption, first_of, needs
-from analysis.exhibits.choice import two_sizes
-from analysis.exhibits.exhibit import Exhibit, absent
+from analysis.exhibits.exhibit import Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.main_grid import MAIN, WANTED, family_order, grid_source
-from analysis.exhibits.source import Source
+from analysis.exhibits.source import Source, two_sizes
 from analysis.figures.collapse import collapse_number
 from analysis.figures.scale_panels import Look, batch_looks, optimizer_looks
 from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page

@@ -1,4 +1,4 @@
-"""One experiment as the exhibits ask for it: its recipes and its estimates, each made once."""
+"""One experiment as the exhibits ask for it, and which of several an exhibit is made from."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.claims.runs import differences, differences_text
-from analysis.estimates.interpolation_time import interpolation_time
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory
 from analysis.estimates.overview import Estimates, estimate
 from analysis.estimates.recipes import Recipe, find_recipes, names_without
-from analysis.estimates.scale_table import by_scale, interpolation
+from analysis.estimates.scale_table import by_scale, interpolation, interpolation_time
 from analysis.store.frames import Store
 from suite.declarations.config import PERTURBED, RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
@@ -32,6 +31,9 @@ SETTINGS = (
     "schedule",
     "epochs",
 )
+
+
+SHOWN_SIZES = (16, 128)  # batch sizes of the paper's figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,3 +181,74 @@ def differing(source: Source, experiment: str) -> list[str]:
             found = (differences(paper, recipe.config) for paper in declared.values())
             texts.append(differences_text(min(found, key=len)))
     return texts
+
+
+# --- which experiment, and what of it, an exhibit shows ---
+
+
+def best_source(
+    sources: Mapping[str, Source],
+    paper: str,
+    supports: Callable[[Source], bool],
+    richness: Callable[[Source], int] = lambda _: 0,
+) -> Source | None:
+    """The experiment to take.
+
+    Parameters
+    ----------
+    sources
+        All there are.
+    paper
+        The paper's, which is taken where it supports the exhibit.
+    supports
+        Whether an experiment's runs allow the exhibit.
+    richness
+        Of the others the one with the most of it is taken, the first of equals.
+    """
+    able = [source for source in sources.values() if supports(source)]
+    for source in able:
+        if source.experiment == paper:
+            return source
+    return max(able, key=richness, default=None)
+
+
+def two_sizes(source: Source) -> list[int]:
+    """The batch sizes that the paper's figures show, or else the smallest and the largest."""
+    there = sorted(int(size) for size in source.about["batch_size"].unique())
+    if set(SHOWN_SIZES) <= set(there):
+        return list(SHOWN_SIZES)
+    return there if len(there) < 3 else [there[0], there[-1]]
+
+
+def one_of_each(families: Mapping[str, str]) -> list[str]:
+    """The families in an order in which the first few have all optimizers.
+
+    Parameters
+    ----------
+    families
+        Name to optimizer, in the usual order.
+    """
+    seen: dict[str, int] = {}
+    turn = {}
+    for name, optimizer in families.items():
+        turn[name] = seen[optimizer] = seen.get(optimizer, 0) + 1
+    return sorted(families, key=lambda name: turn[name])
+
+
+def elsewhere(
+    sources: Mapping[str, Source],
+    without: Source,
+    configs: Iterable[RunConfig],
+) -> Source | None:
+    """Runs of given recipes in another experiment, at the σw of this one; the first that has any.
+
+    None where no other experiment has them.
+    """
+    wanted = list(configs)
+    for source in sources.values():
+        if source.experiment == without.experiment:
+            continue
+        found = source.like(wanted, without.scale_values())
+        if found is not None:
+            return found
+    return None

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.estimates.recipe_labels import word
-from analysis.exhibits.captions import BAND, DEVIATION, SPREAD, caption, needs
-from analysis.exhibits.choice import best_source, elsewhere
 from analysis.exhibits.columns import accuracies, stacked, with_fitting
-from analysis.exhibits.exhibit import Exhibit, absent
-from analysis.exhibits.source import Source
+from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
+from analysis.exhibits.source import Source, best_source, elsewhere
 from analysis.figures.scale_panels import ScalePanel, optimizer_name, scale_grid, variant_looks
 from analysis.figures.style import OPTIMIZERS
 from suite.declarations.config import RESNETS, RunConfig

@@ -1,1 +1,5 @@
-"""Estimate frames in, matplotlib figures out; nothing here estimates or reads a store."""
+"""Estimate frames in, matplotlib figures out: one module for each kind of plot.
+
+What all figures share (colours, markers, dashes, how optimizers and clocks are written) stands in
+`style`. Nothing here estimates or reads a store.
+"""

@@ -11,7 +11,7 @@ forgetting is monotone nor what a network with BatchNorm does.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the libraries are imported when there is something to compu
 
 FLAGS = ("out", "seed", "track", "tracking_uri")
 FORMATS = ("png", "svg")
+EXPERIMENT = "minimal_model"
 
 
 def parser() -> Parser:
@@ -77,19 +78,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _track(seed: int, folder: OutputFolder, uri: str | None) -> None:
-    """Do all of it inside an MLflow run.
+    """Do all of it inside an MLflow run of the experiment `EXPERIMENT`.
 
     Raises
     ------
     ConfigError
         If MLflow refuses the address or cannot open the store.
     """
-    from analysis.minimal_model import tracking
+    import mlflow
 
+    from analysis.tracked import TrackingError, tracked_run
+    from suite.minimal_model import experiments
+
+    a, b = experiments.START
+    params = {"seed": seed, "start_a": a, "start_b": b, "target": experiments.TARGET}
     try:
-        with tracking.tracked_run(uri, seed) as run_id:
-            tracking.log_results(*produce(seed, folder))
-    except tracking.TrackingError as problem:
+        with tracked_run(
+            EXPERIMENT, experiment=EXPERIMENT, tracking_uri=uri, params=params
+        ) as run_id:
+            frames, files = produce(seed, folder)
+            mlflow.log_metrics(metrics(frames))
+            for file in files:
+                mlflow.log_artifact(str(file))
+    except TrackingError as problem:
         raise ConfigError(str(problem)) from None
     print(f"tracked as MLflow run {run_id}")
 
@@ -178,3 +189,21 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise ConfigError(f"seed: must be a whole number ≥ 0, got {text!r}; try --seed 0")
     return int(text)
+
+
+def metrics(frames: Mapping[str, DataFrame]) -> dict[str, float]:
+    """Final imbalances, exponents with standard errors, and collapse numbers, by metric name."""
+    values: dict[str, float] = {}
+    for end in frames["final_states"].to_dict("records"):
+        values[f"final_imbalance/{end['trajectory']}/eta_{end['learning_rate']:g}"] = end[
+            "imbalance"
+        ]
+    for fit in frames["exponents"].to_dict("records"):
+        name = f"{fit['quantity']}/{fit['axis']}"
+        values[f"exponent/{name}"] = fit["exponent"]
+        values[f"exponent_standard_error/{name}"] = fit["standard_error"]
+    for row in frames["collapse"].to_dict("records"):
+        name = f"{row['experiment']}/{row['clock']}"
+        values[f"collapse_spread/{name}"] = row["spread"]
+        values[f"collapse_residual_share/{name}"] = row["residual_share"]
+    return values

@@ -17,10 +17,9 @@ from synthetic_frames import SCALES
 from analysis.exhibits.ablation import figure_4, table_4
 from analysis.exhibits.beyond import own_exhibits
 from analysis.exhibits.catalogue import Exhibit, exhibits
-from analysis.exhibits.choice import one_of_each
 from analysis.exhibits.main_grid import figure_2
 from analysis.exhibits.sensitivity import figure_6
-from analysis.exhibits.source import Source
+from analysis.exhibits.source import Source, one_of_each
 from analysis.exhibits.variants import figure_5
 from analysis.figures import style
 from analysis.store.frames import Store
