@@ -65,7 +65,8 @@ def _draw(store: Store, folder: OutputFolder) -> Estimates:
     print(store.problems)
     found = estimate(store)
     print(f"\n{shown.recipe_table(found)}")
-    for lines in (shown.boundary_lines(found), shown.collapse_lines(found), shown.cannot(found)):
+    for make in (shown.boundary_lines, shown.collapse_lines, shown.unknown_lines):
+        lines = make(found)
         if lines:
             print("\n" + "\n".join(lines))
     print()

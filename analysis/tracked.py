@@ -180,10 +180,10 @@ def _not_logged(reason: str) -> bool:
 
 def metric_name(*parts: str) -> str:
     """Words such as a recipe's label as the name of a metric, which MLflow wants in ASCII."""
-    return "/".join(_plain(part) for part in parts)[:NAME_LIMIT]
+    return "/".join(_in_ascii(part) for part in parts)[:NAME_LIMIT]
 
 
-def _plain(text: str) -> str:
+def _in_ascii(text: str) -> str:
     for symbol, word in SPELLED.items():
         text = text.replace(symbol, word)
     return re.sub(r"[^A-Za-z0-9_\-. :]+", "_", text).strip(". ") or "_"

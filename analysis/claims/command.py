@@ -67,14 +67,14 @@ def paper_experiments() -> tuple[str, ...]:
 
 
 def judged(stores: Mapping[str, Store], *, seed: int = 0) -> list[Judged]:
-    """The same as objects, which know what is missing."""
+    """The verdict on every claim as an object, which knows what is missing where it is open."""
     file = paper()
     runs = {name: ExperimentRuns(store) for name, store in stores.items()}
     return [judge_claim(claim, runs, file, seed) for claim in file.claim]
 
 
 def frame(found: Sequence[Judged]) -> pd.DataFrame:
-    """The frame of `judge`."""
+    """Verdicts as a frame with the columns of `judge`."""
     return pd.DataFrame(
         [
             {

@@ -92,11 +92,11 @@ class Exact:
 
     @property
     def corrected(self) -> float:
-        """Itself."""
+        """The number itself, as it has no bias."""
         return self.value
 
     def interval(self, level: float) -> tuple[float, float]:  # noqa: ARG002
-        """Itself, twice."""
+        """The number at both ends, as it has no noise."""
         return self.value, self.value
 
 
@@ -204,9 +204,9 @@ class Ratio:
 def spread(accuracy: Floats, rng: np.random.Generator) -> Statistic:
     """Memory with its interval (`analysis.estimates.spread`); accuracy (S, G) has no gaps."""
     plain = extremes(accuracy)
-    honest = cross_validated(accuracy, rng)
+    validated = cross_validated(accuracy, rng)
     pairs = accuracy[plain.top] - accuracy[plain.bottom]
-    return Statistic(plain.spread, honest, (honest + plain.spread) / 2, pairs, floor=0.0)
+    return Statistic(plain.spread, validated, (validated + plain.spread) / 2, pairs, floor=0.0)
 
 
 def norm_slope(initial: Floats, best: Floats) -> Statistic:

@@ -31,6 +31,9 @@ FEWEST_RECIPES = 4
 POWER = {"T_SGD": 2.0, "T_L2": 1.0, "T_adapt": 1.0}
 
 
+# --- what is estimated ---
+
+
 @dataclass(frozen=True)
 class Boundary:
     """Where memory falls through a level on one clock.
@@ -73,6 +76,9 @@ def half_of_largest(recipes: pd.DataFrame) -> float:
     """
     above = recipes.loc[recipes["low"] > 0, "corrected"]
     return float(above.max()) / 2 if len(above) else math.nan
+
+
+# --- the boundary on each clock ---
 
 
 def boundaries(
@@ -145,23 +151,27 @@ def boundary(
     level, rng, resamples, confidence
         As in `boundaries`.
     """
-    reason = _cannot(clock, log, above, level)
-    middle = math.nan if reason else _fall(log, above)
+    reason = _why_none(clock, log, above, level)
+    middle = math.nan if reason else _crossing(log, above)
     if not reason and not math.isfinite(middle):
         reason = "not crossed: memory does not fall along this clock"
     if reason:
         return Boundary(clock, math.nan, math.nan, math.nan, level, log.size, 0, reason)
+    # Both kinds of chance in each draw: other seeds move the memories, other recipes are picked.
     drawn = np.empty(resamples)
     for i in range(resamples):
-        noisy = above + _shift(deviations, rng)
+        noisy = above + _resampled_shift(deviations, rng)
         picked = rng.integers(log.size, size=log.size)
-        drawn[i] = _fall(log[picked], noisy[picked])
+        drawn[i] = _crossing(log[picked], noisy[picked])
     tail = (1 - confidence) / 2
     # Draws without a crossing are infinite, and no mean of two of them may be taken.
     low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
     wrong = int(((above > 0) != (log < middle)).sum())
     limits = float(np.exp(low)), float(np.exp(high))
     return Boundary(clock, math.exp(middle), *limits, level, log.size, wrong)
+
+
+# --- the noise of the seeds ---
 
 
 def seed_deviations(
@@ -195,8 +205,12 @@ def seed_deviations(
         accuracy = recipe.pivot(values)
         pairs = accuracy[top] - accuracy[bottom]
         if np.isfinite(pairs).sum() > 1:
+            # Centred, so that resampling moves the estimate by its noise alone.
             found[row, np.searchsorted(seeds, recipe.seeds)] = pairs - np.nanmean(pairs)
     return found
+
+
+# --- the boundary as learning rates ---
 
 
 def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -230,7 +244,10 @@ def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["facet", "batch_size", "clock", "rate", "low", "high"])
 
 
-def _cannot(clock: str, log: Floats, above: Floats, level: float) -> str:
+# --- parts of the estimate ---
+
+
+def _why_none(clock: str, log: Floats, above: Floats, level: float) -> str:
     if math.isnan(level):
         return "no recipe's memory is above its noise"
     if log.size < FEWEST_RECIPES:
@@ -246,8 +263,8 @@ def _cannot(clock: str, log: Floats, above: Floats, level: float) -> str:
     return ""
 
 
-def _fall(log: Floats, above: Floats) -> float:
-    """Where memory falls through the level; −inf below it from the start, inf never below."""
+def _crossing(log: Floats, above: Floats) -> float:
+    """Log clock where memory falls through the level; −inf if below at first, inf if never."""
     x, group = np.unique(log, return_inverse=True)
     # Recipes at one clock value have one fitted memory, their mean.
     means = np.bincount(group, above) / np.bincount(group)
@@ -256,8 +273,8 @@ def _fall(log: Floats, above: Floats) -> float:
     return -math.inf if crossing <= x[0] else crossing
 
 
-def _shift(deviations: Floats, rng: np.random.Generator) -> Floats:
-    """By how much memory moves when the seeds are drawn anew, jointly in all recipes, (R,)."""
+def _resampled_shift(deviations: Floats, rng: np.random.Generator) -> Floats:
+    """By how much each memory moves when the seeds are drawn anew, jointly in all recipes: (R,)."""
     seeds = deviations.shape[1]
     weight = rng.multinomial(seeds, np.full(seeds, 1 / seeds)).astype(np.float64)
     here = np.isfinite(deviations)

@@ -42,7 +42,10 @@ from analysis.estimates.sensitivity import SensitivityCurve
 
 Floats = NDArray[np.float64]
 NULL: Axis = "epoch"
-FEWEST_SEEDS = 3
+FEWEST_SEEDS = 3  # with two, t has one degree of freedom: its intervals hold nearly everything
+
+
+# --- what a collapse has to satisfy ---
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Limits:
     contrast: float = 2.0
     unexplained: float = 0.1
     significance: float = 2.0
+
+
+# --- the test on every axis ---
 
 
 def collapse(
@@ -124,6 +130,9 @@ def collapse(
     return pd.DataFrame([row | shared for row in rows])
 
 
+# --- one axis: guards first, then the measures ---
+
+
 def _axis_row(
     points: Points, axis: Axis, weights: Floats, level: float, limits: Limits
 ) -> dict[str, Any]:
@@ -169,6 +178,7 @@ def _measure(
     seeds = points.by_seed.shape[0]
     y = points.log(np.full((1, seeds), 1 / seeds))[:, 0]
     samples = points.log(weights)
+    # An axis and the epochs are compared on the same points, or the easier ones would win.
     both = master.inside & null.inside
     own, own_samples = (quality(v, error, master, master.inside) for v in (y, samples))
     ratio, ratio_samples = (
@@ -176,7 +186,9 @@ def _measure(
         for v in (y, samples)
     )
     quantile = float(stats.t.ppf(0.5 + level / 2, seeds - 1))
+    # A bootstrap mean of n values varies by (n − 1)/n too little.
     inflate = math.sqrt(seeds / (seeds - 1))
+    # S is positive and skewed: its interval is symmetric in the logarithm.
     spread = math.exp(quantile * inflate * float(np.log(own_samples).std(ddof=1)))
     half = inflate * float(ratio_samples.std(ddof=1))
     measured = y[master.inside]
@@ -203,6 +215,9 @@ def _verdict(row: dict[str, Any], limits: Limits) -> str:
     if row["high"] >= 0:
         return "no better"
     return "collapses" if together else "better"
+
+
+# --- resampling ---
 
 
 def _weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:

@@ -38,7 +38,10 @@ from analysis.estimates.recipes import Recipe
 from suite.declarations.config import ConfigError, RunConfig
 
 Floats = NDArray[np.float64]
-LEAST_FREEDOM = 3
+LEAST_FREEDOM = 3  # recipes beyond the terms: with fewer, an interval says next to nothing
+
+
+# --- the fitted law, and what it says ---
 
 
 class TooFewRecipesError(ConfigError):
@@ -79,7 +82,7 @@ class ForgettingLaw:
     constant_rate: bool
 
     def coefficients(self, level: float = 0.95) -> pd.DataFrame:
-        """Which knob erases memory most.
+        """What each term multiplies memory by, and so which setting erases it most.
 
         Returns
         -------
@@ -177,6 +180,9 @@ class ForgettingLaw:
         return found
 
 
+# --- fitting ---
+
+
 def fit_law(
     recipes: Sequence[Recipe],
     memory: pd.DataFrame,
@@ -236,15 +242,19 @@ def fit_law(
     )
 
 
+# --- what goes into the regression ---
+
+
 def _response(table: pd.DataFrame, column: str) -> tuple[Floats, NDArray[np.bool_]]:
     found = table[column].to_numpy(dtype=np.float64)
+    # Below its noise a memory may be zero or negative, which has no logarithm.
     limit = np.nan_to_num(table["noise_spread"].to_numpy(dtype=np.float64) / 2)
     at_limit = found <= limit
-    hopeless = at_limit & (limit <= 0)
-    if hopeless.any():
+    without_noise = at_limit & (limit <= 0)
+    if without_noise.any():
         raise ConfigError(
-            f"memory: must be above 0 for a logarithm, got {found[hopeless][0]:g} in recipe "
-            f"{table.index[hopeless][0]!r} without a known noise; give it at least two seeds"
+            f"memory: must be above 0 for a logarithm, got {found[without_noise][0]:g} in recipe "
+            f"{table.index[without_noise][0]!r} without a known noise; give it at least two seeds"
         )
     return np.log10(np.where(at_limit, limit, found)), at_limit
 
@@ -262,6 +272,9 @@ def _refuse_too_few(design: pd.DataFrame) -> None:
             f"recipes: must vary each of {names} apart from the others, got {recipes} in which "
             "some go together; vary learning rate, λ and batch size separately"
         )
+
+
+# --- what comes out of it ---
 
 
 def _predicted(

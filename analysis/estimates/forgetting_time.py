@@ -52,7 +52,10 @@ from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve, curve
 Floats = NDArray[np.float64]
 Level = Literal["e", "floor"]
 Status = Literal["crossed", "never", "immediate", "undetermined"]
-MOST_POINTS = 200
+MOST_POINTS = 200  # of a smoothed curve: more cost time and show no more
+
+
+# --- what is estimated ---
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class ForgettingTime:
     peak: float = math.nan
     peak_time: float = math.nan
     reason: str = ""
+
+
+# --- of every recipe, and of one curve ---
 
 
 def forgetting_times(
@@ -186,6 +192,9 @@ def complete_epochs(one: SensitivityCurve) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(one.slopes.by_seed).all(0), dtype=np.bool_)
 
 
+# --- smoothing, level and interval ---
+
+
 @dataclass(frozen=True, eq=False)
 class _Smoothed:
     """A curve smoothed along log clock, oriented so that its peak is positive."""
@@ -225,13 +234,14 @@ class _Smoothed:
         return bool(self.mean[self.peak] > half) or math.isnan(half)
 
     def fall_to_part(self, part: float, initial: float | None) -> ForgettingTime:
+        # From a given height the fall may have begun before the first epoch.
         start = 0 if initial is not None else self.peak
         target = self.seeds[:, [self.peak]] if initial is None else np.full((1, 1), initial)
         above = (self.seeds - part * target)[:, start:]
         x, mean = self.x[start:], above.mean(0)
         half = self.quantile * self.error(above)
         low, high = set_of_crossings(x, mean - half, mean + half)
-        if math.isnan(self.quantile):
+        if math.isnan(self.quantile):  # one seed shows no noise
             low = high = math.nan
         return self._result(x, first_fall(x, mean), low, high, from_start=start == 0)
 
@@ -260,6 +270,9 @@ class _Smoothed:
                 math.exp(time), 0.0, max(high, math.exp(x[1])), "immediate", *peak
             )
         return ForgettingTime(math.exp(time), low, high, "crossed", *peak)
+
+
+# --- what went in ---
 
 
 def _counts(one: SensitivityCurve, clock: Floats, use: NDArray[np.bool_]) -> dict[str, Any]:

@@ -84,16 +84,16 @@ def estimate(
 ) -> dict[str, Any]:
     """Memory of one array (S, G) over the σw `scales`, with the columns of `memory`."""
     plain = extremes(values)
-    honest = cross_validated(values, rng)
-    low, high = interval(values, plain, honest, level)
+    validated = cross_validated(values, rng)
+    low, high = interval(values, plain, validated, level)
     means = seed_means(values)
     found = plain.top >= 0
     return {
         "memory": plain.spread,
-        "corrected": honest,
+        "corrected": validated,
         "low": low,
         "high": high,
-        "bias": plain.spread - honest,
+        "bias": plain.spread - validated,
         "noise_spread": _noise_spread(values, permutations, rng) if found else math.nan,
         "p_value": p_value(values, permutations, rng) if found else math.nan,
         "sigma_w_top": scales[plain.top] if found else math.nan,

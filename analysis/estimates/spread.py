@@ -113,14 +113,16 @@ def cross_validated(values: Floats, rng: np.random.Generator) -> float:
     return float((other[halving, top] - other[halving, bottom])[enough].mean())
 
 
-def interval(values: Floats, plain: Extremes, honest: float, level: float) -> tuple[float, float]:
+def interval(
+    values: Floats, plain: Extremes, validated: float, level: float
+) -> tuple[float, float]:
     """The interval of the module's docstring for the true spread.
 
     Parameters
     ----------
     values
         Shape (S, G).
-    plain, honest
+    plain, validated
         From `extremes` and `cross_validated`.
     level
         Confidence level such as 0.95.
@@ -136,8 +138,8 @@ def interval(values: Floats, plain: Extremes, honest: float, level: float) -> tu
         return math.nan, math.nan
     error = pairs.std(ddof=1) / math.sqrt(pairs.size)
     half = float(stats.t.ppf(0.5 + level / 2, pairs.size - 1) * error)
-    middle = (honest + plain.spread) / 2
-    return max(0.0, honest - half), max(0.0, middle + half)
+    middle = (validated + plain.spread) / 2
+    return max(0.0, validated - half), max(0.0, middle + half)
 
 
 def permuted_spreads(values: Floats, draws: int, rng: np.random.Generator) -> Floats:

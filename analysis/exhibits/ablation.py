@@ -12,7 +12,8 @@ from analysis.exhibits.columns import accuracies, stacked, with_fitting
 from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
 from analysis.exhibits.source import Source, best_source, declared_recipes, elsewhere
 from analysis.figures.ablation import rate_looks, spread_figure
-from analysis.figures.scale_panels import Look, optimizer_looks, optimizer_name
+from analysis.figures.scale_panels import optimizer_looks, optimizer_name
+from analysis.figures.style import Look
 from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
 from suite.declarations.update_constants import ADAPTIVE
 

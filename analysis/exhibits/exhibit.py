@@ -108,7 +108,7 @@ def seeds_text(source: Source) -> str:
 
 
 def stand_in(source: Source, paper: str) -> str:
-    """That the runs are not the paper's, where they are not."""
+    """A sentence that the runs are not the paper's; empty where they are."""
     if not paper:
         return ""
     if source.experiment != paper:
@@ -120,13 +120,13 @@ def stand_in(source: Source, paper: str) -> str:
 
 
 def needs(what: str, experiment: str) -> str:
-    """Why there is no exhibit, and what supplies it."""
+    """Why there is no exhibit, and the command that makes the runs it needs."""
     about = EXPERIMENTS[experiment].description.split(":")[0]
     return f"needs {what} ({about}): python -m suite.grid --experiment {experiment}"
 
 
 def first_of(names: Sequence[str], most: int, what: str) -> str:
-    """That only some are drawn; empty where all are."""
+    """A sentence that only some are drawn; empty where all are."""
     if len(names) <= most:
         return ""
     return (

@@ -12,14 +12,13 @@ from analysis.exhibits.columns import checkpoints
 from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.source import Source, best_source, one_of_each, two_sizes
 from analysis.figures.scale_panels import (
-    Look,
     ScalePanel,
     Unit,
     batch_looks,
     optimizer_looks,
     scale_grid,
 )
-from analysis.figures.style import recipe_name
+from analysis.figures.style import Look, recipe_name
 
 MAIN = "main"
 WANTED = "runs at two σw or more"

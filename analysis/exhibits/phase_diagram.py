@@ -25,6 +25,9 @@ from analysis.tables import aligned
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
 
 
+# --- figures ---
+
+
 def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one after another, of all that the estimates allow."""
     shown = plain_text(experiment)
@@ -70,6 +73,9 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+# --- what they show, in words ---
+
+
 def recipe_table(found: Estimates) -> str:
     """One line per recipe, under headings, and what the verdict means."""
     lines = aligned(HEADINGS, [_cells(row) for row in found.recipes.to_dict("records")])
@@ -110,7 +116,7 @@ def collapse_lines(found: Estimates) -> list[str]:
     return lines
 
 
-def cannot(found: Estimates) -> list[str]:
+def unknown_lines(found: Estimates) -> list[str]:
     """One line for each thing that these runs cannot tell."""
     recipes = found.recipes
     one_scale = int((recipes["scales"] < 2).sum())

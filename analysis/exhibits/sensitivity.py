@@ -12,9 +12,9 @@ from analysis.exhibits.exhibit import Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.main_grid import MAIN, WANTED, family_order, grid_source
 from analysis.exhibits.source import Source, two_sizes
 from analysis.figures.collapse import collapse_number
-from analysis.figures.scale_panels import Look, batch_looks, optimizer_looks
+from analysis.figures.scale_panels import batch_looks, optimizer_looks
 from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page
-from analysis.figures.style import recipe_name
+from analysis.figures.style import Look, recipe_name
 from suite.declarations.update_constants import ADAPTIVE
 
 SWEEP = "lr-l2"

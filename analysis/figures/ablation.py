@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from analysis.figures.collapse import DASHES
-from analysis.figures.scale_panels import MARKERS, Look
+from analysis.figures.style import DASHES, MARKERS, Look
 
 RATE_MAP = "plasma"
 BAR_HEIGHT = 0.27  # inches
 LEAST_HEIGHT = 3.2
+
+
+# --- the figure ---
 
 
 def spread_figure(
@@ -80,6 +82,9 @@ def rate_looks(
         )
         for name, (rate, decay) in names.items()
     }
+
+
+# --- panels ---
 
 
 def _accuracies(panel: Axes, table: pd.DataFrame, looks: Mapping[str, Look]) -> None:

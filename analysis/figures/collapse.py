@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.memory_by_clock import CLOCK_LABELS
-from analysis.figures.style import batch_colours, log_ticks, recipe_name
+from analysis.figures.sensitivity import beta_limits
+from analysis.figures.style import CLOCK_LABELS, DASHES, batch_colours, log_ticks, recipe_name
 
+HEADROOM = 1.5  # above the largest abs(β)
 MOST_WIDE = 3  # families on one page
 LEAST_WIDTH = 7.4  # inches; the title and the legend take it
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-
-
 # S up to this is what errors estimated from few seeds give on the true clock
 # (`analysis.estimates.collapse`).
 WITHIN_NOISE = 2.0
+
+
+# --- pages ---
 
 
 def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> list[Figure]:
@@ -72,7 +70,7 @@ def _page(
             panel.set_title(head + number, fontsize=11)
             panel.set_xlabel("epoch" if axis == "epoch" else CLOCK_LABELS[axis])
     shown = betas[betas["family"].isin(families)]
-    panels[0, 0].set_ylim(*_limits(shown))
+    panels[0, 0].set_ylim(*beta_limits(shown, HEADROOM))
     for row in panels:
         row[0].set_ylabel("|β(t)|   (accuracy per unit of σw)")
     handles = [
@@ -106,6 +104,9 @@ def _page(
     return figure
 
 
+# --- one panel ---
+
+
 def _curves(
     panel: Axes,
     table: pd.DataFrame,
@@ -135,6 +136,9 @@ def _curves(
     log_ticks(panel.xaxis, float(table[axis].min()), float(table[axis].max()))
 
 
+# --- the measure in words ---
+
+
 def collapse_number(measured: pd.DataFrame, curves: int) -> str:
     """The quality of a collapse with its interval and verdict, in one line."""
     if measured.empty:
@@ -152,15 +156,3 @@ def collapse_number(measured: pd.DataFrame, curves: int) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
-def _limits(betas: pd.DataFrame) -> tuple[float, float]:
-    """From somewhat below the lowest noise floor to above the largest abs(β)."""
-    absolute = betas["absolute"].to_numpy(dtype=np.float64)
-    absolute = absolute[np.isfinite(absolute) & (absolute > 0)]
-    floor = betas["floor_smooth"].to_numpy(dtype=np.float64)
-    floor = floor[np.isfinite(floor) & (floor > 0)]
-    if not absolute.size:
-        return 1e-3, 1.0
-    lowest = np.quantile(floor, 0.02) / 2 if floor.size else absolute.min()
-    return float(min(lowest, absolute.max() / 10)), float(1.5 * absolute.max())

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.memory_by_clock import CLOCK_LABELS
 from analysis.figures.style import (
+    CLOCK_LABELS,
     hollow_handle,
     log_ticks,
     optimizer_handles,
@@ -29,6 +29,9 @@ TERM_NAMES = {
     "log_T_adapt": "T_adapt × 10",
     "log_T_L2": "T_L2 × 10",
 }
+
+
+# --- figures ---
 
 
 def forgetting_times_figure(times: pd.DataFrame, title: str) -> Figure:
@@ -88,6 +91,9 @@ def law_figure(predicted: pd.DataFrame, coefficients: pd.DataFrame, title: str) 
     return figure
 
 
+# --- forgetting times ---
+
+
 def _times(panel: Axes, rows: pd.DataFrame) -> None:
     panel.set_xscale("log")
     left, right = _span(rows)
@@ -133,6 +139,9 @@ def _span(rows: pd.DataFrame) -> tuple[float, float]:
         return 0.1, 10.0
     lowest = float(values.min()) if values.size else horizon / 100
     return max(lowest, horizon * 1e-5) / 1.5, 2.0 * horizon
+
+
+# --- the law ---
 
 
 def _predictions(panel: Axes, known: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.figures.style import (
+    CLOCK_LABELS,
     FORGET_COLOUR,
     REMEMBER_COLOUR,
     hollow_handle,
@@ -21,13 +22,11 @@ from analysis.figures.style import (
     optimizer_look,
 )
 
-CLOCK_LABELS = {
-    "T_SGD": "T_SGD = (1/b) Σ η²",
-    "T_L2": "T_L2 = λ Σ η",
-    "T_adapt": "T_adapt = Σ η",
-}
 DODGE = 0.035  # part of the panel's width between optimizers that stand at one clock value
 ROOM = 0.14  # part of the panel's width left free at both sides
+
+
+# --- the figure ---
 
 
 def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str) -> Figure:
@@ -64,6 +63,9 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
     _legend(figure, recipes, boundaries)
     figure.suptitle(title, fontsize=12)
     return figure
+
+
+# --- points ---
 
 
 def _points(panel: Axes, recipes: pd.DataFrame, clock: str) -> None:
@@ -126,6 +128,9 @@ def _side_by_side(recipes: pd.DataFrame, clock: str, step: float) -> pd.Series[f
         )
         place[rows.index] = rows[clock] * np.exp(step * offset)
     return place
+
+
+# --- boundary and legend ---
 
 
 def _regions(panel: Axes, found: pd.Series[Any]) -> None:

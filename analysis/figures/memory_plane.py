@@ -19,6 +19,9 @@ from analysis.figures.style import MEMORY_MAP, ink_on, recipe_name
 MOST_WIDE = 4
 
 
+# --- the figure ---
+
+
 def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figure:
     """Memory over learning rate and batch size, a panel for each choice of all other settings.
 
@@ -62,6 +65,9 @@ def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figu
         note += "; dashed: measured boundary of the governing clock"
     figure.suptitle(f"{title}\n{note}", fontsize=12)
     return figure
+
+
+# --- cells of the plane ---
 
 
 def _in_order(names: pd.Series[str]) -> list[str]:
@@ -127,6 +133,9 @@ def _number(row: dict[Hashable, Any]) -> str:
     return f"{shown}\n[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
+# --- the boundary in it ---
+
+
 def _boundary_line(panel: Axes, rates: pd.DataFrame, levels: list[Any], sizes: list[int]) -> None:
     """The rates on the boundary, at heights that are linear in the logarithm between rows."""
     if rates.empty or len(levels) < 2:
@@ -164,6 +173,9 @@ def _to_the_edges(x: np.ndarray) -> np.ndarray:
 
 def _extended(y: np.ndarray) -> np.ndarray:
     return np.concatenate([[1.5 * y[0] - 0.5 * y[1]], y, [1.5 * y[-1] - 0.5 * y[-2]]])
+
+
+# --- axes ---
 
 
 def _plane_axes(panels: np.ndarray, levels: list[Any], sizes: list[int], by_rate: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from analysis.figures.collapse import DASHES
 from analysis.figures.style import (
+    DASHES,
+    MARKERS,
+    Look,
     batch_colours,
     log_ticks,
     optimizer_look,
@@ -25,20 +27,13 @@ PANEL_WIDTH, PANEL_HEIGHT = 4.3, 3.3  # inches
 LETTERS_OF_A_HEADING = 30
 LETTERS_PER_INCH, LETTERS_OF_A_HANDLE = 12.5, 7
 FEW_COLUMNS, NARROW = 3, 0.66
-MARKERS = ("o", "s", "^", "v", "D", "P")
 # Tol's muted scheme, told apart from the optimizers' colours and from one another.
 VARIANT_COLOURS = ("#332288", "#999933", "#882255", "#44AA99", "#AA4499", "#661100")
 BASELINE = "#777777"
 Unit = Literal["fraction", "pp", "epoch", "norm"]
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a line looks."""
-
-    colour: Any
-    marker: str
-    dashes: Any = "-"
+# --- the figure ---
 
 
 @dataclass(frozen=True)
@@ -119,6 +114,9 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
     return max(1, min(len(labels), int(width * LETTERS_PER_INCH / widest)))
 
 
+# --- looks of lines ---
+
+
 def optimizer_looks(optimizers: Mapping[str, str]) -> dict[str, Look]:
     """The looks of recipes, each by its optimizer; further ones of an optimizer are dashed."""
     seen: dict[str, int] = {}
@@ -155,6 +153,9 @@ def variant_looks(variants: Sequence[str], baseline: str = "") -> dict[str, Look
 def optimizer_name(optimizer: str) -> str:
     """As it is written in prose."""
     return optimizer_look(optimizer).name
+
+
+# --- one panel ---
 
 
 def _draw(panel: Axes, content: ScalePanel, looks: Mapping[str, Look]) -> None:
@@ -218,6 +219,9 @@ def _units(panel: Axes, content: ScalePanel) -> None:
     else:
         low, high = panel.get_ylim()
         log_ticks(panel.yaxis, low, high)
+
+
+# --- legend ---
 
 
 def _handles(

@@ -11,15 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.memory_by_clock import CLOCK_LABELS
-from analysis.figures.scale_panels import Look, legend_columns
-from analysis.figures.style import log_ticks
+from analysis.figures.scale_panels import legend_columns
+from analysis.figures.style import CLOCK_LABELS, Look, log_ticks
 
 ROW_HEIGHT = 3.3  # inches
 WIDTH = 13.0
 FEWEST_FOR_A_LINE = 2
 PARTS = 6  # of the width: divisible into two and into three panels
+HEADROOM = 1.6  # above the largest abs(β)
 LOW_PART = 0.02  # of the noise floors, which may lie below the axis
+
+
+# --- the page ---
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,16 @@ def sensitivity_page(
             else:
                 axes.tick_params(labelleft=False)
     assert first is not None
-    first.set_ylim(*_limits([panel for row in rows for panel in row]))
+    whole = pd.concat([panel.table for row in rows for panel in row])
+    first.set_ylim(*beta_limits(whole, HEADROOM))
     handles = _handles(looks)
     columns = legend_columns([str(handle.get_label()) for handle in handles[:-1]], WIDTH)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, 5), fontsize=10)
     figure.suptitle(title, fontsize=12)
     return figure
+
+
+# --- one panel ---
 
 
 def _draw(axes: Axes, panel: SensitivityPanel, looks: Mapping[str, Look]) -> None:
@@ -116,17 +123,19 @@ def _draw(axes: Axes, panel: SensitivityPanel, looks: Mapping[str, Look]) -> Non
         log_ticks(axes.xaxis, float(shown[panel.axis].min()), float(shown[panel.axis].max()))
 
 
-def _limits(panels: Sequence[SensitivityPanel]) -> tuple[float, float]:
-    """From somewhat below the lowest noise floor to above the largest abs(β)."""
-    whole = pd.concat([panel.table for panel in panels])
+# --- limits and legend ---
+
+
+def beta_limits(table: pd.DataFrame, headroom: float) -> tuple[float, float]:
+    """From somewhat below the lowest noise floor to `headroom` times the largest abs(β)."""
     absolute, floor = (
         column[np.isfinite(column) & (column > 0)]
-        for column in (whole[name].to_numpy(np.float64) for name in ("absolute", "floor_smooth"))
+        for column in (table[name].to_numpy(np.float64) for name in ("absolute", "floor_smooth"))
     )
     if not absolute.size:
         return 1e-3, 1.0
     lowest = np.quantile(floor, LOW_PART) / 2 if floor.size else absolute.min()
-    return float(min(lowest, absolute.max() / 10)), float(1.6 * absolute.max())
+    return float(min(lowest, absolute.max() / 10)), float(headroom * absolute.max())
 
 
 def _handles(looks: Mapping[str, Look]) -> list[Line2D]:

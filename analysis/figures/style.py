@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +17,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 RGBA = tuple[float, float, float, float]
+
+
+# --- colours, markers and dashes ---
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a line looks."""
+
+    colour: Any
+    marker: str
+    dashes: Any = "-"
 
 
 @dataclass(frozen=True)
@@ -43,12 +56,25 @@ def optimizer_look(optimizer: str) -> OptimizerLook:
     return OPTIMIZERS.get(optimizer, OptimizerLook(optimizer, "#444444", "X"))
 
 
+# How lines that share a colour are told apart.
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "v", "D", "P")
+
+CLOCK_LABELS = {
+    "T_SGD": "T_SGD = (1/b) Σ η²",
+    "T_L2": "T_L2 = λ Σ η",
+    "T_adapt": "T_adapt = Σ η",
+}
+
 # One hue order from small to large batch, dark to light, told apart in grey as well.
 BATCH_MAP = "viridis"
 ACCURACY_MAP = "viridis"
 MEMORY_MAP = "YlOrBr"
 REMEMBER_COLOUR = "#F6D9C4"
 FORGET_COLOUR = "#D3E3F0"
+
+
+# --- matplotlib for this process ---
 
 
 def apply() -> None:
@@ -66,6 +92,9 @@ def apply() -> None:
             "svg.fonttype": "none",
         }
     )
+
+
+# --- names and legends ---
 
 
 def recipe_name(label: str) -> str:
@@ -95,6 +124,9 @@ def hollow_handle(label: str) -> Line2D:
     return Line2D(
         [], [], color="#555555", marker="o", markerfacecolor="white", linestyle="", label=label
     )
+
+
+# --- colours and axes ---
 
 
 def batch_colours(sizes: Sequence[int]) -> dict[int, RGBA]:

@@ -33,9 +33,9 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
             lines.append(f"{experiment}: no recipe has runs at two σw, so no memory is known")
             continue
         most, *others = table.to_dict("records")
-        line = f"{experiment}: {_told(most)}, between σw {_scales(most)}"
+        line = f"{experiment}: {_sentence_of(most)}, between σw {_scales(most)}"
         if others:
-            line += f"; the smallest of {len(table)} recipes: {_told(others[-1])}"
+            line += f"; the smallest of {len(table)} recipes: {_sentence_of(others[-1])}"
         lines.append(line)
     return lines
 
@@ -51,7 +51,7 @@ def memory_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     }
 
 
-def _told(row: Row) -> str:
+def _sentence_of(row: Row) -> str:
     value = (
         f"{recipe_name(str(row['recipe']))} remembers {100 * row['memory']:.1f}\N{NO-BREAK SPACE}pp"
     )

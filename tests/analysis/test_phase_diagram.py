@@ -15,7 +15,12 @@ import pytest
 from store_helpers import empty_store, write
 
 from analysis.estimates.overview import Estimates, estimate
-from analysis.exhibits.phase_diagram import boundary_lines, cannot, collapse_lines, recipe_table
+from analysis.exhibits.phase_diagram import (
+    boundary_lines,
+    collapse_lines,
+    recipe_table,
+    unknown_lines,
+)
 from analysis.phase_diagram import main
 from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults
@@ -92,7 +97,7 @@ def test_recipes_boundary_and_collapse_of_a_known_sweep(tmp_path: Path) -> None:
     assert len(table) == 1 + 6 + 1
     assert table[1].split()[:2] == ["η=0.001", "b16"]
     assert table[1].endswith("remembers")
-    assert not cannot(found)
+    assert not unknown_lines(found)
 
 
 def test_memory_in_the_table_is_the_spread_of_the_means(tmp_path: Path) -> None:
@@ -141,7 +146,7 @@ def test_one_seed_only_draws_memory_without_an_interval(
 
 
 def test_one_recipe_has_neither_plane_nor_collapse(tmp_path: Path) -> None:
-    lines = cannot(estimated(stored(tmp_path, batch_size=(64,))))
+    lines = unknown_lines(estimated(stored(tmp_path, batch_size=(64,))))
     assert [line.partition(":")[0] for line in lines] == [
         "memory over learning rate × batch size",
         "collapse",

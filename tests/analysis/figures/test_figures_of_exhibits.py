@@ -15,7 +15,6 @@ from analysis.figures import style
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.forgetting import forgetting_times_figure, law_figure, term_name
 from analysis.figures.scale_panels import (
-    Look,
     ScalePanel,
     batch_looks,
     legend_columns,
@@ -24,6 +23,7 @@ from analysis.figures.scale_panels import (
     variant_looks,
 )
 from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page
+from analysis.figures.style import Look
 
 SCALES = (0.1, 1.0, 2.5)
 LOOKS = {"SGD": Look("#D55E00", "o"), "Adam": Look("#0072B2", "^")}
