@@ -32,8 +32,6 @@ POWER = {"T_SGD": 2.0, "T_L2": 1.0, "T_adapt": 1.0}
 
 
 # --- what is estimated ---
-
-
 @dataclass(frozen=True)
 class Boundary:
     """Where memory falls through a level on one clock.
@@ -79,8 +77,6 @@ def half_of_largest(recipes: pd.DataFrame) -> float:
 
 
 # --- the boundary on each clock ---
-
-
 def boundaries(
     recipes: pd.DataFrame,
     deviations: Floats,
@@ -172,8 +168,6 @@ def boundary(
 
 
 # --- the noise of the seeds ---
-
-
 def seed_deviations(
     runs: pd.DataFrame,
     recipes: Sequence[Recipe],
@@ -211,8 +205,6 @@ def seed_deviations(
 
 
 # --- the boundary as learning rates ---
-
-
 def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """The boundary in the plane of learning rate and batch size.
 
@@ -245,8 +237,6 @@ def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 
 # --- parts of the estimate ---
-
-
 def _why_none(clock: str, log: Floats, above: Floats, level: float) -> str:
     if math.isnan(level):
         return "no recipe's memory is above its noise"

@@ -46,8 +46,6 @@ FEWEST_SEEDS = 3  # with two, t has one degree of freedom: its intervals hold ne
 
 
 # --- what a collapse has to satisfy ---
-
-
 @dataclass(frozen=True)
 class Limits:
     """What a collapse has to satisfy.
@@ -71,8 +69,6 @@ class Limits:
 
 
 # --- the test on every axis ---
-
-
 def collapse(
     group: Sequence[SensitivityCurve],
     *,
@@ -122,17 +118,11 @@ def collapse(
     )
     weights = _weights(found.by_seed.shape[0], resamples, np.random.default_rng(seed))
     rows = [_axis_row(found, axis, weights, level, limits) for axis in AXES]
-    shared = {
-        "resolved": found.resolved,
-        "curves": len(group),
-        "seeds": found.by_seed.shape[0],
-    }
+    shared = {"resolved": found.resolved, "curves": len(group), "seeds": found.by_seed.shape[0]}
     return pd.DataFrame([row | shared for row in rows])
 
 
 # --- one axis: guards first, then the measures ---
-
-
 def _axis_row(
     points: Points, axis: Axis, weights: Floats, level: float, limits: Limits
 ) -> dict[str, Any]:
@@ -218,8 +208,6 @@ def _verdict(row: dict[str, Any], limits: Limits) -> str:
 
 
 # --- resampling ---
-
-
 def _weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:
     if seeds == 0:
         return np.zeros((resamples, 0))

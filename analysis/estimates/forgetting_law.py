@@ -42,8 +42,6 @@ LEAST_FREEDOM = 3  # recipes beyond the terms: with fewer, an interval says next
 
 
 # --- the fitted law, and what it says ---
-
-
 class TooFewRecipesError(ConfigError):
     """The recipes cannot tell the terms of the law apart."""
 
@@ -181,8 +179,6 @@ class ForgettingLaw:
 
 
 # --- fitting ---
-
-
 def fit_law(
     recipes: Sequence[Recipe],
     memory: pd.DataFrame,
@@ -243,8 +239,6 @@ def fit_law(
 
 
 # --- what goes into the regression ---
-
-
 def _response(table: pd.DataFrame, column: str) -> tuple[Floats, NDArray[np.bool_]]:
     found = table[column].to_numpy(dtype=np.float64)
     # Below its noise a memory may be zero or negative, which has no logarithm.
@@ -275,8 +269,6 @@ def _refuse_too_few(design: pd.DataFrame) -> None:
 
 
 # --- what comes out of it ---
-
-
 def _predicted(
     results: RegressionResultsWrapper, design: pd.DataFrame, level: float
 ) -> pd.DataFrame:

@@ -56,8 +56,6 @@ MOST_POINTS = 200  # of a smoothed curve: more cost time and show no more
 
 
 # --- what is estimated ---
-
-
 @dataclass(frozen=True)
 class ForgettingTime:
     """When β has fallen to a level.
@@ -87,8 +85,6 @@ class ForgettingTime:
 
 
 # --- of every recipe, and of one curve ---
-
-
 def forgetting_times(
     runs: pd.DataFrame,
     history: pd.DataFrame,
@@ -193,8 +189,6 @@ def complete_epochs(one: SensitivityCurve) -> NDArray[np.bool_]:
 
 
 # --- smoothing, level and interval ---
-
-
 @dataclass(frozen=True, eq=False)
 class _Smoothed:
     """A curve smoothed along log clock, oriented so that its peak is positive."""
@@ -273,8 +267,6 @@ class _Smoothed:
 
 
 # --- what went in ---
-
-
 def _counts(one: SensitivityCurve, clock: Floats, use: NDArray[np.bool_]) -> dict[str, Any]:
     return {
         "horizon": float(clock[use][-1]) if use.any() else math.nan,

@@ -104,8 +104,7 @@ def interpolation(
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
     ended = runs["epochs_trained"].to_numpy(dtype=np.float64)
     train = at_epoch(
-        epoch_matrix(runs, history, "train_accuracy"),
-        runs["best_epoch"].to_numpy(dtype=np.float64),
+        epoch_matrix(runs, history, "train_accuracy"), runs["best_epoch"].to_numpy(dtype=np.float64)
     )
     rows: list[dict[str, Any]] = []
     for recipe in find_recipes(runs) if recipes is None else recipes:

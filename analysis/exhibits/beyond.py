@@ -125,7 +125,7 @@ def _collapse(source: Source, title: str) -> list[_Part]:
     said = [
         "|β(t)|, the slope of validation accuracy on σw, above against epochs, below on the clock "
         "that is to govern the recipe. S is the distance of the curves from one another in errors "
-        "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval.",
+        "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval."
     ]
     pages = phase_diagram.collapses(found, title)
     front = ["family", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
@@ -217,7 +217,7 @@ def _norms(source: Source, _: str) -> list[_Part]:
         "Slope of log ‖W‖ at τ_best on log ‖W‖ before training, over σw and seeds, with its 95 % "
         "interval (seed as the cluster): 1 where initial norms keep their ratios, 0 where all end "
         "at one. Kept: part of the range of log ‖W‖ over σw that is left, mean over seeds with its "
-        "95 % t interval.",
+        "95 % t interval."
     ]
     return [_Part(said, None, pd.DataFrame(rows))]
 

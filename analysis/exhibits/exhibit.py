@@ -64,8 +64,6 @@ def absent(name: str, title: str, place: str, missing: str) -> Exhibit:
 
 
 # --- captions ---
-
-
 def caption(parts: Sequence[str], sources: Sequence[Source], paper: str = "") -> str:
     """Sentences on what is shown, then on the runs.
 

@@ -11,13 +11,7 @@ from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import checkpoints
 from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.source import Source, best_source, one_of_each, two_sizes
-from analysis.figures.scale_panels import (
-    ScalePanel,
-    Unit,
-    batch_looks,
-    optimizer_looks,
-    scale_grid,
-)
+from analysis.figures.scale_panels import ScalePanel, Unit, batch_looks, optimizer_looks, scale_grid
 from analysis.figures.style import Look, recipe_name
 
 MAIN = "main"
@@ -230,12 +224,5 @@ def _made(
     table: pd.DataFrame,
 ) -> Exhibit:
     return Exhibit(
-        name,
-        title,
-        place,
-        source.experiment,
-        text,
-        figure,
-        table.reset_index(drop=True),
-        "",
+        name, title, place, source.experiment, text, figure, table.reset_index(drop=True), ""
     )

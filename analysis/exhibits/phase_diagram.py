@@ -26,8 +26,6 @@ HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_inter
 
 
 # --- figures ---
-
-
 def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one after another, of all that the estimates allow."""
     shown = plain_text(experiment)
@@ -74,8 +72,6 @@ def plain_text(text: str) -> str:
 
 
 # --- what they show, in words ---
-
-
 def recipe_table(found: Estimates) -> str:
     """One line per recipe, under headings, and what the verdict means."""
     lines = aligned(HEADINGS, [_cells(row) for row in found.recipes.to_dict("records")])

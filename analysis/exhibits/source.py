@@ -184,8 +184,6 @@ def differing(source: Source, experiment: str) -> list[str]:
 
 
 # --- which experiment, and what of it, an exhibit shows ---
-
-
 def best_source(
     sources: Mapping[str, Source],
     paper: str,
@@ -236,9 +234,7 @@ def one_of_each(families: Mapping[str, str]) -> list[str]:
 
 
 def elsewhere(
-    sources: Mapping[str, Source],
-    without: Source,
-    configs: Iterable[RunConfig],
+    sources: Mapping[str, Source], without: Source, configs: Iterable[RunConfig]
 ) -> Source | None:
     """Runs of given recipes in another experiment, at the σw of this one; the first that has any.
 

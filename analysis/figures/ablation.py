@@ -19,9 +19,6 @@ BAR_HEIGHT = 0.27  # inches
 LEAST_HEIGHT = 3.2
 
 
-# --- the figure ---
-
-
 def spread_figure(
     lines: pd.DataFrame, spreads: pd.DataFrame, looks: Mapping[str, Look], title: str
 ) -> Figure:
@@ -82,9 +79,6 @@ def rate_looks(
         )
         for name, (rate, decay) in names.items()
     }
-
-
-# --- panels ---
 
 
 def _accuracies(panel: Axes, table: pd.DataFrame, looks: Mapping[str, Look]) -> None:

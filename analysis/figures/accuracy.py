@@ -17,9 +17,6 @@ PANEL_WIDTH, PANEL_HEIGHT = 5.4, 3.9  # inches
 LEGEND_WIDTH = 2.4
 
 
-# --- the figure ---
-
-
 def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
     """Test accuracy at τ_best against σw: a panel per batch size, a line per recipe.
 
@@ -51,9 +48,6 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
     )
     figure.suptitle(f"{title}\nmean and 10th to 90th percentile over {seeds} seeds", fontsize=12)
     return figure
-
-
-# --- one panel ---
 
 
 def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:

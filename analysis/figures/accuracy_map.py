@@ -18,9 +18,6 @@ CELL_HEIGHT = 0.36  # inches
 PANEL_WIDTH = 5.6
 
 
-# --- the figure ---
-
-
 def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     """Test accuracy at τ_best over family and σw: a panel per batch size, one colour scale.
 
@@ -62,9 +59,6 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
         f"{title}\n× mean train accuracy at τ_best below 99.5 %; hatched: no run", fontsize=12
     )
     return figure
-
-
-# --- one panel ---
 
 
 def _draw(panel: Axes, table: pd.DataFrame, families: list[str], scale: Normalize) -> None:

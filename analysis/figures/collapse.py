@@ -19,8 +19,6 @@ WITHIN_NOISE = 2.0
 
 
 # --- pages ---
-
-
 def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> list[Figure]:
     """abs(β) of curves of several batch sizes, above against epochs, below on the own clock.
 
@@ -105,8 +103,6 @@ def _page(
 
 
 # --- one panel ---
-
-
 def _curves(
     panel: Axes,
     table: pd.DataFrame,
@@ -137,8 +133,6 @@ def _curves(
 
 
 # --- the measure in words ---
-
-
 def collapse_number(measured: pd.DataFrame, curves: int) -> str:
     """The quality of a collapse with its interval and verdict, in one line."""
     if measured.empty:

@@ -32,8 +32,6 @@ TERM_NAMES = {
 
 
 # --- figures ---
-
-
 def forgetting_times_figure(times: pd.DataFrame, title: str) -> Figure:
     """The clock value at which each recipe has forgotten, with its interval: a panel per clock.
 
@@ -92,8 +90,6 @@ def law_figure(predicted: pd.DataFrame, coefficients: pd.DataFrame, title: str) 
 
 
 # --- forgetting times ---
-
-
 def _times(panel: Axes, rows: pd.DataFrame) -> None:
     panel.set_xscale("log")
     left, right = _span(rows)
@@ -142,8 +138,6 @@ def _span(rows: pd.DataFrame) -> tuple[float, float]:
 
 
 # --- the law ---
-
-
 def _predictions(panel: Axes, known: pd.DataFrame) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
@@ -152,10 +146,7 @@ def _predictions(panel: Axes, known: pd.DataFrame) -> None:
         panel.errorbar(
             100 * row["observed"],
             100 * row["memory"],
-            yerr=[
-                [100 * (row["memory"] - row["low"])],
-                [100 * (row["high"] - row["memory"])],
-            ],
+            yerr=[[100 * (row["memory"] - row["low"])], [100 * (row["high"] - row["memory"])]],
             fmt=optimizer_look(row["optimizer"]).marker,
             color=colour,
             markerfacecolor="white" if row["at_limit"] else colour,

@@ -27,8 +27,6 @@ ROOM = 0.14  # part of the panel's width left free at both sides
 
 
 # --- the figure ---
-
-
 def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str) -> Figure:
     """Memory of each recipe against each clock at the end of its training.
 
@@ -66,8 +64,6 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
 
 
 # --- points ---
-
-
 def _points(panel: Axes, recipes: pd.DataFrame, clock: str) -> None:
     if recipes.empty:
         panel.text(
@@ -131,8 +127,6 @@ def _side_by_side(recipes: pd.DataFrame, clock: str, step: float) -> pd.Series[f
 
 
 # --- boundary and legend ---
-
-
 def _regions(panel: Axes, found: pd.Series[Any]) -> None:
     if math.isfinite(found["level"]):
         panel.axhline(100 * found["level"], color="#666666", linewidth=1, linestyle=":")

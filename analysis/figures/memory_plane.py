@@ -20,8 +20,6 @@ MOST_WIDE = 4
 
 
 # --- the figure ---
-
-
 def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figure:
     """Memory over learning rate and batch size, a panel for each choice of all other settings.
 
@@ -68,8 +66,6 @@ def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figu
 
 
 # --- cells of the plane ---
-
-
 def _in_order(names: pd.Series[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
@@ -134,8 +130,6 @@ def _number(row: dict[Hashable, Any]) -> str:
 
 
 # --- the boundary in it ---
-
-
 def _boundary_line(panel: Axes, rates: pd.DataFrame, levels: list[Any], sizes: list[int]) -> None:
     """The rates on the boundary, at heights that are linear in the logarithm between rows."""
     if rates.empty or len(levels) < 2:
@@ -176,8 +170,6 @@ def _extended(y: np.ndarray) -> np.ndarray:
 
 
 # --- axes ---
-
-
 def _plane_axes(panels: np.ndarray, levels: list[Any], sizes: list[int], by_rate: bool) -> None:
     for panel in panels.flat:
         panel.set_xticks(range(len(sizes)), [str(size) for size in sizes])

@@ -14,14 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from analysis.figures.style import (
-    DASHES,
-    MARKERS,
-    Look,
-    batch_colours,
-    log_ticks,
-    optimizer_look,
-)
+from analysis.figures.style import DASHES, MARKERS, Look, batch_colours, log_ticks, optimizer_look
 
 PANEL_WIDTH, PANEL_HEIGHT = 4.3, 3.3  # inches
 LETTERS_OF_A_HEADING = 30
@@ -34,8 +27,6 @@ Unit = Literal["fraction", "pp", "epoch", "norm"]
 
 
 # --- the figure ---
-
-
 @dataclass(frozen=True)
 class ScalePanel:
     """One panel.
@@ -115,8 +106,6 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 
 # --- looks of lines ---
-
-
 def optimizer_looks(optimizers: Mapping[str, str]) -> dict[str, Look]:
     """The looks of recipes, each by its optimizer; further ones of an optimizer are dashed."""
     seen: dict[str, int] = {}
@@ -156,8 +145,6 @@ def optimizer_name(optimizer: str) -> str:
 
 
 # --- one panel ---
-
-
 def _draw(panel: Axes, content: ScalePanel, looks: Mapping[str, Look]) -> None:
     if content.unit in ("epoch", "norm"):
         panel.set_yscale("log")
@@ -222,8 +209,6 @@ def _units(panel: Axes, content: ScalePanel) -> None:
 
 
 # --- legend ---
-
-
 def _handles(
     panels: Sequence[ScalePanel], looks: Mapping[str, Look], reference: str
 ) -> list[Line2D]:

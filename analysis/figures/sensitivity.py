@@ -23,8 +23,6 @@ LOW_PART = 0.02  # of the noise floors, which may lie below the axis
 
 
 # --- the page ---
-
-
 @dataclass(frozen=True)
 class SensitivityPanel:
     """One panel.
@@ -83,8 +81,6 @@ def sensitivity_page(
 
 
 # --- one panel ---
-
-
 def _draw(axes: Axes, panel: SensitivityPanel, looks: Mapping[str, Look]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -124,8 +120,6 @@ def _draw(axes: Axes, panel: SensitivityPanel, looks: Mapping[str, Look]) -> Non
 
 
 # --- limits and legend ---
-
-
 def beta_limits(table: pd.DataFrame, headroom: float) -> tuple[float, float]:
     """From somewhat below the lowest noise floor to `headroom` times the largest abs(β)."""
     absolute, floor = (

@@ -20,8 +20,6 @@ RGBA = tuple[float, float, float, float]
 
 
 # --- colours, markers and dashes ---
-
-
 @dataclass(frozen=True)
 class Look:
     """How a line looks."""
@@ -60,11 +58,7 @@ def optimizer_look(optimizer: str) -> OptimizerLook:
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "v", "D", "P")
 
-CLOCK_LABELS = {
-    "T_SGD": "T_SGD = (1/b) Σ η²",
-    "T_L2": "T_L2 = λ Σ η",
-    "T_adapt": "T_adapt = Σ η",
-}
+CLOCK_LABELS = {"T_SGD": "T_SGD = (1/b) Σ η²", "T_L2": "T_L2 = λ Σ η", "T_adapt": "T_adapt = Σ η"}
 
 # One hue order from small to large batch, dark to light, told apart in grey as well.
 BATCH_MAP = "viridis"
@@ -75,8 +69,6 @@ FORGET_COLOUR = "#D3E3F0"
 
 
 # --- matplotlib for this process ---
-
-
 def apply() -> None:
     """Set matplotlib's defaults for this process."""
     mpl.rcParams.update(
@@ -95,8 +87,6 @@ def apply() -> None:
 
 
 # --- names and legends ---
-
-
 def recipe_name(label: str) -> str:
     """A recipe's label with its optimizer as it is written in prose."""
     first, _, rest = label.partition(" ")
@@ -127,8 +117,6 @@ def hollow_handle(label: str) -> Line2D:
 
 
 # --- colours and axes ---
-
-
 def batch_colours(sizes: Sequence[int]) -> dict[int, RGBA]:
     """A colour for each batch size, the smallest darkest."""
     places = np.linspace(0.0, 0.82, len(sizes)) if len(sizes) > 1 else [0.0]

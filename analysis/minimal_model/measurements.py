@@ -232,10 +232,7 @@ def order_exponents(leaks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _power_law(
-    quantity: str,
-    axes: pd.DataFrame,
-    log_values: NDArray[np.float64],
-    expected: dict[str, float],
+    quantity: str, axes: pd.DataFrame, log_values: NDArray[np.float64], expected: dict[str, float]
 ) -> pd.DataFrame:
     design = sm.add_constant(np.log(axes.to_numpy(dtype=np.float64)))
     fit = sm.OLS(log_values, design).fit()
