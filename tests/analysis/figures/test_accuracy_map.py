@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from figure_frames import SCALES, panels, scale_table
+
+from analysis.figures.accuracy_map import accuracy_map
+
+
+def test_heat_map_shows_every_mean_on_one_colour_scale() -> None:
+    table = scale_table()
+    figure = accuracy_map(table, "title")
+    for panel, size in zip(panels(figure), (16, 64), strict=True):
+        assert panel.get_title() == f"batch size {size}"
+        (image,) = panel.get_images()
+        expected = [[0.9 - f * s for s in SCALES] for f in (0.1, 0.01)]
+        np.testing.assert_allclose(image.get_array(), expected)
+        assert image.get_clim() == pytest.approx((0.65, 0.899))
+        assert [t.get_text() for t in panel.get_yticklabels()] == ["SGD", "Adam"]
+        assert [t.get_text() for t in panel.get_xticklabels()] == ["0.1", "1", "2.5"]
+    (bar,) = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    assert bar.get_ylabel() == "test accuracy at τ_best"
+
+
+def test_heat_map_crosses_out_what_did_not_fit_its_labels() -> None:
+    for panel in panels(accuracy_map(scale_table(), "title")):
+        crosses = [(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.get_lines()]
+        assert crosses == [(2, 0)]  # σw = 2.5 under SGD
+
+
+def test_heat_map_leaves_a_missing_run_open_and_uncrossed() -> None:
+    table = scale_table().query("not (batch_size == 16 and optimizer == 'sgd' and sigma_w > 1)")
+    first = panels(accuracy_map(table, "title"))[0]
+    assert np.isnan(first.get_images()[0].get_array().filled(np.nan)[0, 2])
+    assert not first.get_lines()
+
+
+def test_heat_map_of_a_single_value_has_a_colour_bar() -> None:
+    figure = accuracy_map(scale_table().head(1), "title")
+    low, high = panels(figure)[0].get_images()[0].get_clim()
+    assert low < 0.89 < high
