@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ import pandas as pd
 
 from analysis.exhibits.columns import accuracies, stacked, with_fitting
 from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
-from analysis.exhibits.source import Source, best_source, declared_recipes, elsewhere
+from analysis.exhibits.source import (
+    Source,
+    Sources,
+    best_source,
+    declared_recipes,
+    elsewhere,
+    experiment_names,
+)
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.scale_panels import optimizer_looks, optimizer_name
 from analysis.figures.style import Look
@@ -22,8 +30,6 @@ WANTED = "runs of SGD at several learning rates or λ"
 TITLE = "SGD by learning rate, L2 and length of training"
 TUNED_TITLE = "Tuned procedures at the two extreme σw"
 LEAD = ("learning_rate", "kernel_l2")
-
-Sources = Mapping[str, Source]
 
 
 def figure_4(sources: Sources) -> Exhibit:
@@ -47,11 +53,10 @@ def figure_4(sources: Sources) -> Exhibit:
         "figure-4",
         TITLE,
         "Figure 4",
-        _names(found),
+        experiment_names(found),
         text,
         spread_figure(lines, spreads, looks, TITLE),
         spreads.drop(columns="recipe"),
-        "",
     )
 
 
@@ -75,7 +80,7 @@ def table_4(sources: Sources) -> Exhibit:
         found,
         SWEEP,
     )
-    return Exhibit("table-4", title, "Table 4", _names(found), text, None, table, "")
+    return Exhibit("table-4", title, "Table 4", experiment_names(found), text, table=table)
 
 
 def table_7(sources: Sources) -> Exhibit:
@@ -101,7 +106,7 @@ def table_7(sources: Sources) -> Exhibit:
         [source],
         BEST,
     )
-    return Exhibit("table-7", TUNED_TITLE, "Table 7", source.experiment, text, None, table, "")
+    return Exhibit("table-7", TUNED_TITLE, "Table 7", source.experiment, text, table=table)
 
 
 def _by_size(source: Source) -> pd.DataFrame:
@@ -142,7 +147,7 @@ def _drawn(found: Sequence[Source]) -> tuple[pd.DataFrame, pd.DataFrame, dict[st
     lines, spreads = [], []
     looks: dict[str, Look] = {}
     for source in found:
-        names = {row.recipe: _name(row, source, found[0]) for row in source.about.itertuples()}
+        names = source.lines(partial(_name, source=source, sweep=found[0]))
         tests = source.quantity("test_accuracy")
         lines.append(tests.assign(line=tests["recipe"].map(names)))
         spreads.append(source.memory.assign(line=source.memory["recipe"].map(names)))
@@ -172,14 +177,14 @@ def _looks(source: Source, sweep: Source, names: Mapping[Any, str]) -> dict[str,
     )
 
 
-def _name(row: Any, source: Source, sweep: Source) -> str:
-    settings = f"η={row.learning_rate:g}"
+def _name(row: Mapping[str, Any], source: Source, sweep: Source) -> str:
+    settings = f"η={row['learning_rate']:g}"
     if source is not sweep:
-        if row.optimizer in ADAPTIVE:
-            return f"{optimizer_name(row.optimizer)}, {settings}"
-        return f"SGD, {settings}, {row.epochs:,} epochs"
-    rule = f"{optimizer_name(row.optimizer)}, " if source.varies("optimizer") else ""
-    return f"{rule}{settings}, λ={row.kernel_l2:g}"
+        if row["optimizer"] in ADAPTIVE:
+            return f"{optimizer_name(row['optimizer'])}, {settings}"
+        return f"SGD, {settings}, {row['epochs']:,} epochs"
+    rule = f"{optimizer_name(row['optimizer'])}, " if source.varies("optimizer") else ""
+    return f"{rule}{settings}, λ={row['kernel_l2']:g}"
 
 
 def _lacking(found: Sequence[Source]) -> list[str]:
@@ -197,10 +202,6 @@ def _lacking(found: Sequence[Source]) -> list[str]:
 def _experiments(found: Sequence[Source]) -> tuple[list[str], list[int]]:
     """Their names, and how many recipes each has."""
     return [one.experiment for one in found], [len(one.about) for one in found]
-
-
-def _names(found: Sequence[Source]) -> str:
-    return ", ".join(dict.fromkeys(source.experiment for source in found))
 
 
 def _tuned(source: Source) -> bool:

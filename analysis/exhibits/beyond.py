@@ -14,13 +14,11 @@ from analysis.estimates.forgetting_time import forgetting_times
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import named, spread
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
-from analysis.exhibits.source import Source
+from analysis.exhibits.source import Source, Sources
 from analysis.figures.forgetting import forgetting_times_figure, law_figure
 from suite.basics.settings import ConfigError
 
 DEMO = "python -m suite.grid --experiment demo"
-
-Sources = Mapping[str, Source]
 
 
 class CannotError(Exception):
@@ -58,7 +56,6 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
                     caption(part.caption, [source]),
                     part.figure,
                     part.table,
-                    "",
                 )
         if not made:
             yield absent(name, title, "", "; ".join(reasons) or f"needs runs: {DEMO}")

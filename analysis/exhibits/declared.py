@@ -43,9 +43,7 @@ def table_1() -> Exhibit:
         "Table 1",
         main.name,
         text,
-        None,
-        pd.DataFrame(rows),
-        "",
+        table=pd.DataFrame(rows),
     )
 
 
@@ -72,7 +70,6 @@ def figure_9(seed: int) -> Exhibit:
         text,
         draw(paths, ends),
         ends,
-        "",
     )
 
 

@@ -53,14 +53,14 @@ class Exhibit:
     place: str
     experiment: str
     caption: str
-    figure: Figure | None
-    table: pd.DataFrame | None
-    missing: str
+    figure: Figure | None = None
+    table: pd.DataFrame | None = None
+    missing: str = ""
 
 
 def absent(name: str, title: str, place: str, missing: str) -> Exhibit:
     """An exhibit that could not be made."""
-    return Exhibit(name, title, place, "", "", None, None, missing)
+    return Exhibit(name, title, place, "", "", missing=missing)
 
 
 # --- captions ---

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import checkpoints
 from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption, first_of, needs
-from analysis.exhibits.source import Source, best_source, one_of_each, two_sizes
+from analysis.exhibits.source import Source, Sources, best_source, one_of_each, two_sizes
 from analysis.figures.scale_panels import ScalePanel, Unit, batch_looks, optimizer_looks, scale_grid
 from analysis.figures.style import Look, recipe_name
 
@@ -20,8 +20,6 @@ MOST_LINES = 6
 MOST_COLUMNS = 5
 NUMBERS = ["mean", "low", "high", "p10", "p90", "n", "diverged"]
 LINE = ["family", "batch_size", "sigma_w"]
-
-Sources = Mapping[str, Source]
 
 
 def grid_source(sources: Sources) -> Source | None:
@@ -179,9 +177,7 @@ def _checkpoint_table(sources: Sources, number: int, which: str, place: int) -> 
         f"Table {number}",
         source.experiment,
         text,
-        None,
-        checkpoints(source, scale),
-        "",
+        table=checkpoints(source, scale),
     )
 
 
@@ -224,5 +220,5 @@ def _made(
     table: pd.DataFrame,
 ) -> Exhibit:
     return Exhibit(
-        name, title, place, source.experiment, text, figure, table.reset_index(drop=True), ""
+        name, title, place, source.experiment, text, figure, table.reset_index(drop=True)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from analysis.exhibits.exhibit import Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.main_grid import MAIN, WANTED, family_order, grid_source
-from analysis.exhibits.source import Source, two_sizes
+from analysis.exhibits.source import Source, Sources, two_sizes
 from analysis.figures.collapse import collapse_number
 from analysis.figures.scale_panels import batch_looks, optimizer_looks
 from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page
@@ -24,8 +23,6 @@ MOST_RULES = 6
 POINTS = 20  # of each curve in the table
 COLUMNS = ["family", "batch_size", "epoch", "T_SGD", "T_L2", "T_adapt", "beta", "low", "high"]
 COLUMNS += ["standard_error", "floor", "runs", "seeds", "diverged"]
-
-Sources = Mapping[str, Source]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def figure_6(sources: Sources) -> Exhibit:
         MAIN,
     )
     names = ", ".join(one.experiment for one in used)
-    return Exhibit("figure-6", TITLE, "Figure 6", names, text, figure, _thinned(everything), "")
+    return Exhibit("figure-6", TITLE, "Figure 6", names, text, figure, _thinned(everything))
 
 
 def _families(source: Source) -> list[_Family]:

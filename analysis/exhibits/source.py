@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,6 +132,28 @@ class Source:
         counts = self.about[list(SETTINGS)].nunique()
         return frozenset(str(name) for name in counts.index[counts > 1])
 
+    def lines(self, name: Callable[[Mapping[str, Any]], str]) -> dict[str, str]:
+        """What the line of each recipe in a figure is called, by the recipe's label.
+
+        Parameters
+        ----------
+        name
+            From a row of `about`. Where it calls two recipes of one optimizer and batch size the
+            same, their labels tell them apart.
+        """
+        rows = [
+            {str(key): value for key, value in row.items()} for row in self.about.to_dict("records")
+        ]
+        names = [name(row) for row in rows]
+        panels = [
+            (line, row["optimizer"], row["batch_size"])
+            for line, row in zip(names, rows, strict=True)
+        ]
+        return {
+            row["recipe"]: line if panels.count(panel) == 1 else f"{line} ({row['recipe']})"
+            for line, row, panel in zip(names, rows, panels, strict=True)
+        }
+
     def several_scales(self) -> bool:
         """Whether a recipe has runs at two σw that did not diverge."""
         return any(
@@ -183,9 +206,17 @@ def differing(source: Source, experiment: str) -> list[str]:
     return texts
 
 
+Sources = Mapping[str, Source]
+
+
+def experiment_names(sources: Iterable[Source]) -> str:
+    """The experiments' names with commas between, each once."""
+    return ", ".join(dict.fromkeys(source.experiment for source in sources))
+
+
 # --- which experiment, and what of it, an exhibit shows ---
 def best_source(
-    sources: Mapping[str, Source],
+    sources: Sources,
     paper: str,
     supports: Callable[[Source], bool],
     richness: Callable[[Source], int] = lambda _: 0,
@@ -233,9 +264,7 @@ def one_of_each(families: Mapping[str, str]) -> list[str]:
     return sorted(families, key=lambda name: turn[name])
 
 
-def elsewhere(
-    sources: Mapping[str, Source], without: Source, configs: Iterable[RunConfig]
-) -> Source | None:
+def elsewhere(sources: Sources, without: Source, configs: Iterable[RunConfig]) -> Source | None:
     """Runs of given recipes in another experiment, at the σw of this one; the first that has any.
 
     None where no other experiment has them.

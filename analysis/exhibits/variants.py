@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.estimates.recipe_labels import word
 from analysis.exhibits.columns import accuracies, stacked, with_fitting
 from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
-from analysis.exhibits.source import Source, best_source, elsewhere
+from analysis.exhibits.source import Source, Sources, best_source, elsewhere, experiment_names
 from analysis.figures.scale_panels import ScalePanel, optimizer_name, scale_grid, variant_looks
 from analysis.figures.style import OPTIMIZERS
 from suite.declarations.config import RESNETS, RunConfig
@@ -28,8 +28,6 @@ MODEL_NAMES = {
     "resnet110": "ResNet-110",
 }
 NUMBERS = ["mean", "sd", "low", "high", "p10", "p90", "n", "diverged"]
-
-Sources = Mapping[str, Source]
 
 
 @dataclass(frozen=True)
@@ -169,11 +167,10 @@ def _figure(
         name,
         title,
         place,
-        _names(found),
+        experiment_names(found),
         text,
         scale_grid(panels, looks, title, share="all"),
         table[columns],
-        "",
     )
 
 
@@ -195,7 +192,7 @@ def _table(sources: Sources, compared: Comparison, number: int, title: str) -> E
             "median's 95 % interval (none below six seeds). τ_best: mean with its 95 % t interval."
         )
     text = caption([*sentences, *_lacking(found, compared)], found, compared.experiment)
-    return Exhibit(name, title, place, _names(found), text, None, stacked(parts), "")
+    return Exhibit(name, title, place, experiment_names(found), text, table=stacked(parts))
 
 
 def _sources(sources: Sources, compared: Comparison) -> list[Source]:
@@ -218,8 +215,8 @@ def _sources(sources: Sources, compared: Comparison) -> list[Source]:
 
 
 def _named(table: pd.DataFrame, source: Source, compared: Comparison) -> pd.DataFrame:
-    names = [compared.name(row) for row in _records(table)]
-    return table.assign(line=names, experiment=source.experiment)
+    lines = source.lines(compared.name)
+    return table.assign(line=table["recipe"].map(lines), experiment=source.experiment)
 
 
 def _baseline_name(found: Sequence[Source], compared: Comparison) -> str:
@@ -250,11 +247,3 @@ def _lacking(found: Sequence[Source], compared: Comparison) -> list[str]:
     if len(found) > 1 or _baseline_name(found, compared):
         return []
     return [f"Without its baseline, which {MAIN} supplies."]
-
-
-def _names(found: Sequence[Source]) -> str:
-    return ", ".join(dict.fromkeys(source.experiment for source in found))
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
