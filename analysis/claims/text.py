@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from analysis import tables
-from analysis.tables import aligned
 from analysis.units import SPOKEN, with_interval
 
 WIDTH = 120
@@ -45,7 +44,7 @@ def table(claims: pd.DataFrame) -> str:
         From `claims.judge`.
     """
     rows = claims.to_dict("records")
-    heading, *lines = (INDENT + line for line in aligned(HEADINGS, map(_cells, rows)))
+    heading, *lines = (INDENT + line for line in tables.aligned(HEADINGS, map(_cells, rows)))
     groups: dict[str, list[tuple[str, str]]] = {}
     for row, line in zip(rows, lines, strict=True):
         groups.setdefault(row["place"], []).append((line, row["reason"]))

@@ -47,8 +47,8 @@ def figure_6(sources: Sources) -> Exhibit:
     if source is None:
         return absent("figure-6", TITLE, "Figure 6", needs(WANTED, MAIN))
     families = _families(source)
-    decayed = _with_l2(sources)
-    shown = families[:MOST_RULES] + [one for one in decayed if one not in families[:MOST_RULES]]
+    with_l2 = _families_with_l2(sources)
+    shown = families[:MOST_RULES] + [one for one in with_l2 if one not in families[:MOST_RULES]]
     looks = optimizer_looks({one.name: str(one.betas["optimizer"].iloc[0]) for one in shown})
     everything = pd.concat([one.betas.assign(line=one.name) for one in shown])
     epochs = []
@@ -65,12 +65,12 @@ def figure_6(sources: Sources) -> Exhibit:
                 if len(table)
             ]
         )
-    clocks = _on_clocks(families, decayed)
+    clocks = _on_clocks(families, with_l2)
     sizes = sorted({int(size) for panel in clocks for size in panel.table["batch_size"]})
     all_looks: dict[str, Look] = {**looks, **batch_looks(sizes)}
     figure = sensitivity_page([*(row for row in epochs if row), clocks], all_looks, TITLE)
     used = list({one.source.experiment: one.source for one in shown}.values())
-    extra = [one.runs for one in decayed if one.source is not source]
+    extra = [one.runs for one in with_l2 if one.source is not source]
     text = caption(
         [
             "|β(t)|: absolute slope of validation accuracy at epoch t on σw, over all σw and "
@@ -79,7 +79,7 @@ def figure_6(sources: Sources) -> Exhibit:
             "govern it, summed over the true rates of all steps. S is the distance of the curves "
             "from one another in errors, near 1 where they fall together.",
             first_of([one.name for one in families], MOST_RULES, "recipes"),
-            "" if decayed else f"Without L2, which {SWEEP} supplies.",
+            "" if with_l2 else f"Without L2, which {SWEEP} supplies.",
             f"The table has up to {POINTS} epochs of each curve.",
         ],
         [source, *(one for one in extra if one is not None)],
@@ -97,8 +97,8 @@ def _families(source: Source) -> list[_Family]:
     ]
 
 
-def _with_l2(sources: Sources) -> list[_Family]:
-    """The paper's recipe with L2, or the one of the strongest decay; empty where there is none."""
+def _families_with_l2(sources: Sources) -> list[_Family]:
+    """The family of the paper's recipe with L2, or that of the strongest decay; empty if none."""
     for source in sorted(sources.values(), key=lambda one: one.experiment != SWEEP):
         about = source.about[(source.about["kernel_l2"] > 0) & (source.about["optimizer"] == "sgd")]
         if about.empty or not source.several_scales():
@@ -113,11 +113,11 @@ def _with_l2(sources: Sources) -> list[_Family]:
     return []
 
 
-def _on_clocks(families: list[_Family], decayed: list[_Family]) -> list[SensitivityPanel]:
+def _on_clocks(families: list[_Family], with_l2: list[_Family]) -> list[SensitivityPanel]:
     """The first family of each clock, at all its batch sizes."""
     panels = []
     for clock in ("T_SGD", "T_L2", "T_adapt"):
-        pool = decayed if clock == "T_L2" else [one for one in families if one.clock == clock]
+        pool = with_l2 if clock == "T_L2" else [one for one in families if one.clock == clock]
         if not pool:
             continue
         one = pool[0]
