@@ -22,33 +22,12 @@ FIRST = (
     "batch_size",
     "sigma_b",
 )
-FORMATS = {
-    "learning_rate": "η={:g}",
-    "kernel_l2": "λ={:g}",
-    "batch_size": "b{}",
-    "sigma_b": "σb={:g}",
-    "epochs": "{} epochs",
-    "width": "width {}",
-    "momentum": "μ={:g}",
-    "cosine_alpha": "α={:g}",
-    "weight_decay": "decay {:g}",
-    "early_stopping_patience": "patience {}",
-    "train_fraction": "train {:g}",
-    "validation_fraction": "validation {:g}",
-    "dataset_digest": "{:.6}",
-}
-WORDS = {
-    ("norm", "batch"): "BN",
-    ("norm", "layer"): "LN",
-    ("augmentation", "none"): "no aug",
-    ("augmentation", "flip-crop"): "aug",
-}
 ALONE = ("optimizer", "batch_size")
 
 
 def word(name: str, value: Any) -> str:
-    """A setting's value as it stands in a label: 'sgd', 'b128', 'η=0.01'."""
-    return WORDS.get((name, value)) or FORMATS.get(name, "{}").format(value)
+    """A value of a setting, or of a bundle of settings, in a label: 'sgd', 'b128', 'η=0.01'."""
+    return RunConfig.word(name, value) if name in RunConfig.model_fields else str(value)
 
 
 def labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
