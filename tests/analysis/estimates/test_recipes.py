@@ -125,9 +125,9 @@ def test_another_scale_of_the_biases_is_another_recipe_and_is_named() -> None:
     assert (one.finished, other.finished) == (len(runs), len(runs))
 
 
-def test_recipes_whose_settings_are_written_alike_have_different_labels() -> None:
+def test_recipes_that_differ_in_the_last_digit_have_different_labels() -> None:
     names = labels_of([{"learning_rate": 0.012345671}, {"learning_rate": 0.012345672}])
-    assert names == ["learning_rate=0.012345671", "learning_rate=0.012345672"]
+    assert names == ["η=0.012345671", "η=0.012345672"]
 
 
 def test_names_without_a_setting_are_shared_by_what_agrees_in_all_else() -> None:
