@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store.frames import StoreError, open_store
 from suite.basics.code_version import code_version
+from suite.declarations.tags import CODE_VERSION_TAG
 
 EXPERIMENT = "analysis"
 KIND_TAG = "kind"
-CODE_VERSION_TAG = "code_version"
 ANALYSED_TAG = "analysed_experiments"
 RUN_ID_VARIABLE = "MLFLOW_RUN_ID"  # set inside `mlflow run`; the first start_run takes it away
 NAME_LIMIT = 250  # MLflow's, of a metric's name

@@ -21,17 +21,25 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
+from suite.declarations.tags import (
+    CONFIG_TAG,
+    DEVICE_TAG,
+    DIVERGED_TAG,
+    FINGERPRINT_TAG,
+    IMAGE_COUNTS,
+    NAME_TAG,
+    STATE_TAG,
+)
 from suite.sweep.study import Score, Scoreboard
-from suite.tracking.descriptions import DIVERGED_TAG, STATE_TAG, machine_tags
+from suite.tracking.descriptions import machine_tags
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import FINGERPRINT_TAG
 
 NAME = "scale"
 POINTS_PER_SEED = EXPERIMENTS["main"].size // len(PAPER_SEEDS)
 RUNS_AT_ONCE = 1000
 CACHE_KILOBYTES = 3_000_000  # random keys go into indexes of gigabytes
 RUN_MILLISECONDS = 60_000
-IMAGES = {"train_images": "40000", "validation_images": "10000", "test_images": "10000"}
+IMAGES = dict(zip(IMAGE_COUNTS, ("40000", "10000", "10000"), strict=True))
 
 
 def grid(points: int) -> Experiment:
@@ -83,11 +91,11 @@ def _run(
     yield "params", [(key, value, run_id) for key, value in params.items()]
     tags = {
         FINGERPRINT_TAG: config.fingerprint,
-        "config": config.model_dump_json(),
+        CONFIG_TAG: config.model_dump_json(),
         STATE_TAG: "finished",
         DIVERGED_TAG: "false",
-        "device": "cpu",
-        "mlflow.runName": name,
+        DEVICE_TAG: "cpu",
+        NAME_TAG: name,
         **machine_tags(),
     }
     yield "tags", [(key, value, run_id) for key, value in tags.items()]

@@ -32,6 +32,15 @@ from benchmarks.synthetic_truth import (
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.tags import (
+    CONFIG_TAG,
+    DEVICE_TAG,
+    DIVERGED_TAG,
+    FINGERPRINT_TAG,
+    IMAGE_COUNTS,
+    NAME_TAG,
+    STATE_TAG,
+)
 
 FIRST_START = 1_767_225_600_000  # 2026-01-01, in milliseconds
 FLEET = 25  # runs that train side by side, and whose rows therefore lie mixed
@@ -271,7 +280,7 @@ class _Writer:
         yield "params", [(key, value, run_id) for key, value in _params(run.config).items()]
         tags = _tags(run.config)
         if status == "FINISHED":
-            tags |= {"state": "finished", "diverged": str(run.diverges).lower()}
+            tags |= {STATE_TAG: "finished", DIVERGED_TAG: str(run.diverges).lower()}
         yield "tags", [(key, value, run_id) for key, value in tags.items()]
 
 
@@ -290,20 +299,17 @@ def _metric_row(point: tuple[str, float, int, int], run_id: str) -> tuple[Any, .
 
 
 def _params(config: RunConfig) -> dict[str, str]:
-    return config.parameters() | {
-        "train_images": str(train_images(config)),
-        "validation_images": str(validation_images(config)),
-        "test_images": str(TEST_IMAGES[config.dataset]),
-    }
+    sizes = train_images(config), validation_images(config), TEST_IMAGES[config.dataset]
+    return config.parameters() | dict(zip(IMAGE_COUNTS, map(str, sizes), strict=True))
 
 
 def _tags(config: RunConfig) -> dict[str, str]:
     return {
-        "fingerprint": config.fingerprint,
-        "config": config.model_dump_json(),
-        "device": "cpu",
-        "mlflow.runName": config.run_name,
-        "state": "running",
+        FINGERPRINT_TAG: config.fingerprint,
+        CONFIG_TAG: config.model_dump_json(),
+        DEVICE_TAG: "cpu",
+        NAME_TAG: config.run_name,
+        STATE_TAG: "running",
     }
 
 

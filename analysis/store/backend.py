@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from analysis.store.history import Slots, Stamp
+from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
-FINGERPRINT_TAG = "fingerprint"
-CONFIG_TAG = "config"
-DIVERGED_TAG = "diverged"
-TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)
-IMAGE_COUNTS = ("train_images", "validation_images", "test_images")
+TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)  # those that are read
 
 
 class StoreError(ValueError):

@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.store import problems as store_problems
-from analysis.store.backend import DIVERGED_TAG, Backend, RawRun, StoreError, no_store
+from analysis.store.backend import Backend, RawRun, StoreError, no_store
 from analysis.store.cache import cache_path, load_cache, save_cache, still_valid
 from analysis.store.history import COLUMNS, HistoryTable, Slots, select
 from analysis.store.problems import Problems
 from analysis.store.runs import image_counts, runs_frame, settings
+from suite.declarations.tags import DIVERGED_TAG
 
 __all__ = ["Problems", "Store", "StoreError", "load"]
 

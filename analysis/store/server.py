@@ -15,17 +15,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from analysis.store.backend import (
-    CONFIG_TAG,
-    FINGERPRINT_TAG,
-    IMAGE_COUNTS,
-    RawRun,
-    StoreError,
-    no_store,
-)
+from analysis.store.backend import RawRun, StoreError, no_store
 from analysis.store.bulk import batches, bulk_history
 from analysis.store.history import Slots, restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 REQUESTS_AT_ONCE = 8
 RUNS_PER_REQUEST = 1000

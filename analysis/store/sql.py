@@ -11,16 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.store.backend import (
-    CONFIG_TAG,
-    FINGERPRINT_TAG,
-    IMAGE_COUNTS,
-    TAGS,
-    RawRun,
-    no_store,
-)
+from analysis.store.backend import TAGS, RawRun, no_store
 from analysis.store.history import restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 Texts = Mapping[str, Mapping[str, str]]  # run id to key to value
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from suite.declarations.tags import SPLITS
+
 if TYPE_CHECKING:
     from suite.data.splits import ImageData
 
@@ -28,11 +30,7 @@ def describe_data(data: ImageData, source: str) -> DataDescription:
         name=data.name,
         digest=data.digest,
         source=source,
-        sizes={
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-        },
+        sizes={split: len(getattr(data, split)) for split in SPLITS},
         image_shape=(data.channels, data.height, data.width),
         classes=data.classes,
     )

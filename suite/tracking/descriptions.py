@@ -10,12 +10,18 @@ from importlib.metadata import version
 from suite.basics.code_version import code_version
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.tags import (
+    CODE_VERSION_TAG,
+    CONFIG_TAG,
+    DEVICE_TAG,
+    FINGERPRINT_TAG,
+    HOST_TAG,
+    NOTE_TAG,
+    STATE_TAG,
+    VERSIONS_TAG,
+    image_count,
+)
 from suite.tracking.data_description import DataDescription
-from suite.tracking.schema import FINGERPRINT_TAG
-
-STATE_TAG = "state"
-DIVERGED_TAG = "diverged"
-NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a description
 
 
 def note(config: RunConfig) -> str:
@@ -38,7 +44,7 @@ def about_experiment(experiment: str) -> dict[str, str]:
 
 def params_of(config: RunConfig, data: DataDescription) -> dict[str, str]:
     """All settings, and the numbers of images."""
-    sizes = {f"{split}_images": str(count) for split, count in data.sizes.items()}
+    sizes = {image_count(split): str(count) for split, count in data.sizes.items()}
     return config.parameters() | sizes
 
 
@@ -46,9 +52,9 @@ def tags_of(config: RunConfig, device: str) -> dict[str, str]:
     """What a run that trains says of itself, beside its settings."""
     return {
         FINGERPRINT_TAG: config.fingerprint,
-        "config": config.model_dump_json(),
+        CONFIG_TAG: config.model_dump_json(),
         STATE_TAG: "running",
-        "device": device,
+        DEVICE_TAG: device,
         **machine_tags(),
     }
 
@@ -59,7 +65,7 @@ def machine_tags() -> dict[str, str]:
     libraries = ("torch", "timm", "mlflow", "numpy")
     versions = [f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
     return {
-        "code_version": code_version(),
-        "host": socket.gethostname(),
-        "versions": ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
+        CODE_VERSION_TAG: code_version(),
+        HOST_TAG: socket.gethostname(),
+        VERSIONS_TAG: ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
     }

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from mlflow.entities import Run, ViewType
 from sqlalchemy import Engine, TextClause, bindparam, text
 
+from suite.declarations.tags import FINGERPRINT_TAG
 from suite.tracking.results import Result, read_results
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import FINGERPRINT_TAG, engine_of
+from suite.tracking.schema import engine_of
 from suite.worker.writer import passing
 
 PAGE = 1000

@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterable
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
+from suite.declarations.tags import NOTE_TAG, RECIPE_TAG
 from suite.state.leases import Leases
-from suite.tracking.descriptions import NOTE_TAG
 from suite.tracking.runs import Tracker
 
-RECIPE_TAG = "recipe"
 # No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.
 ABOUT = "All runs of the recipe *{}*: one for each initialization scale σw and seed."
 PAGE = 1000

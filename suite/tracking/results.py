@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, TextClause, bindparam, text
 
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
-from suite.tracking.descriptions import DIVERGED_TAG
+from suite.declarations.tags import DIVERGED_TAG
 from suite.tracking.runs import Tracker
 
 CURVE_METRIC = "val_accuracy"

@@ -19,17 +19,17 @@ from mlflow.tracking.context.registry import resolve_tags
 from suite.basics.addresses import SQLITE, refuse_password
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.tracking.data_description import DataDescription
-from suite.tracking.descriptions import (
+from suite.declarations.tags import (
     DIVERGED_TAG,
+    FAILURE_TAG,
+    FINGERPRINT_TAG,
     NOTE_TAG,
+    PARENT_TAG,
     STATE_TAG,
-    about_experiment,
-    note,
-    params_of,
-    tags_of,
 )
-from suite.tracking.schema import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
+from suite.tracking.data_description import DataDescription
+from suite.tracking.descriptions import about_experiment, note, params_of, tags_of
+from suite.tracking.schema import StoredRun, engine_of, points_of, runs_of
 from suite.tracking.store import client_of, one_name
 
 BEST_ARTIFACT = "best"
@@ -116,7 +116,7 @@ class Tracker:
         """Begin a run; its id. It can be found by its fingerprint from the first moment."""
         tags = {**resolve_tags(), NOTE_TAG: note(config), **tags_of(config, device)}
         if parent:
-            tags["mlflow.parentRunId"] = parent
+            tags[PARENT_TAG] = parent
         run = self.client.create_run(self.experiment_id, tags=tags, run_name=config.run_name)
         run_id = str(run.info.run_id)
         self._log_params(run_id, params_of(config, data))
@@ -239,7 +239,7 @@ class Tracker:
     def fail(self, run_id: str, reason: str) -> None:
         """End a run that broke, with its reason."""
         self.client.set_tag(run_id, STATE_TAG, "failed")
-        self.client.set_tag(run_id, "failure", reason)
+        self.client.set_tag(run_id, FAILURE_TAG, reason)
         self.client.set_terminated(run_id, "FAILED")
 
     def supersede(self, run_id: str, fingerprint: str) -> None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine, NullPool, create_engine, text
 
-FINGERPRINT_TAG = "fingerprint"
+from suite.declarations.tags import FINGERPRINT_TAG
+
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
 SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 

@@ -11,9 +11,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store
 
+from suite.declarations.tags import FINGERPRINT_TAG
 from suite.tracking import ledger as ledger_module
 from suite.tracking.ledger import Ledger, LedgerReader
-from suite.tracking.runs import FINGERPRINT_TAG, Tracker
+from suite.tracking.runs import Tracker
 
 AWAY = MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
 

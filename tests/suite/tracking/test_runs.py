@@ -22,7 +22,8 @@ from suite.basics.state_dir import default_state_dir
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.tracking.descriptions import NOTE_TAG, note
+from suite.declarations.tags import NOTE_TAG
+from suite.tracking.descriptions import note
 from suite.tracking.runs import DataDescription, Tracker, download_best
 from suite.tracking.schema import RUNS_OF
 
