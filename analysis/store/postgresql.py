@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.store.backend import StoreError
 from analysis.store.history import Slots
 from analysis.store.sql import SqlListing
+from suite.basics.mlflow_tables import metrics
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # COPY's binary form: 11 bytes signature, flags, length of an extension; then rows of (number of
@@ -29,14 +30,14 @@ ROW = np.dtype(
         ("value", ">f8"),
     ]
 )
-QUERY = """
+QUERY = f"""
     COPY (
-        SELECT wanted.first + m.step - 1, m.timestamp,
-               CASE WHEN m.is_nan THEN 'NaN'::float8 ELSE m.value END
-        FROM metrics AS m
-        JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS wanted (run_uuid, first, length)
-          ON m.run_uuid = wanted.run_uuid
-        WHERE m.key = %s AND m.step BETWEEN 1 AND wanted.length
+        SELECT wanted.first + {metrics.c.step} - 1, {metrics.c.timestamp},
+               CASE WHEN {metrics.c.is_nan} THEN 'NaN'::float8 ELSE {metrics.c.value} END
+        FROM {metrics.name}
+        JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS wanted (run_id, first, length)
+          ON {metrics.c.run_uuid} = wanted.run_id
+        WHERE {metrics.c.key} = %s AND {metrics.c.step} BETWEEN 1 AND wanted.length
     ) TO STDOUT (FORMAT BINARY)
 """
 

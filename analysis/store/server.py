@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 
 from analysis.store.backend import RawRun, StoreError, no_store
 from analysis.store.bulk import batches, bulk_history
-from analysis.store.history import Slots, restored
+from analysis.store.history import Slots
+from suite.basics.mlflow_tables import restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
