@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store.frames import StoreError, open_store
 from suite.basics.code_version import code_version
+from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.declarations.tags import CODE_VERSION_TAG
 
 EXPERIMENT = "analysis"
@@ -97,14 +98,7 @@ def tracked_run(
 def _experiment_id(name: str) -> str:
     """The id of an experiment; it is created if need be, with its files where its store is."""
     client = MlflowClient()
-    if found := client.get_experiment_by_name(name):
-        return str(found.experiment_id)
-    try:
-        return str(client.create_experiment(name, _beside(client.tracking_uri, name)))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        return _experiment_id(name)  # another process was faster
+    return experiment_id(client, name, artifact_location=_beside(client.tracking_uri, name))
 
 
 def _beside(tracking_uri: str, experiment: str) -> str | None:
@@ -151,7 +145,7 @@ def logged(
     where = "" if RUN_ID_VARIABLE in os.environ else f" of the experiment {EXPERIMENT}"
     try:
         # MLflow's client itself would try for minutes to reach a server that has gone away.
-        with closing(open_store(tracking_uri or mlflow.get_tracking_uri())):
+        with closing(open_store(tracking_uri or default_uri())):
             pass
         with tracked_run(
             kind,

@@ -29,6 +29,7 @@ from benchmarks.synthetic_truth import (
     train_images,
     validation_images,
 )
+from suite.basics.mlflow_client import experiment_id
 from suite.basics.mlflow_tables import LARGEST, latest_metrics, metrics, params, runs, tags
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
@@ -116,10 +117,12 @@ def write(
     extra_metrics
         Metrics per epoch besides the suite's, as MLflow's system metrics would be.
     """
+    from mlflow import MlflowClient
+
     configs = list(configs)
     truth = truth or Truth(mean_sigma_w=float(np.mean([config.sigma_w for config in configs])))
     written = Written(truth, configs, _assign(configs, faults or Faults(), truth.seed))
-    number = _experiment_id(uri, experiment)
+    number = int(experiment_id(MlflowClient(uri), experiment))
     engine = create_engine(uri)
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
@@ -151,14 +154,6 @@ def _assign(configs: list[RunConfig], faults: Faults, seed: int) -> dict[str, li
         name: [configs[next(order)] for _ in range(count)]
         for name, count in dataclasses.asdict(faults).items()
     }
-
-
-def _experiment_id(uri: str, name: str) -> int:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(name)
-    return int(found.experiment_id if found else client.create_experiment(name))
 
 
 class _without_metric_indexes:  # noqa: N801  (reads as a statement)

@@ -90,9 +90,9 @@ def _refuse(error: Exception) -> int:
     """Answer impossible input; a run which ``mlflow run`` has begun for it is removed."""
     complain(error)
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        import mlflow
+        from suite.basics.mlflow_client import default_uri
 
-        _discard(run_id, mlflow.get_tracking_uri())
+        _discard(run_id, default_uri())
     return BAD_INPUT
 
 

@@ -31,6 +31,7 @@ from analysis.claims.text import markdown, table, totals
 from analysis.claims.verdicts import Judged, judge_claim
 from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
+from suite.basics.mlflow_client import default_uri
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS
 
@@ -152,7 +153,7 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[dict[str, Store]
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
     named_store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    uri = named_store or _default_store()
+    uri = named_store or default_uri()
     try:
         with closing(open_store(uri)) as backend:
             known = backend.experiments()
@@ -173,13 +174,6 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[dict[str, Store]
         else:
             lines.append(f"experiment {name}: {len(stores[name].runs)} finished runs")
     return stores, [*lines, *_foreign(stores, known, uri)]
-
-
-def _default_store() -> str:
-    """Where MLflow keeps runs by itself; importing it takes seconds."""
-    import mlflow
-
-    return str(mlflow.get_tracking_uri())
 
 
 def _foreign(stores: Mapping[str, Store], known: Mapping[str, str], uri: str) -> list[str]:

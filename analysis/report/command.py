@@ -21,6 +21,7 @@ from analysis.report.files import ReportFolder, file_stem
 from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.code_version import code_version
+from suite.basics.mlflow_client import default_uri
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS
 
@@ -108,9 +109,7 @@ def find(experiment: str = "", tracking_uri: str = "") -> Source:
     StoreError
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
-    import mlflow
-
-    uri = tracking_uri or mlflow.get_tracking_uri()
+    uri = tracking_uri or default_uri()
     with closing(open_store(uri)) as backend:
         address = backend.address
         known, newest = backend.experiments(), backend.newest()

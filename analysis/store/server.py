@@ -5,10 +5,9 @@ from __future__ import annotations
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
@@ -18,12 +17,12 @@ from mlflow.exceptions import MlflowException
 from analysis.store.backend import RawRun, StoreError, no_store
 from analysis.store.bulk import batches, bulk_history
 from analysis.store.history import Slots
+from suite.basics.mlflow_client import every_page
 from suite.basics.mlflow_tables import restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 REQUESTS_AT_ONCE = 8
-RUNS_PER_REQUEST = 1000
 SECONDS_TO_ANSWER = 10
 OURS = f"tags.{FINGERPRINT_TAG} LIKE '%'"
 
@@ -41,7 +40,7 @@ class ClientStore:
             self.client = MlflowClient(uri)
             self._experiments = {
                 experiment.name: str(experiment.experiment_id)
-                for experiment in self._pages(self.client.search_experiments)
+                for experiment in every_page(self.client.search_experiments)
             }
         except MlflowException as error:
             raise no_store(self.address, error) from None
@@ -63,12 +62,11 @@ class ClientStore:
 
     def runs(self, experiment_id: str) -> Sequence[RawRun]:
         """See :class:`analysis.store.backend.Backend`."""
-        found = self._pages(
+        found = every_page(
             self.client.search_runs,
             experiment_ids=[experiment_id],
             filter_string=OURS,
             run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=RUNS_PER_REQUEST,
         )
         return [_raw(run) for run in found]
 
@@ -96,16 +94,6 @@ class ClientStore:
             np.array([slots.first[place[p[0]]] + p[2] - 1 for p in points], dtype=np.int64),
             np.array([value for *_, value in points], dtype=np.float64),
         )
-
-    @staticmethod
-    def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
-        token = None
-        while True:
-            page = search(page_token=token, **arguments)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
 
 def _is_server(uri: str) -> bool:

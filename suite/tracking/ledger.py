@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from mlflow.entities import Run, ViewType
 
+from suite.basics.mlflow_client import every_page
 from suite.declarations.tags import FINGERPRINT_TAG
 from suite.tracking.results import Result, read_results
 from suite.tracking.runs import Tracker
 from suite.tracking.schema import StoredRun, engine_of, runs_by_fingerprint
 from suite.worker.writer import passing
-
-PAGE = 1000
 
 Row = tuple[str, StoredRun]  # a fingerprint and one of its runs
 
@@ -104,20 +103,13 @@ class LedgerReader:
         return [(f, run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]
 
     def _from_server(self) -> list[Row]:
-        rows: list[Row] = []
-        token = None
-        while True:
-            page = self._tracker.client.search_runs(
-                [self._tracker.experiment_id],
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            rows += [_row(run) for run in page if FINGERPRINT_TAG in run.data.tags]
-            token = page.token
-            if not token:
-                return rows
+        runs = every_page(
+            self._tracker.client.search_runs,
+            experiment_ids=[self._tracker.experiment_id],
+            run_view_type=ViewType.ACTIVE_ONLY,
+            order_by=["attributes.start_time ASC"],
+        )
+        return [_row(run) for run in runs if FINGERPRINT_TAG in run.data.tags]
 
 
 def _row(run: Run) -> Row:

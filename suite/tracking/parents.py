@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
+from suite.basics.mlflow_client import every_page
 from suite.declarations.tags import NOTE_TAG, RECIPE_TAG
 from suite.state.leases import Leases
 from suite.tracking.runs import Tracker
 
 # No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.
 ABOUT = "All runs of the recipe *{}*: one for each initialization scale σw and seed."
-PAGE = 1000
 
 
 class Recipes:
@@ -55,18 +55,13 @@ class Recipes:
     def _there(self) -> dict[str, Run]:
         """The oldest run of each recipe, so that all machines take the same."""
         found: dict[str, Run] = {}
-        token = None
-        while True:
-            page = self._tracker.client.search_runs(
-                [self._tracker.experiment_id],
-                f"tags.{RECIPE_TAG} != ''",
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            for run in page:
-                found.setdefault(run.data.tags[RECIPE_TAG], run)
-            token = page.token
-            if not token:
-                return found
+        parents = every_page(
+            self._tracker.client.search_runs,
+            experiment_ids=[self._tracker.experiment_id],
+            filter_string=f"tags.{RECIPE_TAG} != ''",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            order_by=["attributes.start_time ASC"],
+        )
+        for run in parents:
+            found.setdefault(run.data.tags[RECIPE_TAG], run)
+        return found

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.basics.addresses import SQLITE, refuse_password
+from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import (
@@ -56,7 +56,7 @@ class Tracker:
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
-        self.uri = one_name(tracking_uri or mlflow.get_tracking_uri())
+        self.uri = one_name(tracking_uri or default_uri())
         refuse_password("tracking_uri", self.uri)
         self.client = client_of(self.uri)
         self._engine = engine_of(self.uri)
@@ -67,14 +67,7 @@ class Tracker:
         if not name:
             mlflow.set_tracking_uri(self.uri)
             return str(mlflow.tracking.fluent._get_experiment_id())
-        if found := self.client.get_experiment_by_name(name):
-            return str(found.experiment_id)
-        try:
-            return str(self.client.create_experiment(name, tags=about_experiment(name)))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            return self._experiment(name)  # another process was faster
+        return experiment_id(self.client, name, tags=about_experiment(name))
 
     @property
     def place(self) -> tuple[str, str]:

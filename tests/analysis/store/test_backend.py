@@ -28,6 +28,7 @@ from analysis.store.frames import Store, StoreError, load
 from analysis.store.history import Slots
 from benchmarks.synthetic_store import write
 from benchmarks.synthetic_truth import Truth
+from suite.basics import mlflow_client
 
 
 @pytest.fixture
@@ -67,11 +68,11 @@ def forbidden(_: object, slots: Slots) -> None:
 
 
 def test_the_client_s_way_reads_all_pages(file_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analysis.store import server as store_rest
+    from analysis.store.server import ClientStore
 
     expected = load("synthetic", file_uri, cache=False)
-    monkeypatch.setattr(store_rest, "RUNS_PER_REQUEST", 7)
-    monkeypatch.setattr(store, "open_store", store_rest.ClientStore)
+    monkeypatch.setattr(mlflow_client, "PAGE", 7)
+    monkeypatch.setattr(store, "open_store", ClientStore)
     assert_same(load("synthetic", file_uri, cache=False), expected)
 
 
