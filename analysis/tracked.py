@@ -22,6 +22,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store.frames import StoreError, open_store
+from suite.basics.addresses import without_password
 from suite.basics.code_version import code_version
 from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.declarations.tags import CODE_VERSION_TAG
@@ -87,7 +88,7 @@ def tracked_run(
     except (MlflowException, SQLAlchemyError) as problem:
         raise TrackingError(
             f"--tracking-uri: an address that MLflow can write to, got "
-            f"{_without_password(mlflow.get_tracking_uri())!r} ({_first_line(problem)}); "
+            f"{without_password(mlflow.get_tracking_uri())!r} ({_first_line(problem)}); "
             "try sqlite:///mlflow.db or the server's http address"
         ) from problem
     with run:
@@ -183,9 +184,5 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_\-. :]+", "_", text).strip(". ") or "_"
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"://[^\s'\"]*@", "://", text)
-
-
 def _first_line(problem: Exception) -> str:
-    return _without_password((str(problem).strip().splitlines() or [""])[0])
+    return without_password((str(problem).strip().splitlines() or [""])[0])

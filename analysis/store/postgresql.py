@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.store.backend import StoreError
 from analysis.store.history import Slots
 from analysis.store.sql import SqlListing
+from suite.basics.addresses import without_password
 from suite.basics.mlflow_tables import metrics
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
@@ -47,7 +48,8 @@ class PostgresqlStore(SqlListing):
 
     def __init__(self, uri: str) -> None:
         url = make_url(uri).set(drivername="postgresql+psycopg")
-        address = url.set(drivername="postgresql", password=None).render_as_string()
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        address = without_password(plain)
         try:
             engine = create_engine(url)
         except ImportError as error:

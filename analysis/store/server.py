@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from urllib.parse import urlsplit
 
 import numpy as np
 from mlflow import MlflowClient
@@ -17,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from analysis.store.backend import RawRun, StoreError, no_store
 from analysis.store.bulk import batches, bulk_history
 from analysis.store.history import Slots
+from suite.basics.addresses import without_password
 from suite.basics.mlflow_client import every_page
 from suite.basics.mlflow_tables import restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
@@ -33,7 +35,7 @@ class ClientStore:
     errors: tuple[type[Exception], ...] = (MlflowException,)
 
     def __init__(self, uri: str) -> None:
-        self.uri, self.address = uri, _without_password(uri)
+        self.uri, self.address = uri, without_password(uri.rstrip("/"))
         if _is_server(uri):
             _reach(uri, self.address)
         try:
@@ -120,8 +122,11 @@ def _raw(run: Run) -> RawRun:
 
 def _reach(uri: str, address: str) -> None:
     """Ask once whether anybody is there: MLflow's client itself would try for minutes."""
+    parts = urlsplit(uri)
+    # urllib takes a login for a part of the host's name; that it is missing is an answer, too.
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).close()
+        urllib.request.urlopen(f"{place.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).close()
     except urllib.error.HTTPError as error:
         error.close()  # somebody is there
     except (urllib.error.URLError, OSError) as error:
@@ -131,8 +136,3 @@ def _reach(uri: str, address: str) -> None:
                 f"tracking_uri: no server answers, got {address} ({reason}); start it with "
                 "mlflow server, or give another --tracking-uri"
             ) from None
-
-
-def _without_password(uri: str) -> str:
-    scheme, mark, rest = uri.partition("://")
-    return scheme + mark + rest.rpartition("@")[2].rstrip("/") if mark else uri

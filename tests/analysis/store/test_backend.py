@@ -99,9 +99,11 @@ def test_a_server_that_does_not_answer_is_told_without_mlflow_s_minutes_of_retri
     from analysis.store import server as store_rest
 
     monkeypatch.setattr(store_rest, "MlflowClient", forbidden)
-    with pytest.raises(StoreError, match=r"no server answers, got http://127\.0\.0\.1:") as caught:
+    line = r"no server answers, got http://me:\*\*\*@127\.0\.0\.1:"
+    with pytest.raises(StoreError, match=line) as caught:
         load("synthetic", f"http://me:secret@127.0.0.1:{free_port()}")
     assert "secret" not in str(caught.value)
+    assert "Connection refused" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
