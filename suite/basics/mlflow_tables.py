@@ -2,8 +2,8 @@
 
 The client reads histories metric by metric and run by run, and finds a tag's value by going through
 that tag of all runs. The tables are MLflow's private matter and may change with any version, so
-their names stand in this module alone; every query is built from it. A test compares it with a
-store which MLflow has just made, and names what has changed.
+their names stand in this module alone; every query is built from it. tests/test_mlflow_insides.py
+compares it with a store that MLflow has just made, and names what has changed.
 """
 
 from __future__ import annotations
