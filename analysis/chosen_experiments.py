@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 from analysis.store.backend import Backend, no_store
 from analysis.store.frames import Store, StoreError, load, open_store
+from suite.basics.mlflow_client import default_uri
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def choose(
     StoreError
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "") or _default_uri()
+    uri = tracking_uri or default_uri()
     with closing(open_store(uri)) as backend:
         try:
             known = tuple(backend.experiments())
@@ -104,10 +104,3 @@ def _names(named: str, known: Collection[str]) -> list[str]:
     if named in known:  # whatever commas it has
         return [named]
     return list(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
-
-
-def _default_uri() -> str:
-    """Where MLflow keeps runs by itself; importing it takes seconds."""
-    import mlflow
-
-    return str(mlflow.get_tracking_uri())

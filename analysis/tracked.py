@@ -22,11 +22,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store.frames import StoreError, open_store
+from suite.basics.addresses import without_password
 from suite.basics.code_version import code_version
+from suite.basics.mlflow_client import default_uri, experiment_id
+from suite.declarations.tags import CODE_VERSION_TAG
 
 EXPERIMENT = "analysis"
 KIND_TAG = "kind"
-CODE_VERSION_TAG = "code_version"
 ANALYSED_TAG = "analysed_experiments"
 RUN_ID_VARIABLE = "MLFLOW_RUN_ID"  # set inside `mlflow run`; the first start_run takes it away
 NAME_LIMIT = 250  # MLflow's, of a metric's name
@@ -86,7 +88,7 @@ def tracked_run(
     except (MlflowException, SQLAlchemyError) as problem:
         raise TrackingError(
             f"--tracking-uri: an address that MLflow can write to, got "
-            f"{_without_password(mlflow.get_tracking_uri())!r} ({_first_line(problem)}); "
+            f"{without_password(mlflow.get_tracking_uri())!r} ({_first_line(problem)}); "
             "try sqlite:///mlflow.db or the server's http address"
         ) from problem
     with run:
@@ -97,14 +99,7 @@ def tracked_run(
 def _experiment_id(name: str) -> str:
     """The id of an experiment; it is created if need be, with its files where its store is."""
     client = MlflowClient()
-    if found := client.get_experiment_by_name(name):
-        return str(found.experiment_id)
-    try:
-        return str(client.create_experiment(name, _beside(client.tracking_uri, name)))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        return _experiment_id(name)  # another process was faster
+    return experiment_id(client, name, artifact_location=_beside(client.tracking_uri, name))
 
 
 def _beside(tracking_uri: str, experiment: str) -> str | None:
@@ -151,7 +146,7 @@ def logged(
     where = "" if RUN_ID_VARIABLE in os.environ else f" of the experiment {EXPERIMENT}"
     try:
         # MLflow's client itself would try for minutes to reach a server that has gone away.
-        with closing(open_store(tracking_uri or mlflow.get_tracking_uri())):
+        with closing(open_store(tracking_uri or default_uri())):
             pass
         with tracked_run(
             kind,
@@ -189,9 +184,5 @@ def _in_ascii(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_\-. :]+", "_", text).strip(". ") or "_"
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"://[^\s'\"]*@", "://", text)
-
-
 def _first_line(problem: Exception) -> str:
-    return _without_password((str(problem).strip().splitlines() or [""])[0])
+    return without_password((str(problem).strip().splitlines() or [""])[0])

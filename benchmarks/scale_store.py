@@ -13,26 +13,35 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, Table, create_engine, inspect, text
 
-from benchmarks.synthetic_store import COLUMNS, FIRST_START, Row
+from benchmarks.synthetic_store import FIRST_START, TABLES, Row, insert
+from suite.basics.mlflow_tables import latest_metrics, metrics, params, runs, tags
 from suite.basics.waiting import told
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES, EpochRecord
 from suite.declarations.results import RunResult
+from suite.declarations.tags import (
+    CONFIG_TAG,
+    DEVICE_TAG,
+    DIVERGED_TAG,
+    FINGERPRINT_TAG,
+    IMAGE_COUNTS,
+    NAME_TAG,
+    STATE_TAG,
+)
 from suite.sweep.study import Scoreboard
-from suite.tracking.descriptions import DIVERGED_TAG, STATE_TAG, machine_tags
+from suite.tracking.descriptions import machine_tags
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import FINGERPRINT_TAG
 
 NAME = "scale"
 POINTS_PER_SEED = EXPERIMENTS["main"].size // len(PAPER_SEEDS)
 RUNS_AT_ONCE = 1000
 CACHE_KILOBYTES = 3_000_000  # random keys go into indexes of gigabytes
 RUN_MILLISECONDS = 60_000
-IMAGES = {"train_images": "40000", "validation_images": "10000", "test_images": "10000"}
+IMAGES = dict(zip(IMAGE_COUNTS, ("40000", "10000", "10000"), strict=True))
 
 
 def grid(points: int) -> Experiment:
@@ -53,7 +62,7 @@ def fill(uri: str, storage: str, experiment: Experiment) -> None:
     points = told(experiment.points(), experiment.size, "writing the store")
     with engine.begin() as connection, _quick(connection):
         for part in _parts(enumerate(points), RUNS_AT_ONCE):
-            rows: dict[str, list[Row]] = {table: [] for table in COLUMNS}
+            rows: dict[Table, list[Row]] = {table: [] for table in TABLES}
             finished = []
             for index, point in part:
                 config = experiment.config(point)
@@ -63,49 +72,42 @@ def fill(uri: str, storage: str, experiment: Experiment) -> None:
                 history = [EpochRecord(1, 1, *[0.5] * 6)]
                 result = RunResult(config, history, summary(index), diverged=False)
                 finished.append((point, run_id, result))
-            for table, columns in COLUMNS.items():
-                _insert(connection, table, columns, rows[table])
+            for table, new in rows.items():
+                insert(connection, table, new)
             board.add(finished)
     engine.dispose()
 
 
 def _run(
     run_id: str, config: RunConfig, index: int, experiment_id: int
-) -> Iterator[tuple[str, list[Row]]]:
+) -> Iterator[tuple[Table, list[Row]]]:
     """The rows of one run, by table."""
     start = FIRST_START + index * RUN_MILLISECONDS
     end = start + RUN_MILLISECONDS
     name = config.run_name
     ours = (run_id, name, "LOCAL", NAME, "FINISHED", start, end, "active", experiment_id)
-    yield "runs", [ours]
-    metrics: list[Row] = [(key, v, end, run_id, 0, False) for key, v in summary(index).items()]
-    yield "metrics", metrics
-    yield "latest_metrics", metrics
-    params = config.parameters() | IMAGES
-    yield "params", [(key, value, run_id) for key, value in params.items()]
-    tags = {
+    yield runs, [ours]
+    points: list[Row] = [(key, v, end, run_id, 0, False) for key, v in summary(index).items()]
+    yield metrics, points
+    yield latest_metrics, points
+    settings = config.parameters() | IMAGES
+    yield params, [(key, value, run_id) for key, value in settings.items()]
+    said = {
         FINGERPRINT_TAG: config.fingerprint,
-        "config": config.model_dump_json(),
+        CONFIG_TAG: config.model_dump_json(),
         STATE_TAG: "finished",
         DIVERGED_TAG: "false",
-        "device": "cpu",
-        "mlflow.runName": name,
+        DEVICE_TAG: "cpu",
+        NAME_TAG: name,
         **machine_tags(),
     }
-    yield "tags", [(key, value, run_id) for key, value in tags.items()]
+    yield tags, [(key, value, run_id) for key, value in said.items()]
 
 
 def summary(index: int) -> dict[str, float]:
     """Made-up summary metrics of a run of which no epoch was logged."""
     values = {name: float(index % 97) / 97 for name in SUMMARY_METRIC_NAMES}
     return values | {"epochs_trained": 0.0, "best_epoch": 0.0}
-
-
-def _insert(connection: Connection, table: str, columns: Iterable[str], rows: list[Row]) -> None:
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    names = list(columns)
-    quoted, marks = ", ".join(f'"{n}"' for n in names), ", ".join([mark] * len(names))
-    connection.exec_driver_sql(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)
 
 
 @contextmanager
@@ -115,7 +117,8 @@ def _quick(connection: Connection) -> Iterator[None]:
         yield
         return
     connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KILOBYTES}")
-    names = {index["name"] for table in COLUMNS for index in inspect(connection).get_indexes(table)}
+    look = inspect(connection)
+    names = {index["name"] for table in TABLES for index in look.get_indexes(table.name)}
     found = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
     definitions = {n: sql for n, sql in connection.execute(found).all() if n in names}
     for name in definitions:

@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.basics.mlflow_tables import metrics, runs
+
 EPOCHS_PER_BATCH, RUNS_PER_FLEET = 8, 5
 LAST_WAIT = 120.0  # seconds for the queue to be written
 
@@ -92,8 +94,8 @@ def measure(processes: int, seconds: float, folder: Path) -> Report:
         jobs = [(f"sqlite:///{path}", seed, seconds) for seed in range(processes)]
         written = pool.starmap(write, jobs)
     connection = sqlite3.connect(path)
-    (rows,) = connection.execute("SELECT count(*) FROM metrics").fetchone()
-    query = "SELECT count(*) FROM runs WHERE status = 'FINISHED'"
+    (rows,) = connection.execute(f"SELECT count(*) FROM {metrics.name}").fetchone()
+    query = f"SELECT count(*) FROM {runs.name} WHERE {runs.c.status} = 'FINISHED'"
     (finished,) = connection.execute(query).fetchone()
     connection.close()
     return Report(written, rows, finished, time.monotonic() - start)

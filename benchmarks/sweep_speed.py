@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from suite.basics.mlflow_tables import metrics
 from suite.data.splits import load
 
 ROOT = Path(__file__).parents[1]
@@ -76,12 +77,11 @@ def sweep(batch_size: int, optimizer: str, fleet: str, epochs: int, runs: int) -
 
 def _throughput(database: Path) -> float:
     """Images per second between the first and the last epoch that a store has."""
-    query = "SELECT run_uuid, step, timestamp FROM metrics WHERE key = 'val_accuracy'"
+    query = f"SELECT {metrics.c.timestamp} FROM {metrics.name} WHERE {metrics.c.key} = ?"
     with sqlite3.connect(database) as store:
-        rows = store.execute(query).fetchall()
-    ends = sorted(time for _, _, time in rows)
+        ends = sorted(time for (time,) in store.execute(query, ["val_accuracy"]))
     # A fleet's runs end their epochs together; what ended with the very first is not counted.
-    counted = sum(time > ends[0] + 1 for _, _, time in rows)
+    counted = sum(time > ends[0] + 1 for time in ends)
     images = len(load("digits", None).train)
     return 1000 * counted * images / (ends[-1] - ends[0])
 

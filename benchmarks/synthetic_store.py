@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, Table, create_engine, func, inspect, select, text
 
 from benchmarks.synthetic_truth import (
     EPOCH_MILLISECONDS,
@@ -29,33 +29,27 @@ from benchmarks.synthetic_truth import (
     train_images,
     validation_images,
 )
+from suite.basics.mlflow_client import experiment_id
+from suite.basics.mlflow_tables import LARGEST, latest_metrics, metrics, params, runs, tags
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.tags import (
+    CONFIG_TAG,
+    DEVICE_TAG,
+    DIVERGED_TAG,
+    FINGERPRINT_TAG,
+    IMAGE_COUNTS,
+    NAME_TAG,
+    STATE_TAG,
+)
 
 FIRST_START = 1_767_225_600_000  # 2026-01-01, in milliseconds
 FLEET = 25  # runs that train side by side, and whose rows therefore lie mixed
 UNFINISHED = ("RUNNING", "KILLED", "FAILED")
-LARGEST = 1.7976931348623157e308  # what MLflow writes for infinity
+TABLES = (runs, metrics, latest_metrics, params, tags)
 
-Row = tuple[Any, ...]
-COLUMNS = {
-    "runs": (
-        "run_uuid",
-        "name",
-        "source_type",
-        "user_id",
-        "status",
-        "start_time",
-        "end_time",
-        "lifecycle_stage",
-        "experiment_id",
-    ),
-    "metrics": ("key", "value", "timestamp", "run_uuid", "step", "is_nan"),
-    "latest_metrics": ("key", "value", "timestamp", "run_uuid", "step", "is_nan"),
-    "params": ("key", "value", "run_uuid"),
-    "tags": ("key", "value", "run_uuid"),
-}
+Row = tuple[Any, ...]  # values in the order of the table's columns
 
 
 @dataclass(frozen=True)
@@ -123,16 +117,18 @@ def write(
     extra_metrics
         Metrics per epoch besides the suite's, as MLflow's system metrics would be.
     """
+    from mlflow import MlflowClient
+
     configs = list(configs)
     truth = truth or Truth(mean_sigma_w=float(np.mean([config.sigma_w for config in configs])))
     written = Written(truth, configs, _assign(configs, faults or Faults(), truth.seed))
-    experiment_id = _experiment_id(uri, experiment)
+    number = int(experiment_id(MlflowClient(uri), experiment))
     engine = create_engine(uri)
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA cache_size = -500000")  # 500 MB
-        first = connection.execute(text("SELECT count(*) FROM runs")).scalar_one()
-        writer = _Writer(connection, experiment_id, written, extra_metrics, first_run=first)
+        first = connection.execute(select(func.count()).select_from(runs)).scalar_one()
+        writer = _Writer(connection, number, written, extra_metrics, first_run=first)
         if first:
             writer.write()
         else:
@@ -142,20 +138,22 @@ def write(
     return written
 
 
+def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Add rows to a table, past the checks and conversions by which SQLAlchemy takes its time."""
+    if not rows:
+        return
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    marks = ", ".join([mark] * len(table.columns))
+    connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", list(rows))
+
+
 def _assign(configs: list[RunConfig], faults: Faults, seed: int) -> dict[str, list[RunConfig]]:
     order = iter(np.random.default_rng(seed).permutation(len(configs)).tolist())
     return {
         name: [configs[next(order)] for _ in range(count)]
         for name, count in dataclasses.asdict(faults).items()
     }
-
-
-def _experiment_id(uri: str, name: str) -> int:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(name)
-    return int(found.experiment_id if found else client.create_experiment(name))
 
 
 class _without_metric_indexes:  # noqa: N801  (reads as a statement)
@@ -168,7 +166,7 @@ class _without_metric_indexes:  # noqa: N801  (reads as a statement)
     def __enter__(self) -> None:
         if self.connection.dialect.name != "sqlite":
             return
-        names = [str(index["name"]) for index in inspect(self.connection).get_indexes("metrics")]
+        names = [str(index["name"]) for index in inspect(self.connection).get_indexes(metrics.name)]
         for name in names:
             found = text("SELECT sql FROM sqlite_master WHERE name = :name")
             self.definitions.append(self.connection.execute(found, {"name": name}).scalar_one())
@@ -203,24 +201,15 @@ class _Writer:
         configs = self.written.configs
         for start in range(0, len(configs), FLEET):
             at = FIRST_START + (self.first_run + start) * 10_000
-            rows: dict[str, list[Row]] = {table: [] for table in COLUMNS}
+            rows: dict[Table, list[Row]] = {table: [] for table in TABLES}
             for config in configs[start : start + FLEET]:
                 for table, more in self._rows_of(config, at):
                     rows[table] += more
-            rows["metrics"].sort(key=lambda row: row[2])  # as a fleet logs: epoch by epoch
-            for table, columns in COLUMNS.items():
-                self._insert(table, columns, rows[table])
+            rows[metrics].sort(key=lambda row: row[2])  # as a fleet logs: epoch by epoch
+            for table, new in rows.items():
+                insert(self.connection, table, new)
 
-    def _insert(self, table: str, columns: Sequence[str], rows: list[Row]) -> None:
-        if rows:
-            mark = "?" if self.connection.dialect.name == "sqlite" else "%s"
-            quoted = ", ".join(f'"{column}"' for column in columns)
-            marks = ", ".join([mark] * len(columns))
-            self.connection.exec_driver_sql(
-                f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows
-            )
-
-    def _rows_of(self, config: RunConfig, start: int) -> Iterator[tuple[str, list[Row]]]:
+    def _rows_of(self, config: RunConfig, start: int) -> Iterator[tuple[Table, list[Row]]]:
         """The rows of all runs of one configuration, by table."""
         fault = self.faults.get(config.fingerprint, "")
         run = SyntheticRun(config, self.written.truth, start, diverges=fault == "diverged")
@@ -233,7 +222,7 @@ class _Writer:
             fault = ""  # it befell the older run alone
         yield from self._run_rows(run, fault)
 
-    def _run_rows(self, run: SyntheticRun, fault: str) -> Iterator[tuple[str, list[Row]]]:
+    def _run_rows(self, run: SyntheticRun, fault: str) -> Iterator[tuple[Table, list[Row]]]:
         run_id = uuid.UUID(bytes=self.ids.bytes(16), version=4).hex
         points = [
             (key, getattr(record, key), record.timestamp, record.epoch)
@@ -262,17 +251,17 @@ class _Writer:
         ended = None if status == "RUNNING" else end
         name = run.config.run_name
         attributes = (run_id, name, "LOCAL", "synthetic", status, run.start, ended, stage)
-        yield "runs", [(*attributes, self.experiment_id)]
-        yield "metrics", [_metric_row(point, run_id) for point in points]
+        yield runs, [(*attributes, self.experiment_id)]
+        yield metrics, [_metric_row(point, run_id) for point in points]
         yield (
-            "latest_metrics",
+            latest_metrics,
             [_metric_row(point, run_id) for point in latest.values()],
         )
-        yield "params", [(key, value, run_id) for key, value in _params(run.config).items()]
-        tags = _tags(run.config)
+        yield params, [(key, value, run_id) for key, value in _params(run.config).items()]
+        said = _tags(run.config)
         if status == "FINISHED":
-            tags |= {"state": "finished", "diverged": str(run.diverges).lower()}
-        yield "tags", [(key, value, run_id) for key, value in tags.items()]
+            said |= {STATE_TAG: "finished", DIVERGED_TAG: str(run.diverges).lower()}
+        yield tags, [(key, value, run_id) for key, value in said.items()]
 
 
 def _other(point: tuple[str, float, int, int]) -> tuple[str, float, int, int]:
@@ -290,20 +279,17 @@ def _metric_row(point: tuple[str, float, int, int], run_id: str) -> tuple[Any, .
 
 
 def _params(config: RunConfig) -> dict[str, str]:
-    return config.parameters() | {
-        "train_images": str(train_images(config)),
-        "validation_images": str(validation_images(config)),
-        "test_images": str(TEST_IMAGES[config.dataset]),
-    }
+    sizes = train_images(config), validation_images(config), TEST_IMAGES[config.dataset]
+    return config.parameters() | dict(zip(IMAGE_COUNTS, map(str, sizes), strict=True))
 
 
 def _tags(config: RunConfig) -> dict[str, str]:
     return {
-        "fingerprint": config.fingerprint,
-        "config": config.model_dump_json(),
-        "device": "cpu",
-        "mlflow.runName": config.run_name,
-        "state": "running",
+        FINGERPRINT_TAG: config.fingerprint,
+        CONFIG_TAG: config.model_dump_json(),
+        DEVICE_TAG: "cpu",
+        NAME_TAG: config.run_name,
+        STATE_TAG: "running",
     }
 
 

@@ -94,9 +94,9 @@ def _refuse(error: Exception) -> int:
     """Answer impossible input; a run which ``mlflow run`` has begun for it is removed."""
     complain(error)
     if run_id := _begun_by_mlflow_run():
-        import mlflow
+        from suite.basics.mlflow_client import default_uri
 
-        _discard(run_id, mlflow.get_tracking_uri())
+        _discard(run_id, default_uri())
     return BAD_INPUT
 
 
@@ -153,14 +153,13 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
 def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job:
     """What the worker needs to know."""
-    import mlflow
-
+    from suite.basics.mlflow_client import default_uri
     from suite.basics.state_dir import locate
     from suite.state.leases import lease_database
     from suite.sweep.study import default_storage
     from suite.tracking.store import one_name
 
-    uri = one_name(options.get("tracking_uri", "") or mlflow.get_tracking_uri())
+    uri = one_name(options.get("tracking_uri", "") or default_uri())
     return Job(
         configs=[config],
         parents={},

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from analysis.store.history import Slots, Stamp
+from suite.basics.addresses import without_password
+from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
-FINGERPRINT_TAG = "fingerprint"
-CONFIG_TAG = "config"
-DIVERGED_TAG = "diverged"
-TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)
-IMAGE_COUNTS = ("train_images", "validation_images", "test_images")
+TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)  # those that are read
 
 
 class StoreError(ValueError):
@@ -23,7 +21,7 @@ def no_store(address: str, error: Exception) -> StoreError:
     """The line for a store that is not there, or is not MLflow's."""
     reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
     return StoreError(
-        f"tracking_uri: must be an MLflow store, got {address} ({reason}); "
+        f"tracking_uri: must be an MLflow store, got {address} ({without_password(reason)}); "
         "give the --tracking-uri with which the runs were made"
     )
 

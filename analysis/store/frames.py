@@ -6,8 +6,6 @@ This is the only door between MLflow and the analysis. It reads, and leaves the 
 from __future__ import annotations
 
 import difflib
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,11 +16,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.store import problems as store_problems
-from analysis.store.backend import DIVERGED_TAG, Backend, RawRun, StoreError, no_store
+from analysis.store.backend import Backend, RawRun, StoreError, no_store
 from analysis.store.cache import cache_path, load_cache, save_cache, still_valid
 from analysis.store.history import COLUMNS, HistoryTable, Slots, select
 from analysis.store.problems import Problems
 from analysis.store.runs import image_counts, runs_frame, settings
+from suite.basics.mlflow_client import default_uri
+from suite.declarations.tags import DIVERGED_TAG
 
 __all__ = ["Problems", "Store", "StoreError", "load"]
 
@@ -75,7 +75,7 @@ def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) ->
     StoreError
         If the store cannot be read, the experiment is not there, or it has no finished run.
     """
-    with _reading(tracking_uri or _default_uri()) as backend:
+    with _reading(tracking_uri or default_uri()) as backend:
         name, number = _find(backend, experiment)
         runs = backend.runs(number)
         newest, older = _newest(run for run in runs if run.status == "FINISHED")
@@ -133,15 +133,6 @@ def open_store(tracking_uri: str) -> Backend:
     from analysis.store.server import ClientStore
 
     return ClientStore(tracking_uri)
-
-
-def _default_uri() -> str:
-    """MLflow's default; importing MLflow takes seconds and is left out where it cannot matter."""
-    if "mlflow" not in sys.modules and (uri := os.environ.get("MLFLOW_TRACKING_URI")):
-        return uri
-    import mlflow
-
-    return str(mlflow.get_tracking_uri())
 
 
 def _find(backend: Backend, experiment: str) -> tuple[str, str]:

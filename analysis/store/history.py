@@ -7,17 +7,14 @@ backend without sorting or pivoting 15 million rows.
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.basics.mlflow_tables import LARGEST
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
-
-LARGEST = sys.float_info.max  # what MLflow stores for infinity
 
 COLUMNS = ("epoch", *EPOCH_METRIC_NAMES)
 
@@ -47,11 +44,6 @@ class HistoryTable:
     missing: Sequence[Sequence[int]]
     counts: NDArray[np.int64]
     columns: Mapping[str, NDArray[np.generic]]
-
-
-def restored(value: float) -> float:
-    """A value as it was logged: infinities, which MLflow stores as the largest number, again."""
-    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
 class Slots:

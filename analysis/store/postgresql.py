@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.store.backend import StoreError
 from analysis.store.history import Slots
 from analysis.store.sql import SqlListing
+from suite.basics.addresses import without_password
+from suite.basics.mlflow_tables import metrics
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # COPY's binary form: 11 bytes signature, flags, length of an extension; then rows of (number of
@@ -29,14 +31,14 @@ ROW = np.dtype(
         ("value", ">f8"),
     ]
 )
-QUERY = """
+QUERY = f"""
     COPY (
-        SELECT wanted.first + m.step - 1, m.timestamp,
-               CASE WHEN m.is_nan THEN 'NaN'::float8 ELSE m.value END
-        FROM metrics AS m
-        JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS wanted (run_uuid, first, length)
-          ON m.run_uuid = wanted.run_uuid
-        WHERE m.key = %s AND m.step BETWEEN 1 AND wanted.length
+        SELECT wanted.first + {metrics.c.step} - 1, {metrics.c.timestamp},
+               CASE WHEN {metrics.c.is_nan} THEN 'NaN'::float8 ELSE {metrics.c.value} END
+        FROM {metrics.name}
+        JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS wanted (run_id, first, length)
+          ON {metrics.c.run_uuid} = wanted.run_id
+        WHERE {metrics.c.key} = %s AND {metrics.c.step} BETWEEN 1 AND wanted.length
     ) TO STDOUT (FORMAT BINARY)
 """
 
@@ -46,7 +48,8 @@ class PostgresqlStore(SqlListing):
 
     def __init__(self, uri: str) -> None:
         url = make_url(uri).set(drivername="postgresql+psycopg")
-        address = url.set(drivername="postgresql", password=None).render_as_string()
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        address = without_password(plain)
         try:
             engine = create_engine(url)
         except ImportError as error:

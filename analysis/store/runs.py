@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.store.backend import CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS, RawRun
+from analysis.store.backend import RawRun
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
+from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS
 
 
 def _kind(name: str) -> type:

@@ -5,30 +5,26 @@ from __future__ import annotations
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from analysis.store.backend import (
-    CONFIG_TAG,
-    FINGERPRINT_TAG,
-    IMAGE_COUNTS,
-    RawRun,
-    StoreError,
-    no_store,
-)
+from analysis.store.backend import RawRun, StoreError, no_store
 from analysis.store.bulk import batches, bulk_history
-from analysis.store.history import Slots, restored
+from analysis.store.history import Slots
+from suite.basics.addresses import without_password
+from suite.basics.mlflow_client import every_page
+from suite.basics.mlflow_tables import restored
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 REQUESTS_AT_ONCE = 8
-RUNS_PER_REQUEST = 1000
 SECONDS_TO_ANSWER = 10
 OURS = f"tags.{FINGERPRINT_TAG} LIKE '%'"
 
@@ -39,14 +35,14 @@ class ClientStore:
     errors: tuple[type[Exception], ...] = (MlflowException,)
 
     def __init__(self, uri: str) -> None:
-        self.uri, self.address = uri, _without_password(uri)
+        self.uri, self.address = uri, without_password(uri.rstrip("/"))
         if _is_server(uri):
             _reach(uri, self.address)
         try:
             self.client = MlflowClient(uri)
             self._experiments = {
                 experiment.name: str(experiment.experiment_id)
-                for experiment in self._pages(self.client.search_experiments)
+                for experiment in every_page(self.client.search_experiments)
             }
         except MlflowException as error:
             raise no_store(self.address, error) from None
@@ -68,12 +64,11 @@ class ClientStore:
 
     def runs(self, experiment_id: str) -> Sequence[RawRun]:
         """See :class:`analysis.store.backend.Backend`."""
-        found = self._pages(
+        found = every_page(
             self.client.search_runs,
             experiment_ids=[experiment_id],
             filter_string=OURS,
             run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=RUNS_PER_REQUEST,
         )
         return [_raw(run) for run in found]
 
@@ -102,16 +97,6 @@ class ClientStore:
             np.array([value for *_, value in points], dtype=np.float64),
         )
 
-    @staticmethod
-    def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
-        token = None
-        while True:
-            page = search(page_token=token, **arguments)
-            yield from page
-            token = page.token
-            if not token:
-                return
-
 
 def _is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
@@ -137,8 +122,11 @@ def _raw(run: Run) -> RawRun:
 
 def _reach(uri: str, address: str) -> None:
     """Ask once whether anybody is there: MLflow's client itself would try for minutes."""
+    parts = urlsplit(uri)
+    # urllib takes a login for a part of the host's name; that it is missing is an answer, too.
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).close()
+        urllib.request.urlopen(f"{place.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).close()
     except urllib.error.HTTPError as error:
         error.close()  # somebody is there
     except (urllib.error.URLError, OSError) as error:
@@ -148,8 +136,3 @@ def _reach(uri: str, address: str) -> None:
                 f"tracking_uri: no server answers, got {address} ({reason}); start it with "
                 "mlflow server, or give another --tracking-uri"
             ) from None
-
-
-def _without_password(uri: str) -> str:
-    scheme, mark, rest = uri.partition("://")
-    return scheme + mark + rest.rpartition("@")[2].rstrip("/") if mark else uri

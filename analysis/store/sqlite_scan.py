@@ -27,31 +27,28 @@ from numpy.typing import NDArray
 
 Values = tuple[str, NDArray[np.int64], NDArray[np.float64]]
 
-# 2·slot + is_nan travels as one float, exact up to 2^53. CROSS JOIN fixes the order of the loops.
-QUERY = """
-    SELECT 2.0 * (wanted.first + m.step - 1) + m.is_nan, m.value
-    FROM {tables} ON m.run_uuid = wanted.run_uuid
-    WHERE m.key = ? AND m.step BETWEEN 1 AND wanted.length
-    ORDER BY m.timestamp, m.step, m.run_uuid, m.value, m.is_nan
-"""
-SCAN = QUERY.format(tables="metrics AS m CROSS JOIN temp.wanted AS wanted")
-LOOK_UP = QUERY.format(tables="temp.wanted AS wanted CROSS JOIN metrics AS m")
-
 
 @dataclass(frozen=True)
 class ScanOrder:
-    """Which metrics of which runs to read; `first` is the first slot of each run.
+    """Which metrics of which runs to read.
 
-    `look_up` goes from run to run by an index instead of through all runs of the store, which
-    pays if few are wanted.
+    Attributes
+    ----------
+    query
+        SQL with one parameter, a metric's name. It finds the runs in the table `temp.wanted`
+        (run_id, first, length), and gives two floats for each point, in order of time:
+        2·slot + is_nan, which is exact up to 2^53, and the value as it is stored. It is handed in
+        because a program that starts in a moment cannot import what knows MLflow's tables.
+    first, lengths
+        First slot and last epoch of each run.
     """
 
     path: str
+    query: str
     keys: Sequence[str]
     run_ids: Sequence[str]
     first: Sequence[int]
     lengths: Sequence[int]
-    look_up: bool
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -89,13 +86,13 @@ def scan(order: ScanOrder) -> Iterator[Values]:
     """Metric name, slots and values with NaN restored, in order of time, for each metric."""
     with closing(connect(order.path)) as connection:
         connection.execute(
-            "CREATE TEMP TABLE wanted (run_uuid PRIMARY KEY, first REAL, length INTEGER) "
+            "CREATE TEMP TABLE wanted (run_id PRIMARY KEY, first REAL, length INTEGER) "
             "WITHOUT ROWID"
         )
         rows = zip(order.run_ids, order.first, order.lengths, strict=True)
         connection.executemany("INSERT INTO wanted VALUES (?, ?, ?)", rows)
         for key in order.keys:
-            found = connection.execute(LOOK_UP if order.look_up else SCAN, (key,))
+            found = connection.execute(order.query, (key,))
             flat = np.fromiter(chain.from_iterable(found), dtype=np.float64)
             slot, is_nan = np.divmod(flat[0::2].astype(np.int64), 2)
             yield key, slot, np.where(is_nan, np.nan, flat[1::2])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+import re
 
 from suite.basics.settings import ConfigError
 
 SQLITE = "sqlite:///"
 HIDDEN = "***"
-SECRET_NAMES = ("password", "passwd", "sslpassword")
+# From the colon behind the user to the last @ of the address; but what begins as a port does ends
+# the place, and an @ behind it is part of a path.
+PASSWORD = re.compile(r"://(?P<user>[^:/?#@\[\s'\"]*):(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]*@")
+SECRET = re.compile(r"(?P<name>(?<=[?&])(?:password|passwd|sslpassword))=[^&#\s'\"]*")
 
 
 def is_postgresql(address: str) -> bool:
@@ -16,20 +19,13 @@ def is_postgresql(address: str) -> bool:
     return address.split(":", 1)[0].split("+", 1)[0] in ("postgresql", "postgres")
 
 
-def without_password(address: str) -> str:
-    """The address as it may be shown: a password in it is three stars."""
-    parts = urlsplit(address)
-    place, query = parts.netloc, parts.query
-    if parts.password is not None:
-        login, _, host = place.rpartition("@")
-        place = f"{login.partition(':')[0]}:{HIDDEN}@{host}"
-    if any(name in SECRET_NAMES for name, _ in parse_qsl(query)):
-        pairs = parse_qsl(query, keep_blank_values=True)
-        shown = [(name, HIDDEN if name in SECRET_NAMES else value) for name, value in pairs]
-        query = urlencode(shown, safe="*")
-    if (place, query) == (parts.netloc, parts.query):
-        return address
-    return urlunsplit((parts.scheme, place, parts.path, query, parts.fragment))
+def without_password(text: str) -> str:
+    """An address, or a text with addresses in it, as it may be shown: a password is three stars.
+
+    A password that should have been percent-encoded, and was not, is hidden as a whole.
+    """
+    text = PASSWORD.sub(rf"://\g<user>:{HIDDEN}@", text)
+    return SECRET.sub(rf"\g<name>={HIDDEN}", text)
 
 
 def refuse_password(setting: str, address: str) -> None:

@@ -305,7 +305,7 @@ class RayExecutor:
             slot.deaths = 0
             slot.rests_since = time.monotonic() if end.found == "held" else None
             yield slot.index, Event("idle")
-        elif end.passing:
+        elif end.transient:
             yield from self._again(slot, f"worker {slot.index} stopped ({end.reason})")
         else:
             yield from self._end(slot, end.reason)

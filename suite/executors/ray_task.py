@@ -26,13 +26,13 @@ class Return:
 
     Attributes
     ----------
-    reason, passing
+    reason, transient
         Why it failed, and whether trying again may help.
     """
 
     found: Found | Literal["interrupted", "failed"]
     reason: str = ""
-    passing: bool = False
+    transient: bool = False
 
 
 class Post:

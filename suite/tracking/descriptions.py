@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING
 from suite.basics.code_version import code_version
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
-from suite.tracking.schema import FINGERPRINT_TAG
+from suite.declarations.tags import (
+    CODE_VERSION_TAG,
+    CONFIG_TAG,
+    DEVICE_TAG,
+    FINGERPRINT_TAG,
+    HOST_TAG,
+    NOTE_TAG,
+    SPLITS,
+    STATE_TAG,
+    VERSIONS_TAG,
+    image_count,
+)
 
 if TYPE_CHECKING:
     from suite.data.splits import ImageData
-
-STATE_TAG = "state"
-DIVERGED_TAG = "diverged"
-NOTE_TAG = "mlflow.note.content"  # what MLflow shows as a description
 
 
 def note(config: RunConfig) -> str:
@@ -43,7 +50,7 @@ def about_experiment(experiment: str) -> dict[str, str]:
 
 def params_of(config: RunConfig, data: DataDescription) -> dict[str, str]:
     """All settings, and the numbers of images."""
-    sizes = {f"{split}_images": str(count) for split, count in data.sizes.items()}
+    sizes = {image_count(split): str(count) for split, count in data.sizes.items()}
     return config.parameters() | sizes
 
 
@@ -51,9 +58,9 @@ def tags_of(config: RunConfig, device: str) -> dict[str, str]:
     """What a run that trains says of itself, beside its settings."""
     return {
         FINGERPRINT_TAG: config.fingerprint,
-        "config": config.model_dump_json(),
+        CONFIG_TAG: config.model_dump_json(),
         STATE_TAG: "running",
-        "device": device,
+        DEVICE_TAG: device,
         **machine_tags(),
     }
 
@@ -64,9 +71,9 @@ def machine_tags() -> dict[str, str]:
     libraries = ("torch", "timm", "mlflow", "numpy")
     versions = [f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
     return {
-        "code_version": code_version(),
-        "host": socket.gethostname(),
-        "versions": ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
+        CODE_VERSION_TAG: code_version(),
+        HOST_TAG: socket.gethostname(),
+        VERSIONS_TAG: ", ".join(versions),  # one tag: MLflow shows all of a run's side by side
     }
 
 
@@ -88,11 +95,7 @@ def describe_data(data: ImageData, source: str) -> DataDescription:
         name=data.name,
         digest=data.digest,
         source=source,
-        sizes={
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-        },
+        sizes={split: len(getattr(data, split)) for split in SPLITS},
         image_shape=(data.channels, data.height, data.width),
         classes=data.classes,
     )

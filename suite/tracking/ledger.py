@@ -7,29 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import Run, ViewType
-from sqlalchemy import Engine, TextClause, bindparam, text
 
+from suite.basics.mlflow_client import every_page
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
+from suite.declarations.tags import FINGERPRINT_TAG
 from suite.tracking.results import read_results
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import FINGERPRINT_TAG, engine_of
+from suite.tracking.schema import StoredRun, engine_of, runs_by_fingerprint
 from suite.tracking.store import is_transient
 
-PAGE = 1000
-
-ROWS = (
-    "SELECT t.value, r.run_uuid, r.status, r.end_time FROM runs r "
-    "JOIN tags t ON t.run_uuid = r.run_uuid "
-    "WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active' "
-    f"AND t.key = '{FINGERPRINT_TAG}'"
-)
-ALL = text(f"{ROWS} ORDER BY r.start_time")
-SOME = text(f"{ROWS} AND t.value IN :some ORDER BY r.start_time").bindparams(
-    bindparam("some", expanding=True)
-)
-# Fingerprint, MLflow id, status, end in milliseconds since 1970.
-Row = tuple[str, str, str, int | None]
+Row = tuple[str, StoredRun]  # a fingerprint and one of its runs
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ class LedgerReader:
         """The ledger as it is now."""
         if self._engine is None:
             return _ledger(self._from_server())
-        return _ledger(self._from_database(self._engine, ALL))
+        return _ledger(runs_by_fingerprint(self._engine, self._tracker.experiment_id))
 
     def latest(self) -> Ledger:
         """The ledger as it is now or, while MLflow is away, as it was when last read.
@@ -113,44 +101,30 @@ class LedgerReader:
     def _some(self, fingerprints: Sequence[str]) -> list[Row]:
         """Not the whole ledger: a worker asks before each fleet, so its cost would be squared."""
         if self._engine is not None:
-            return self._from_database(self._engine, SOME, some=list(fingerprints))
-        return [(f, *run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]
-
-    def _from_database(self, engine: Engine, query: TextClause, **some: list[str]) -> list[Row]:
-        where = {"experiment": int(self._tracker.experiment_id), **some}
-        with engine.connect() as connection:
-            return [
-                (f, run, status, end) for f, run, status, end in connection.execute(query, where)
-            ]
+            return runs_by_fingerprint(self._engine, self._tracker.experiment_id, fingerprints)
+        return [(f, run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]
 
     def _from_server(self) -> list[Row]:
-        rows: list[Row] = []
-        token = None
-        while True:
-            page = self._tracker.client.search_runs(
-                [self._tracker.experiment_id],
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            rows += [_row(run) for run in page if FINGERPRINT_TAG in run.data.tags]
-            token = page.token
-            if not token:
-                return rows
+        runs = every_page(
+            self._tracker.client.search_runs,
+            experiment_ids=[self._tracker.experiment_id],
+            run_view_type=ViewType.ACTIVE_ONLY,
+            order_by=["attributes.start_time ASC"],
+        )
+        return [_row(run) for run in runs if FINGERPRINT_TAG in run.data.tags]
 
 
 def _row(run: Run) -> Row:
     info = run.info
-    return run.data.tags[FINGERPRINT_TAG], info.run_id, info.status, info.end_time
+    return run.data.tags[FINGERPRINT_TAG], StoredRun(info.run_id, info.status, info.end_time)
 
 
 def _ledger(rows: Sequence[Row]) -> Ledger:
     """The ledger of rows in the order in which their runs began."""
-    finished = {fingerprint: run for fingerprint, run, status, _ in rows if status == "FINISHED"}
-    rest = {f: (run, status, end) for f, run, status, end in rows if f not in finished}
+    finished = {fingerprint: run.run_id for fingerprint, run in rows if run.status == "FINISHED"}
+    rest = {fingerprint: run for fingerprint, run in rows if fingerprint not in finished}
     return Ledger(
         finished,
-        {fingerprint: run for fingerprint, (run, _, _) in rest.items()},
-        {fingerprint: end or 0 for fingerprint, (_, s, end) in rest.items() if s == "FAILED"},
+        {fingerprint: run.run_id for fingerprint, run in rest.items()},
+        {key: run.end_time or 0 for key, run in rest.items() if run.status == "FAILED"},
     )

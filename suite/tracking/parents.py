@@ -7,16 +7,14 @@ from collections.abc import Collection, Iterable, Iterator
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.context.registry import resolve_tags
 
+from suite.basics.mlflow_client import every_page
 from suite.declarations.config import RunConfig
+from suite.declarations.tags import NOTE_TAG, RECIPE_FINGERPRINT_TAG, RECIPE_TAG
 from suite.state.leases import Leases
-from suite.tracking.descriptions import NOTE_TAG
 from suite.tracking.runs import Tracker
 
-RECIPE_TAG = "recipe"  # its name, for a person
-RECIPE_FINGERPRINT_TAG = "recipe_fingerprint"
 # No parameters or metrics: whoever searches for optimizer = adam wants runs, not this bracket.
 ABOUT = "All runs of the recipe *{}*: one for each initialization scale σw and seed."
-PAGE = 1000
 
 
 class Parents:
@@ -85,17 +83,10 @@ class Parents:
 
     def _all(self) -> Iterator[Run]:
         """All parents of the experiment, the oldest first."""
-        token = None
-        while True:
-            page = self._tracker.client.search_runs(
-                [self._tracker.experiment_id],
-                f"tags.{RECIPE_TAG} != ''",
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return every_page(
+            self._tracker.client.search_runs,
+            experiment_ids=[self._tracker.experiment_id],
+            filter_string=f"tags.{RECIPE_TAG} != ''",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            order_by=["attributes.start_time ASC"],
+        )

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections import defaultdict
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Engine, TextClause, bindparam, text
+from sqlalchemy import Connection, Engine
 
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES, EpochRecord
 from suite.declarations.results import RunResult
-from suite.tracking.descriptions import DIVERGED_TAG
+from suite.declarations.tags import DIVERGED_TAG
 from suite.tracking.runs import Tracker
-
-LARGEST = sys.float_info.max  # what MLflow stores for infinity
-
-# By run, not by name: SQLite would go through the rows of all runs of that name.
-POINTS = (
-    "SELECT run_uuid, key, step, timestamp, value, is_nan FROM metrics "
-    "WHERE run_uuid IN :runs AND key IN :keys"
-)
-SUMMARIES = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN :runs"
-DIVERGED = "SELECT run_uuid FROM tags WHERE run_uuid IN :runs AND key = :key AND value = 'true'"
+from suite.tracking.schema import diverged, latest_values, points_of_runs
 
 
 def read_results(
@@ -50,30 +39,30 @@ def _from_server(tracker: Tracker, run_id: str, config: RunConfig) -> RunResult:
     for name in EPOCH_METRIC_NAMES:
         for point in tracker.client.get_metric_history(run_id, name):
             history.add(name, point.step, point.timestamp, point.value)
-    metrics = run.data.metrics
-    summary = {name: metrics[name] for name in SUMMARY_METRIC_NAMES if name in metrics}
-    diverged = run.data.tags.get(DIVERGED_TAG) == "true"
-    return RunResult(config, history.records(), summary, diverged)
+    marked = run.data.tags.get(DIVERGED_TAG) == "true"
+    return RunResult(config, history.records(), _summary(run.data.metrics), marked)
 
 
 def _from_database(connection: Connection, runs: Mapping[str, RunConfig]) -> dict[str, RunResult]:
-    of_runs = {"runs": list(runs)}
     histories: defaultdict[str, History] = defaultdict(History)
-    rows = connection.execute(_many(POINTS), {**of_runs, "keys": list(EPOCH_METRIC_NAMES)})
-    for run_id, name, epoch, timestamp, value, is_nan in rows:
-        histories[run_id].add(name, epoch, timestamp, _restored(value, is_nan))
-    summaries: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for run_id, name, value, is_nan in connection.execute(_many(SUMMARIES), of_runs):
-        if name in SUMMARY_METRIC_NAMES:
-            summaries[run_id][name] = _restored(value, is_nan)
-    rows = connection.execute(_many(DIVERGED), {**of_runs, "key": DIVERGED_TAG})
-    diverged = {run_id for (run_id,) in rows}
+    points = points_of_runs(connection, list(runs), EPOCH_METRIC_NAMES)
+    for run_id, name, epoch, timestamp, value in points:
+        histories[run_id].add(name, epoch, timestamp, value)
+    latest = latest_values(connection, list(runs))
+    marked = diverged(connection, list(runs))
     return {
         run_id: RunResult(
-            config, histories[run_id].records(), summaries[run_id], run_id in diverged
+            config,
+            histories[run_id].records(),
+            _summary(latest.get(run_id, {})),
+            run_id in marked,
         )
         for run_id, config in runs.items()
     }
+
+
+def _summary(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: metrics[name] for name in SUMMARY_METRIC_NAMES if name in metrics}
 
 
 class History:
@@ -98,14 +87,3 @@ class History:
             for epoch, points in sorted(self._points.items())
             if points.keys() == set(EPOCH_METRIC_NAMES)
         ]
-
-
-def _many(query: str) -> TextClause:
-    names = [name for name in ("runs", "keys") if f":{name}" in query]
-    return text(query).bindparams(*(bindparam(name, expanding=True) for name in names))
-
-
-def _restored(value: float, is_nan: bool) -> float:
-    if is_nan:
-        return math.nan
-    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value

@@ -13,23 +13,28 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.basics.addresses import SQLITE, refuse_password
+from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.tracking.descriptions import (
+from suite.declarations.tags import (
     DIVERGED_TAG,
+    FAILURE_TAG,
+    FINGERPRINT_TAG,
     NOTE_TAG,
+    PARENT_TAG,
     STATE_TAG,
+)
+from suite.tracking.descriptions import (
     DataDescription,
     about_experiment,
     note,
     params_of,
     tags_of,
 )
-from suite.tracking.schema import FINGERPRINT_TAG, StoredRun, engine_of, points_of, runs_of
+from suite.tracking.schema import StoredRun, engine_of, points_of, runs_of
 from suite.tracking.store import client_of, one_name
 
 BEST_ARTIFACT = "best"
@@ -56,7 +61,7 @@ class Tracker:
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
-        self.uri = one_name(tracking_uri or mlflow.get_tracking_uri())
+        self.uri = one_name(tracking_uri or default_uri())
         refuse_password("tracking_uri", self.uri)
         self.client = client_of(self.uri)
         self._engine = engine_of(self.uri)
@@ -67,14 +72,7 @@ class Tracker:
         if not name:
             mlflow.set_tracking_uri(self.uri)
             return str(mlflow.tracking.fluent._get_experiment_id())
-        if found := self.client.get_experiment_by_name(name):
-            return str(found.experiment_id)
-        try:
-            return str(self.client.create_experiment(name, tags=about_experiment(name)))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            return self._experiment(name)  # another process was faster
+        return experiment_id(self.client, name, tags=about_experiment(name))
 
     @property
     def place(self) -> tuple[str, str]:
@@ -116,7 +114,7 @@ class Tracker:
         """Begin a run; its id. It can be found by its fingerprint from the first moment."""
         tags = {**resolve_tags(), NOTE_TAG: note(config), **tags_of(config, device)}
         if parent:
-            tags["mlflow.parentRunId"] = parent
+            tags[PARENT_TAG] = parent
         run = self.client.create_run(self.experiment_id, tags=tags, run_name=config.run_name)
         run_id = str(run.info.run_id)
         self._log_params(run_id, params_of(config, data))
@@ -239,7 +237,7 @@ class Tracker:
     def fail(self, run_id: str, reason: str) -> None:
         """End a run that broke, with its reason."""
         self.client.set_tag(run_id, STATE_TAG, "failed")
-        self.client.set_tag(run_id, "failure", reason)
+        self.client.set_tag(run_id, FAILURE_TAG, reason)
         self.client.set_terminated(run_id, "FAILED")
 
     def supersede(self, run_id: str, fingerprint: str) -> None:

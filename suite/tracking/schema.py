@@ -6,29 +6,87 @@ three times a run. An index on the fingerprints makes it a millisecond at any nu
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Index,
+    NullPool,
+    Table,
+    bindparam,
+    create_engine,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.schema import CreateIndex
 
-FINGERPRINT_TAG = "fingerprint"
+from suite.basics.mlflow_tables import (
+    LISTED,
+    latest_metrics,
+    metrics,
+    restored,
+    runs,
+    tags,
+    with_runs,
+    without_index,
+)
+from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
+
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
 SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
-
-# Partial, so a few dozen bytes a run; MLflow's migrations leave it alone. The key is written out
-# in each query that is to use it.
-INDEX = text(
-    "CREATE INDEX IF NOT EXISTS suite_runs_by_fingerprint "
-    f"ON tags (value) WHERE key = '{FINGERPRINT_TAG}'"
-)
 WRITE_AHEAD = text("PRAGMA journal_mode=WAL")
-RUNS_OF = text(
-    "SELECT r.run_uuid, r.status, r.end_time FROM tags t JOIN runs r ON r.run_uuid = t.run_uuid "
-    f"WHERE t.key = '{FINGERPRINT_TAG}' AND t.value = :fingerprint "
-    "AND r.experiment_id = :experiment AND r.lifecycle_stage = 'active' "
-    "ORDER BY r.start_time DESC"
+
+# Partial, so a few dozen bytes a run; MLflow's migrations leave it alone.
+INDEX = CreateIndex(
+    Index("suite_runs_by_fingerprint", tags.c.value, sqlite_where=tags.c.key == FINGERPRINT_TAG),
+    if_not_exists=True,
 )
+# SQLite uses a partial index only where the query itself spells the key out.
+IS_FINGERPRINT = tags.c.key == literal(FINGERPRINT_TAG, literal_execute=True)
+RUNS_OF = (
+    select(runs.c.run_uuid, runs.c.status, runs.c.end_time)
+    .select_from(with_runs(tags))
+    .where(IS_FINGERPRINT, tags.c.value == bindparam("fingerprint"), LISTED)
+    .order_by(runs.c.start_time.desc())
+)
+ALL_RUNS = (
+    select(tags.c.value, runs.c.run_uuid, runs.c.status, runs.c.end_time)
+    .select_from(with_runs(tags))
+    .where(IS_FINGERPRINT, LISTED)
+    .order_by(runs.c.start_time)
+)
+SOME_RUNS = ALL_RUNS.where(tags.c.value.in_(bindparam("fingerprints", expanding=True)))
+
 # By run: MLflow's own reading of histories is metric by metric, 3 ms each.
-POINTS_OF = text("SELECT key, step FROM metrics WHERE run_uuid = :run")
+LOGGED = select(metrics.c.key, metrics.c.step).where(metrics.c.run_uuid == bindparam("run"))
+
+
+def _of_runs(table: Table) -> ColumnElement[bool]:
+    return table.c.run_uuid.in_(bindparam("runs", expanding=True))
+
+
+POINTS = select(
+    metrics.c.run_uuid,
+    metrics.c.key,
+    metrics.c.step,
+    metrics.c.timestamp,
+    metrics.c.value,
+    metrics.c.is_nan,
+).where(_of_runs(metrics), without_index(metrics.c.key).in_(bindparam("names", expanding=True)))
+LATEST = select(
+    latest_metrics.c.run_uuid,
+    latest_metrics.c.key,
+    latest_metrics.c.value,
+    latest_metrics.c.is_nan,
+).where(_of_runs(latest_metrics))
+DIVERGED = select(tags.c.run_uuid).where(
+    _of_runs(tags), tags.c.key == DIVERGED_TAG, tags.c.value == "true"
+)
 
 
 class StoredRun(NamedTuple):
@@ -64,7 +122,46 @@ def runs_of(engine: Engine, experiment_id: str, fingerprint: str) -> list[Stored
         return [StoredRun(*row) for row in connection.execute(RUNS_OF, where)]
 
 
+def runs_by_fingerprint(
+    engine: Engine, experiment_id: str, fingerprints: Sequence[str] | None = None
+) -> list[tuple[str, StoredRun]]:
+    """Runs that are not deleted with their fingerprints, in the order in which they began.
+
+    Parameters
+    ----------
+    fingerprints
+        Those asked for; None asks for all.
+    """
+    query, asked = ALL_RUNS, {"experiment": int(experiment_id)}
+    if fingerprints is not None:
+        query = SOME_RUNS.params(fingerprints=list(fingerprints))
+    with engine.connect() as connection:
+        return [(key, StoredRun(*run)) for key, *run in connection.execute(query, asked)]
+
+
 def points_of(engine: Engine, run_id: str) -> list[tuple[str, int]]:
     """Name and step of every metric logged for a run, a point logged twice twice."""
     with engine.connect() as connection:
-        return [(name, step) for name, step in connection.execute(POINTS_OF, {"run": run_id})]
+        return [(name, step) for name, step in connection.execute(LOGGED, {"run": run_id})]
+
+
+def points_of_runs(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str]
+) -> Iterator[tuple[str, str, int, int, float]]:
+    """Some metrics of some runs: MLflow's id, name, step, timestamp and value of every point."""
+    asked = {"runs": list(run_ids), "names": list(names)}
+    for run_id, name, step, timestamp, value, is_nan in connection.execute(POINTS, asked):
+        yield run_id, name, step, timestamp, restored(value, is_nan)
+
+
+def latest_values(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, dict[str, float]]:
+    """The latest value of every metric of some runs: MLflow's id to name to value."""
+    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for run_id, name, value, is_nan in connection.execute(LATEST, {"runs": list(run_ids)}):
+        found[run_id][name] = restored(value, is_nan)
+    return found
+
+
+def diverged(connection: Connection, run_ids: Sequence[str]) -> set[str]:
+    """Those of some runs that diverged."""
+    return set(connection.execute(DIVERGED, {"runs": list(run_ids)}).scalars())

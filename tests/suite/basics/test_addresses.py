@@ -13,6 +13,8 @@ SAFE = (
     "http://127.0.0.1:5000",
     "https://me@mlflow.example.org/path?x=1",
     "postgresql://me@[::1]:5432/optuna?sslmode=verify-full",
+    "http://h:5000/of/me@home?mail=a@b",
+    "http://[::1]:5000/of/me@home",
     "",
 )
 UNSAFE = {
@@ -23,6 +25,12 @@ UNSAFE = {
     "postgresql://h/d?user=me&password=secret": "postgresql://h/d?user=me&password=***",
     "https://me:secret@mlflow.example.org": "https://me:***@mlflow.example.org",
     "http://:secret@h:5000/": "http://:***@h:5000/",
+    "postgresql://me:@h/d": "postgresql://me:***@h/d",
+    "postgresql://me:se/cr@et?cret#cret@h:5432/d": "postgresql://me:***@h:5432/d",
+    "http://me:5cret@h:5000": "http://me:***@h:5000",
+    "postgresql://me:secret@h/d?passwd=cret&sslmode=require#x": (
+        "postgresql://me:***@h/d?passwd=***&sslmode=require#x"
+    ),
 }
 
 
@@ -55,6 +63,12 @@ def test_a_tracking_uri_with_a_password_is_refused_before_it_is_used(
         Tracker("sweep", address)
     assert remedy in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+def test_passwords_are_hidden_in_a_text_that_holds_addresses() -> None:
+    text = "no answer from 'http://me:secret@h:5000/x' (asked me@h, then 'odd://a:cret@b')"
+    shown = "no answer from 'http://me:***@h:5000/x' (asked me@h, then 'odd://a:***@b')"
+    assert without_password(text) == shown
 
 
 def test_postgresql_is_known_with_any_driver() -> None:

@@ -131,7 +131,7 @@ def held() -> Return:
 
 
 def away() -> Return:
-    return Return("failed", "MLflow does not answer", passing=True)
+    return Return("failed", "MLflow does not answer", transient=True)
 
 
 def no_data() -> Return:

@@ -11,9 +11,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store
 
+from suite.basics import mlflow_client
+from suite.declarations.tags import FINGERPRINT_TAG
 from suite.tracking import ledger as ledger_module
 from suite.tracking.ledger import Ledger, LedgerReader
-from suite.tracking.runs import FINGERPRINT_TAG, Tracker
+from suite.tracking.runs import Tracker
 
 AWAY = MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
 
@@ -71,7 +73,7 @@ def test_deleted_runs_and_other_experiments_do_not_count(
 def test_a_server_is_read_to_its_last_page(
     tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "PAGE", 2)
+    monkeypatch.setattr(mlflow_client, "PAGE", 2)
     ids = {name: begin(tracker, name, start, "FINISHED") for start, name in enumerate("abcde")}
     reader = LedgerReader(tracker)
     reader._engine = None

@@ -17,14 +17,17 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
+from sqlalchemy import Select
+from sqlalchemy.dialects import sqlite
 
 from suite.basics.state_dir import default_state_dir
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-from suite.tracking.descriptions import NOTE_TAG, note
+from suite.declarations.tags import NOTE_TAG
+from suite.tracking.descriptions import note
 from suite.tracking.runs import DataDescription, Tracker, download_best
-from suite.tracking.schema import RUNS_OF
+from suite.tracking.schema import DIVERGED, LATEST, POINTS, RUNS_OF
 
 CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})
 DATA = DataDescription(
@@ -110,13 +113,26 @@ def test_a_declared_experiment_is_described_and_anothers_is_not(store: Store) ->
     assert NOTE_TAG not in mine
 
 
+def plan(store: Store, query: Select[Any], **asked: object) -> list[str]:
+    """The steps by which SQLite carries out a query."""
+    spelled = {"literal_binds": True}
+    sql = query.params(asked).compile(dialect=sqlite.dialect(), compile_kwargs=spelled)
+    return [str(row[3]) for row in store.rows(f"EXPLAIN QUERY PLAN {sql}")]
+
+
 def test_runs_of_a_configuration_are_found_by_an_index(tracker: Tracker, store: Store) -> None:
-    plan = "EXPLAIN QUERY PLAN " + RUNS_OF.text
-    for name in (":fingerprint", ":experiment"):
-        plan = plan.replace(name, "'1'")
-    steps = [str(row[3]) for row in store.rows(plan)]
+    steps = plan(store, RUNS_OF, fingerprint="1", experiment=1)
     assert any("suite_runs_by_fingerprint (value=?)" in step for step in steps)
     assert not any(step.startswith("SCAN") for step in steps)
+
+
+@pytest.mark.parametrize("query", [POINTS, LATEST, DIVERGED])
+def test_what_is_asked_of_a_few_runs_is_not_looked_for_among_all(
+    store: Store, query: Select[Any]
+) -> None:
+    asked: dict[str, object] = {"runs": ["a", "b"]}
+    steps = plan(store, query, **asked | ({"names": ["val_accuracy"]} if query is POINTS else {}))
+    assert "run_uuid=?" in steps[0]
 
 
 def test_the_data_set_is_an_input_of_the_run(tracker: Tracker) -> None:
