@@ -1,9 +1,9 @@
 """Many runs' history of one metric in one request to an MLflow server, if nothing gets lost.
 
-Of the two bulk requests which a server offers to its web page, one thins out what it sends, and
-this one stops at 25,000 rows without a word. So as many runs are asked for at once as stay well
-below that, and an answer which reaches it does not count. It is about four times as fast as one
-request for each run; a server without it is asked run by run.
+A server offers two such requests to its web page. One leaves points out to be quick; this one
+gives all, but stops at 25,000 rows without saying so. So one request asks for no more runs than
+stay well below that, and an answer of 25,000 rows is not used. This is about four times as fast as
+one request for each run; a server that does not offer it is asked run by run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Histories of finished runs, kept as one Parquet file for each experiment of a store.
 
-The list of runs is never kept: it is read from the store each time, and what it says of a run (its
-id, end and last epoch) decides whether the file still holds. A run that was deleted, begun anew
-or trained further differs there, so a stale row cannot be used.
+The list of runs is not kept but read from the store each time. What it says of a run (its id, end
+and last epoch) is compared with what was so when the history was kept: it differs for a run that
+was deleted, begun anew or trained further, whose kept history is then not used.
 """
 
 from __future__ import annotations

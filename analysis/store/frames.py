@@ -21,6 +21,7 @@ from analysis.store.cache import cache_path, load_cache, save_cache, still_valid
 from analysis.store.history import COLUMNS, HistoryTable, Slots, select
 from analysis.store.problems import Problems
 from analysis.store.runs import image_counts, runs_frame, settings
+from suite.basics.addresses import is_postgresql
 from suite.basics.mlflow_client import default_uri
 from suite.declarations.tags import DIVERGED_TAG
 
@@ -106,6 +107,7 @@ def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) ->
 
 @contextmanager
 def _reading(tracking_uri: str) -> Iterator[Backend]:
+    """An open store; an error while it is read becomes a line that names it."""
     with closing(open_store(tracking_uri)) as backend:
         try:
             yield backend
@@ -121,12 +123,11 @@ def open_store(tracking_uri: str) -> Backend:
     StoreError
         If nobody answers there, or no MLflow store is there.
     """
-    scheme = tracking_uri.partition(":")[0].partition("+")[0]
-    if scheme == "sqlite":
+    if tracking_uri.partition(":")[0].partition("+")[0] == "sqlite":
         from analysis.store.sqlite import SqliteStore
 
         return SqliteStore(tracking_uri)
-    if scheme in ("postgresql", "postgres"):
+    if is_postgresql(tracking_uri):
         from analysis.store.postgresql import PostgresqlStore
 
         return PostgresqlStore(tracking_uri)
@@ -201,7 +202,7 @@ def _nothing_finished(
 def _histories(
     backend: Backend, runs: Sequence[RawRun], experiment_id: str, *, cache: bool
 ) -> HistoryTable:
-    """The rows of the given runs in their order, from the cache as far as it holds."""
+    """The rows of the given runs in their order: cached ones, and from the store what is new."""
     path = cache_path(backend.address, experiment_id)
     cached = load_cache(path) if cache else None
     valid = still_valid(cached, [(run.run_id, run.stamp) for run in runs]) if cached else set()

@@ -1,8 +1,8 @@
 """Epoch metrics of many runs in one table, and how values get into it.
 
-Readers know how many epochs each run has (MLflow's `latest_metrics`), so every (run, epoch) has its
-place, a *slot*, before a single value is read. Values then arrive in any order and from any
-backend without sorting or pivoting 15 million rows.
+MLflow says how many epochs each run has before their values are read. So each epoch of each run is
+given its place beforehand, a *slot*: a row of the table to come. Values may then arrive in any
+order and from any backend, without sorting or pivoting 15 million rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is not as it should be in a store: found here and said, never repaired in silence."""
+"""What is not as it should be in a store: it is reported, never repaired without a word."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Problems:
 
     def __str__(self) -> str:
         """How many there are of each kind, with some examples."""
-        lines = [line for part in self._parts() for line in _told(*part)]
+        lines = [line for part in self._parts() for line in _lines(*part)]
         if self.other_runs:
             lines.append(f"runs that are no point of the experiment as declared: {self.other_runs}")
         return "\n".join(lines) or "no problems: one finished, complete run of each configuration"
 
     def _parts(self) -> Iterator[tuple[pd.DataFrame, str, str]]:
-        """Frame, what its rows are, and the pattern by which an example is told."""
+        """For each kind: its frame, a heading with room for the number, and a row as text."""
         of = f" of {self.points}" if self.points else ""
         yield self.missing, f"points without a finished run: {{}}{of}", "{run_name}"
         yield self.unfinished, "unfinished runs: {}", "{run_name} ({status} at epoch {last_epoch})"
@@ -80,7 +80,7 @@ class Problems:
         yield self.unreadable, "runs left out: {}", "{run_name} ({reason})"
 
 
-def _told(frame: pd.DataFrame, heading: str, pattern: str) -> Iterator[str]:
+def _lines(frame: pd.DataFrame, heading: str, pattern: str) -> Iterator[str]:
     if frame.empty:
         return
     yield heading.format(len(frame))

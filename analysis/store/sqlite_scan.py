@@ -1,12 +1,12 @@
 """Epoch metrics out of an SQLite file, one metric after the other; also a program of its own.
 
-Of plain `sqlite3`, `pandas.read_sql` and Arrow drivers, plain `sqlite3` with one thing done right
-is fast enough without a further dependency: `metrics` has a primary key that begins with (key,
-timestamp, step, run_uuid) and holds all columns, so one metric is one contiguous stretch of that
-index, in order of time. The run id, 32 characters in each row, is exchanged for the run's first
-slot by SQLite itself, so that a row reaches Python as two floats. What is left is Python's
-time per row; threads do not divide it, since `sqlite3` takes and gives the interpreter's lock for
-every row, so large reads run this file in several processes.
+Plain `sqlite3` is fast enough, against `pandas.read_sql` and Arrow drivers, if the rows are asked
+for in the order in which they lie. The primary key of MLflow's `metrics` begins with (key,
+timestamp, step, run_uuid) and holds all columns, so one metric is one stretch of that index, in
+order of time. SQLite itself exchanges the run's id, 32 characters a row, for the run's first slot,
+so that a row reaches Python as two floats. What is left is Python's time for each row. Threads do
+not divide it, as `sqlite3` takes and gives the interpreter's lock for every row; so large reads run
+this file in several processes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import Run, ViewType
+from sqlalchemy import Engine
 
 from suite.basics.mlflow_client import every_page
 from suite.declarations.config import RunConfig
@@ -63,7 +64,7 @@ class LedgerReader:
         """The ledger as it is now."""
         if self._engine is None:
             return _ledger(self._from_server())
-        return _ledger(runs_by_fingerprint(self._engine, self._tracker.experiment_id))
+        return _ledger(self._from_database(self._engine))
 
     def latest(self) -> Ledger:
         """The ledger as it is now or, while MLflow is away, as it was when last read.
@@ -101,8 +102,13 @@ class LedgerReader:
     def _some(self, fingerprints: Sequence[str]) -> list[Row]:
         """Not the whole ledger: a worker asks before each fleet, so its cost would be squared."""
         if self._engine is not None:
-            return runs_by_fingerprint(self._engine, self._tracker.experiment_id, fingerprints)
+            return self._from_database(self._engine, fingerprints)
         return [(f, run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]
+
+    def _from_database(
+        self, engine: Engine, fingerprints: Sequence[str] | None = None
+    ) -> list[Row]:
+        return runs_by_fingerprint(engine, self._tracker.experiment_id, fingerprints)
 
     def _from_server(self) -> list[Row]:
         runs = every_page(
