@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import tempfile
 import warnings
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from suite.basics.files import written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 
@@ -84,8 +84,11 @@ def _provide_cifar10(root: Path, download: bool) -> None:
             return
         if archive.exists() and not check_integrity(archive, CIFAR10.tgz_md5):
             raise _damaged(archive, remove=archive)
-        with tempfile.TemporaryDirectory(prefix="cifar10.", dir=root) as staging:
-            try:
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="cifar10.", dir=root) as staging,
+                written_whole(root / CIFAR10.base_folder) as batches,
+            ):
                 download_and_extract_archive(
                     CIFAR10.url,
                     root if archive.exists() else staging,
@@ -93,9 +96,9 @@ def _provide_cifar10(root: Path, download: bool) -> None:
                     filename=CIFAR10.filename,
                     md5=CIFAR10.tgz_md5,
                 )
-            except (OSError, http.client.HTTPException, RuntimeError) as error:
-                raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
-            shutil.move(Path(staging) / CIFAR10.base_folder, root / CIFAR10.base_folder)
+                (Path(staging) / CIFAR10.base_folder).rename(batches)
+        except (OSError, http.client.HTTPException, RuntimeError) as error:
+            raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
 
 
 def _locked(root: Path) -> AbstractContextManager[object]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from filelock import FileLock
-from platformdirs import user_cache_path
 
+from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 PARTS = ("train", "test")
@@ -29,11 +27,9 @@ Listing: TypeAlias = dict[str, dict[str, list[str]]]
 
 
 def cache_entry(data_dir: Path) -> Path:
-    """Where the decoded images of a folder lie, in $SUITE_CACHE_DIR or the user's cache."""
-    configured = os.environ.get("SUITE_CACHE_DIR")
-    root = Path(configured) if configured else user_cache_path("initialization-memory", False)
+    """Where the decoded images of a folder lie."""
     key = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    return root.expanduser() / f"folder-{key}"
+    return cache_folder() / f"folder-{key}"
 
 
 def locked(entry: Path) -> AbstractContextManager[object]:
@@ -98,8 +94,7 @@ def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path
         "listing": listing,
     }
     try:
-        with tempfile.TemporaryDirectory(prefix=f"{entry.name}.", dir=entry.parent) as temporary:
-            written = Path(temporary) / entry.name
+        with written_whole(entry) as written:
             written.mkdir()
             for part, (images, labels) in zip(
                 (parts.train, parts.test), _array_files(written), strict=True
@@ -107,8 +102,5 @@ def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path
                 np.save(images, part.images)
                 np.save(labels, part.labels)
             (written / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-            if entry.exists():
-                shutil.rmtree(entry)
-            written.replace(entry)
     except OSError as error:
         raise _not_writable(entry, error) from error
