@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from suite.basics.errors import first_line
 from suite.basics.state_dir import log_folder
 from suite.declarations.machine import Machine
 from suite.worker.messages import Event, Job
@@ -268,7 +269,7 @@ def reason(error: Exception, log: Path) -> str:
     )
     text = str(error).strip()
     if isinstance(error, known) and text:
-        return text.splitlines()[0]
+        return first_line(error)
     traceback.print_exception(error)
     return f"{type(error).__name__}: {' '.join(text.split())} (traceback in {log})"
 
