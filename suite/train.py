@@ -105,11 +105,11 @@ def _discard(run_id: str, tracking_uri: str) -> None:
 def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -> int:
     from mlflow.exceptions import MlflowException
 
-    from suite.basics.state_dir import locate
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
     from suite.engine.device import load_data, set_threads, threads_for, torch_device
     from suite.state.leases import lease_database
+    from suite.state.place import locate
     from suite.state.workspace import Workspace
     from suite.sweep.progress import Progress
     from suite.sweep.study import default_storage

@@ -22,8 +22,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from suite.basics.errors import first_line
-from suite.basics.state_dir import log_folder
 from suite.declarations.machine import Machine
+from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed

@@ -22,10 +22,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import log_folder
 from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import REPLACEMENTS
 from suite.executors.ray_task import Post, Return, train_one_fleet
+from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 8.0  # seconds that tasks get to stop before they are killed

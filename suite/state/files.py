@@ -18,9 +18,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from torch import Tensor
 
+from suite.basics.addresses import OBJECT_STORES
 from suite.basics.files import written_whole
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import OBJECT_STORES
 from suite.engine import checkpoint
 from suite.engine.checkpoint import UNWRITABLE, CheckpointError, RunState
 

@@ -11,7 +11,6 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import locate
 from suite.basics.waiting import told
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import Experiment
@@ -20,6 +19,7 @@ from suite.executors import Executor, Place, find_place
 from suite.executors.placement import Placement
 from suite.executors.processes import default_workers
 from suite.state.leases import lease_database
+from suite.state.place import locate
 from suite.state.workspace import Workspace
 from suite.sweep.display import Display
 from suite.sweep.outcome import Outcome, looking

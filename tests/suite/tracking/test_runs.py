@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 
-from suite.basics.state_dir import default_state_dir
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.state.place import default_state_dir
 from suite.tracking.descriptions import NOTE_TAG, note
 from suite.tracking.runs import DataDescription, Tracker, download_best
 from suite.tracking.schema import RUNS_OF
