@@ -35,7 +35,7 @@ def read_cifar10(root: Path, *, download: bool) -> ImageParts:
     from torchvision.datasets import CIFAR10
 
     batches = root / CIFAR10.base_folder
-    if not batches.is_dir():  # it appears whole, by a rename, so there is no need for the lock
+    if not batches.is_dir():  # it is written whole, so there is no need for the lock here
         _provide_cifar10(root, download)
     try:
         with warnings.catch_warnings():
@@ -72,7 +72,7 @@ def _damaged(path: Path, remove: Path) -> DataError:
 
 
 def _provide_cifar10(root: Path, download: bool) -> None:
-    """Unpack the archive, fetched if need be, so that the batches appear whole or not at all."""
+    """Unpack the archive, after fetching it where it is missing and that is allowed."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 

@@ -33,7 +33,13 @@ def cache_entry(data_dir: Path) -> Path:
 
 
 def locked(entry: Path) -> AbstractContextManager[object]:
-    """Keep other processes from an entry; raises `DataError` where nothing can be written."""
+    """Keep other processes from writing an entry while the block runs.
+
+    Raises
+    ------
+    DataError
+        If the cache folder cannot be written.
+    """
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(entry.with_suffix(".lock")).acquire()
@@ -55,7 +61,13 @@ def _array_files(entry: Path) -> list[tuple[Path, Path]]:
 
 
 def read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
-    """The entry's manifest, or None if it is absent, damaged or of other files."""
+    """What an entry says of itself.
+
+    Returns
+    -------
+    dict or None
+        None if there is no entry, if it is damaged, or if the folder's files have changed since.
+    """
     try:
         manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -66,7 +78,14 @@ def read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
 
 
 def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
-    """What an entry holds, the images mapped from it; None as `read_manifest`."""
+    """The decoded images of an entry.
+
+    Returns
+    -------
+    ImageParts or None
+        The images are mapped from the entry's files and read-only. None if the entry cannot be
+        used, as :func:`read_manifest` and the digest of its content tell.
+    """
     manifest = read_manifest(entry, listing)
     if manifest is None:
         return None
@@ -85,7 +104,13 @@ def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
 
 
 def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path) -> None:
-    """Replace an entry as a whole; raises `DataError` where it cannot be written."""
+    """Replace an entry as a whole.
+
+    Raises
+    ------
+    DataError
+        If the cache folder cannot be written.
+    """
     manifest = {
         "format": CACHE_FORMAT,
         "source": str(data_dir),
