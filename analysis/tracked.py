@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.store.frames import StoreError, open_store
 from suite.basics.addresses import without_password
 from suite.basics.code_version import code_version
+from suite.basics.errors import first_line
 from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.declarations.tags import CODE_VERSION_TAG
 
@@ -88,7 +89,7 @@ def tracked_run(
     except (MlflowException, SQLAlchemyError) as problem:
         raise TrackingError(
             f"--tracking-uri: an address that MLflow can write to, got "
-            f"{without_password(mlflow.get_tracking_uri())!r} ({_first_line(problem)}); "
+            f"{without_password(mlflow.get_tracking_uri())!r} ({without_password(first_line(problem))}); "
             "try sqlite:///mlflow.db or the server's http address"
         ) from problem
     with run:
@@ -163,7 +164,7 @@ def logged(
         return _not_logged(str(problem))
     except Exception as problem:
         # Whatever holds the artifacts (S3, GCS, a plugin) raises errors of its own libraries.
-        return _not_logged(f"{type(problem).__name__}: {_first_line(problem)}")
+        return _not_logged(f"{type(problem).__name__}: {without_password(first_line(problem))}")
     print(f"logged to MLflow as run {run_id}{where}")
     return True
 
@@ -182,7 +183,3 @@ def _in_ascii(text: str) -> str:
     for symbol, word in SPELLED.items():
         text = text.replace(symbol, word)
     return re.sub(r"[^A-Za-z0-9_\-. :]+", "_", text).strip(". ") or "_"
-
-
-def _first_line(problem: Exception) -> str:
-    return without_password((str(problem).strip().splitlines() or [""])[0])

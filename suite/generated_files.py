@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.basics.cli import flag
+from suite.basics.files import write_text
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
@@ -122,5 +123,5 @@ def settings_page() -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(text(), encoding="utf-8")
-    SETTINGS_PATH.write_text(settings_page(), encoding="utf-8")
+    write_text(PATH, text())
+    write_text(SETTINGS_PATH, settings_page())

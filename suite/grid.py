@@ -24,6 +24,7 @@ from suite.basics.cli import (
     complain,
     parse_known,
 )
+from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import apply, configurations, find
@@ -172,8 +173,7 @@ def _sweep(
         complain(error)
         return BAD_INPUT
     except (CheckpointError, MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-        reason = str(error).strip() or type(error).__name__
-        complain(RuntimeError(reason.splitlines()[0]))
+        complain(RuntimeError(first_line(error)))
         return FAILED
 
 

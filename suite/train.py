@@ -154,8 +154,8 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job:
     """What the worker needs to know."""
     from suite.basics.mlflow_client import default_uri
-    from suite.basics.state_dir import locate
     from suite.state.leases import lease_database
+    from suite.state.place import locate
     from suite.sweep.study import default_storage
     from suite.tracking.store import one_name
 

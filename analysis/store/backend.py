@@ -8,6 +8,7 @@ from typing import Protocol
 
 from analysis.store.history import Slots, Stamp
 from suite.basics.addresses import without_password
+from suite.basics.errors import first_line
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
 TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)  # those that are read
@@ -19,7 +20,7 @@ class StoreError(ValueError):
 
 def no_store(address: str, error: Exception) -> StoreError:
     """The line for a store that is not there, or is not MLflow's."""
-    reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
+    reason = first_line(getattr(error, "orig", None) or error)
     return StoreError(
         f"tracking_uri: must be an MLflow store, got {address} ({without_password(reason)}); "
         "give the --tracking-uri with which the runs were made"

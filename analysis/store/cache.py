@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.store.history import COLUMNS, HistoryTable
+from suite.basics.errors import first_line
+from suite.basics.files import cache_folder, written_whole
 
 FORMAT = 1
 METADATA = b"initialization-memory"
@@ -29,10 +28,9 @@ log = logging.getLogger(__name__)
 
 
 def cache_path(address: str, experiment_id: str) -> Path:
-    """The file for one experiment, below SUITE_CACHE_DIR or the user's cache folder."""
-    root = os.environ.get("SUITE_CACHE_DIR") or platformdirs.user_cache_dir("initialization-memory")
+    """The file for one experiment, in the suite's cache folder."""
     key = hashlib.sha256(f"{address}\n{experiment_id}".encode()).hexdigest()[:16]
-    return Path(root) / "histories" / f"{key}.parquet"
+    return cache_folder() / "histories" / f"{key}.parquet"
 
 
 def load_cache(path: Path) -> HistoryTable | None:
@@ -42,7 +40,7 @@ def load_cache(path: Path) -> HistoryTable | None:
     try:
         return _load(path)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         log.warning("cache %s is damaged (%s): it is made anew from the store", path, reason)
         return None
 
@@ -78,25 +76,16 @@ def save_cache(path: Path, history: HistoryTable) -> None:
     table = pa.table({name: pa.array(column) for name, column in history.columns.items()})
     table = table.replace_schema_metadata({METADATA: json.dumps(about)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                _write(table, file.name)
-                Path(file.name).replace(path)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
+        with written_whole(path) as scratch:
+            pq.write_table(
+                table,
+                scratch,
+                compression="zstd",
+                use_dictionary=False,  # the values hardly repeat
+                write_page_checksum=True,
+            )
     except OSError as error:
         log.warning("cache %s cannot be written (%s): the next start reads all again", path, error)
-
-
-def _write(table: pa.Table, name: str) -> None:
-    pq.write_table(
-        table,
-        name,
-        compression="zstd",
-        use_dictionary=False,  # the values hardly repeat
-        write_page_checksum=True,
-    )
 
 
 def still_valid(

@@ -22,6 +22,7 @@ from analysis.store.history import COLUMNS, HistoryTable, Slots, select
 from analysis.store.problems import Problems
 from analysis.store.runs import image_counts, runs_frame, settings
 from suite.basics.addresses import is_postgresql
+from suite.basics.errors import first_line
 from suite.basics.mlflow_client import default_uri
 from suite.declarations.tags import DIVERGED_TAG
 
@@ -174,7 +175,7 @@ def _readable(
         try:
             found = settings(run), image_counts(run)
         except ValueError as error:
-            unreadable.append((run, str(error).splitlines()[0]))
+            unreadable.append((run, first_line(error)))
         else:
             settings_of[run.run_id], counts_of[run.run_id] = found
     return settings_of, counts_of, unreadable

@@ -1,4 +1,4 @@
-"""Addresses of stores: of what kind they are, and that they carry no passwords."""
+"""Addresses of stores and of state: of what kind they are, and that they carry no passwords."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from suite.basics.settings import ConfigError
 
 SQLITE = "sqlite:///"
 HIDDEN = "***"
+FILE = "file://"
+# Scheme to the package that reads it. An object appears whole with a single put; what other
+# remote file systems promise differs from one to the next, so they are mounted instead.
+OBJECT_STORES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
 # From the colon behind the user to the last @ of the address; but what begins as a port does ends
 # the place, and an @ behind it is part of a path.
 PASSWORD = re.compile(r"://(?P<user>[^:/?#@\[\s'\"]*):(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]*@")
@@ -17,6 +28,28 @@ SECRET = re.compile(r"(?P<name>(?<=[?&])(?:password|passwd|sslpassword))=[^&#\s'
 def is_postgresql(address: str) -> bool:
     """Whether an address is that of a PostgreSQL database, with any driver."""
     return address.split(":", 1)[0].split("+", 1)[0] in ("postgresql", "postgres")
+
+
+def is_address(place: str) -> bool:
+    """Whether a state directory is no folder that this machine sees."""
+    return "://" in place and not place.startswith(FILE)
+
+
+def check_state_dir(place: str) -> None:
+    """Make sure that a state directory is of a kind that can be.
+
+    Raises
+    ------
+    ValueError
+        "rule|remedy", as the settings' own validators word it.
+    """
+    scheme = place.split("://", 1)[0]
+    if is_address(place) and scheme not in OBJECT_STORES:
+        known = ", ".join(f"{name}://" for name in OBJECT_STORES)
+        raise ValueError(
+            f"must be a folder or an address that begins with {known}|"
+            "mount the file system and give the folder"
+        )
 
 
 def without_password(text: str) -> str:

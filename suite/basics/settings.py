@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 SEED_LIMIT = 2**63
 LONGEST_ECHO = 80  # characters of a value that an error line repeats
@@ -35,6 +35,8 @@ class Setting:
     # The field acts only where each named field has one of the values; elsewhere it is not part
     # of the run's identity, and a value other than its default is refused.
     only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Values besides the default that are not refused where the field does not act.
+    harmless: tuple[Any, ...] = ()
     # For a field added later: the value which earlier runs implicitly had. At that value it is
     # left out of the fingerprint, so that their identity does not change.
     implicit: Any = None
@@ -48,6 +50,29 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="after")
+    def _all_act(self) -> Self:
+        """Refuse a value that was chosen for a setting without effect."""
+        for name in self.conditions():
+            ignored = (self.default(name), *self.about(name).harmless)
+            if not self.acts(name) and getattr(self, name) not in ignored:
+                raise ValueError(self._without_effect(name))
+        return self
+
+    def acts(self, name: str) -> bool:
+        """Whether setting `name` has any effect beside the others' values."""
+        needed = self.conditions().get(name, {})
+        return all(getattr(self, other) in values for other, values in needed.items())
+
+    def _without_effect(self, name: str) -> str:
+        """The error line for a setting without effect."""
+        other, values = next(iter(self.conditions()[name].items()))
+        remedy = f"leave it at {self.default(name)}" if self.default(name) else "leave it out"
+        return (
+            f"{name}: acts only with {other}={' or '.join(values)}, got {getattr(self, name)} "
+            f"with {other}={getattr(self, other)}; {remedy}"
+        )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

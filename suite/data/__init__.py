@@ -1,1 +1,1 @@
-"""Data sets: read from where they lie, split once for all runs, given out as uint8 tensors."""
+"""Data sets: read, split in the same way for all runs, and kept as uint8 tensors; augmentation."""

@@ -1,4 +1,4 @@
-"""Flip and crop on the device, drawn for each image (Das et al. 2026, App. A and E)."""
+"""Random flips and crops of images, on the device (Das et al. 2026, App. A and E)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Draws:
 
 
 def draw(seeds: list[int], epoch: int, images: int, device: torch.device) -> Draws:
-    """The augmentation of one epoch for R runs with the given seeds."""
+    """Draw how each image is flipped and cropped in one epoch of R runs with the given seeds."""
     numbers = torch.stack(
         [
             torch.randint(
@@ -48,7 +48,7 @@ def draw(seeds: list[int], epoch: int, images: int, device: torch.device) -> Dra
 
 
 def gather(images: Tensor, index: Tensor, draws: Draws) -> Tensor:
-    """The augmented images of one batch, without a padded copy of the data.
+    """Flip and crop the images of one batch, without a padded copy of the data.
 
     Parameters
     ----------

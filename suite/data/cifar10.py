@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import tempfile
 import warnings
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from suite.basics.files import written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 
@@ -35,7 +35,7 @@ def read_cifar10(root: Path, *, download: bool) -> ImageParts:
     from torchvision.datasets import CIFAR10
 
     batches = root / CIFAR10.base_folder
-    if not batches.is_dir():  # it appears whole, by a rename, so there is no need for the lock
+    if not batches.is_dir():  # it is written whole, so there is no need for the lock here
         _provide_cifar10(root, download)
     try:
         with warnings.catch_warnings():
@@ -72,7 +72,7 @@ def _damaged(path: Path, remove: Path) -> DataError:
 
 
 def _provide_cifar10(root: Path, download: bool) -> None:
-    """Unpack the archive, fetched if need be, so that the batches appear whole or not at all."""
+    """Unpack the archive, after fetching it where it is missing and that is allowed."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
@@ -84,8 +84,11 @@ def _provide_cifar10(root: Path, download: bool) -> None:
             return
         if archive.exists() and not check_integrity(archive, CIFAR10.tgz_md5):
             raise _damaged(archive, remove=archive)
-        with tempfile.TemporaryDirectory(prefix="cifar10.", dir=root) as staging:
-            try:
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="cifar10.", dir=root) as staging,
+                written_whole(root / CIFAR10.base_folder) as batches,
+            ):
                 download_and_extract_archive(
                     CIFAR10.url,
                     root if archive.exists() else staging,
@@ -93,9 +96,9 @@ def _provide_cifar10(root: Path, download: bool) -> None:
                     filename=CIFAR10.filename,
                     md5=CIFAR10.tgz_md5,
                 )
-            except (OSError, http.client.HTTPException, RuntimeError) as error:
-                raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
-            shutil.move(Path(staging) / CIFAR10.base_folder, root / CIFAR10.base_folder)
+                (Path(staging) / CIFAR10.base_folder).rename(batches)
+        except (OSError, http.client.HTTPException, RuntimeError) as error:
+            raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
 
 
 def _locked(root: Path) -> AbstractContextManager[object]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from filelock import FileLock
-from platformdirs import user_cache_path
 
+from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 PARTS = ("train", "test")
@@ -29,15 +27,19 @@ Listing: TypeAlias = dict[str, dict[str, list[str]]]
 
 
 def cache_entry(data_dir: Path) -> Path:
-    """Where the decoded images of a folder lie, in $SUITE_CACHE_DIR or the user's cache."""
-    configured = os.environ.get("SUITE_CACHE_DIR")
-    root = Path(configured) if configured else user_cache_path("initialization-memory", False)
+    """Where the decoded images of a folder lie."""
     key = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    return root.expanduser() / f"folder-{key}"
+    return cache_folder() / f"folder-{key}"
 
 
 def locked(entry: Path) -> AbstractContextManager[object]:
-    """Keep other processes from an entry; raises `DataError` where nothing can be written."""
+    """Keep other processes from writing an entry while the block runs.
+
+    Raises
+    ------
+    DataError
+        If the cache folder cannot be written.
+    """
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(entry.with_suffix(".lock")).acquire()
@@ -59,7 +61,13 @@ def _array_files(entry: Path) -> list[tuple[Path, Path]]:
 
 
 def read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
-    """The entry's manifest, or None if it is absent, damaged or of other files."""
+    """What an entry says of itself.
+
+    Returns
+    -------
+    dict or None
+        None if there is no entry, if it is damaged, or if the folder's files have changed since.
+    """
     try:
         manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -70,7 +78,14 @@ def read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
 
 
 def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
-    """What an entry holds, the images mapped from it; None as `read_manifest`."""
+    """The decoded images of an entry.
+
+    Returns
+    -------
+    ImageParts or None
+        The images are mapped from the entry's files and read-only. None if the entry cannot be
+        used, as :func:`read_manifest` and the digest of its content tell.
+    """
     manifest = read_manifest(entry, listing)
     if manifest is None:
         return None
@@ -89,7 +104,13 @@ def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
 
 
 def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path) -> None:
-    """Replace an entry as a whole; raises `DataError` where it cannot be written."""
+    """Replace an entry as a whole.
+
+    Raises
+    ------
+    DataError
+        If the cache folder cannot be written.
+    """
     manifest = {
         "format": CACHE_FORMAT,
         "source": str(data_dir),
@@ -98,8 +119,7 @@ def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path
         "listing": listing,
     }
     try:
-        with tempfile.TemporaryDirectory(prefix=f"{entry.name}.", dir=entry.parent) as temporary:
-            written = Path(temporary) / entry.name
+        with written_whole(entry) as written:
             written.mkdir()
             for part, (images, labels) in zip(
                 (parts.train, parts.test), _array_files(written), strict=True
@@ -107,8 +127,5 @@ def write_cache(entry: Path, listing: Listing, parts: ImageParts, data_dir: Path
                 np.save(images, part.images)
                 np.save(labels, part.labels)
             (written / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-            if entry.exists():
-                shutil.rmtree(entry)
-            written.replace(entry)
     except OSError as error:
         raise _not_writable(entry, error) from error

@@ -1,4 +1,4 @@
-"""A data set as published: images, labels, class names and digest; and what is wrong with it."""
+"""A data set as it is published, and the error that says why one cannot be used."""
 
 from __future__ import annotations
 

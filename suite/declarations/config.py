@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.declarations.datasets import KNOWN
@@ -92,6 +92,7 @@ class RunConfig(Settings):
             unit="channels",
             only_with={"model": RESNETS},
             short="width {}",
+            harmless=(0,),
         ),
     ] = 8
     norm: Annotated[
@@ -207,27 +208,6 @@ class RunConfig(Settings):
         close = difflib.get_close_matches(name, RESNETS, n=1)
         hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
         raise ValueError(f"must be one of {', '.join(RESNETS)} or timm/NAME|{hint}")
-
-    @model_validator(mode="after")
-    def _acts(self) -> RunConfig:
-        for name, conditions in self.conditions().items():
-            value = getattr(self, name)
-            if self.acts(name) or value == self.default(name) or (name == "width" and value == 0):
-                continue
-            other, values = next(iter(conditions.items()))
-            remedy = f"leave it at {self.default(name)}" if self.default(name) else "leave it out"
-            raise ValueError(
-                f"{name}: acts only with {other}={' or '.join(values)}, got {value} "
-                f"with {other}={getattr(self, other)}; {remedy}"
-            )
-        return self
-
-    def acts(self, name: str) -> bool:
-        """Whether setting `name` has any effect on this run's numbers."""
-        for other, values in self.conditions().get(name, {}).items():
-            if getattr(self, other) not in values:
-                return False
-        return True
 
     @property
     def channels(self) -> int:

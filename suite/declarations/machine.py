@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from suite.basics.addresses import check_state_dir
 from suite.basics.settings import Setting, Settings
-from suite.basics.state_dir import check
 
 
 class Machine(Settings):
@@ -46,7 +46,7 @@ class Machine(Settings):
     @field_validator("state_dir")
     @classmethod
     def _state_dir(cls, given: str) -> str:
-        check(given)
+        check_state_dir(given)
         return given
 
     def source(self, dataset: str) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
+from suite.basics.files import cache_folder, write_text
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.engine.fleet import Fleet, Interrupted
@@ -139,10 +139,8 @@ class Calibrator:
                 self._keep(known | {key: Calibration((*fitting, Speed(runs, 0.0)))})
 
     def _keep(self, known: Mapping[str, Calibration]) -> None:
-        scratch = self._file.with_suffix(".new")
         content = {k: [asdict(speed) for speed in c.speeds] for k, c in known.items()}
-        scratch.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        scratch.replace(self._file)
+        write_text(self._file, json.dumps(content, indent=1))
 
     def _exclusively(self) -> AbstractContextManager[object]:
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -222,9 +220,7 @@ class Calibrator:
 
 def cache_file() -> Path:
     """Where measurements are kept."""
-    named = os.environ.get("SUITE_CACHE_DIR")
-    folder = Path(named) if named else user_cache_path("initialization-memory")
-    return folder / "fleet-sizes.json"
+    return cache_folder() / "fleet-sizes.json"
 
 
 def _read(file: Path) -> dict[str, Calibration]:

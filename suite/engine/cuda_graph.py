@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from suite.basics.errors import first_line
 from suite.data.augmentation import Draws
 from suite.engine.training_step import TrainingStep
 
@@ -142,10 +143,9 @@ class CapturedStep:
                     raise shortage from None
                 self.captured = False
                 self._by_size.clear()
-                reason = str(error).split("\n", 1)[0]
                 self.notify(
                     f"a step of {self.step.config.model} cannot be captured in a CUDA graph "
-                    f"({reason}); its kernels are launched one by one, which is slower"
+                    f"({first_line(error)}); its kernels are launched one by one, which is slower"
                 )
                 return None
         return self._by_size[size]

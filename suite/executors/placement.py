@@ -6,10 +6,10 @@ Light: neither torch nor MLflow, and neither Ray nor submitit is needed.
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from suite.basics.addresses import SQLITE
 from suite.basics.settings import ConfigError, Setting, Settings
@@ -89,17 +89,12 @@ class Placement(Settings):
         Setting("local runs the jobs as processes of this machine, to try things", "", SLURM),
     ] = "slurm"
 
-    @model_validator(mode="after")
-    def _acts(self) -> Self:
-        for name, conditions in self.conditions().items():
-            executors = conditions["executor"]
-            value = getattr(self, name)
-            if self.executor not in executors and value != self.default(name):
-                raise ValueError(
-                    f"{name}: acts only with --executor {' or '.join(executors)}, got {value} "
-                    f"with {self.executor}; leave it out"
-                )
-        return self
+    def _without_effect(self, name: str) -> str:
+        executors = " or ".join(self.conditions()[name]["executor"])
+        return (
+            f"{name}: acts only with --executor {executors}, got {getattr(self, name)} "
+            f"with {self.executor}; leave it out"
+        )
 
     @property
     def sbatch_options(self) -> dict[str, str]:

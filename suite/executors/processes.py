@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from suite.basics.state_dir import log_folder
+from suite.basics.errors import first_line
 from suite.declarations.machine import Machine
+from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
@@ -269,7 +270,7 @@ def reason(error: Exception, log: Path) -> str:
     )
     text = str(error).strip()
     if isinstance(error, known) and text:
-        return text.splitlines()[0]
+        return first_line(error)
     traceback.print_exception(error)
     return f"{type(error).__name__}: {' '.join(text.split())} (traceback in {log})"
 

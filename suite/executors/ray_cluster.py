@@ -20,11 +20,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import log_folder
 from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import REPLACEMENTS
 from suite.executors.ray_task import Post, Return, train_one_fleet
+from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 8.0  # seconds that tasks get to stop before they are killed
@@ -126,8 +127,7 @@ def _connect(address: str) -> None:
             **(own if address == "local" else {}),
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _no_cluster(address, reason) from None
+        raise _no_cluster(address, first_line(error)) from None
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray puts its own in place, which exits at once
 

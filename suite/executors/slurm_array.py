@@ -21,12 +21,12 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import log_folder
 from suite.executors.event_log import EventTail
 from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import deaf_to_ctrl_c
 from suite.executors.slurm_job import WorkerJob, events_file
 from suite.executors.slurm_queue import Machines, QueueAwayError, jobs_called, machines, states
+from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
 SIGNAL_DELAY = 90  # seconds before the time limit at which a job leaves; a third, if it is short

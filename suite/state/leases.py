@@ -19,7 +19,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from suite.basics.addresses import is_postgresql, refuse_password
-from suite.engine.checkpoint import CheckpointError
+from suite.state.files import cannot_be_written
 
 
 class LeaseLostError(ConnectionError):
@@ -119,10 +119,7 @@ class FileLeases:
         except Timeout:
             return None
         except OSError as error:
-            raise CheckpointError(
-                f"state_dir: {self._folder} cannot be written ({error}); "
-                "free some space or choose another --state-dir"
-            ) from error
+            raise cannot_be_written("state_dir", self._folder, error) from error
         return _FileLease(lock)
 
     def check(self) -> None:

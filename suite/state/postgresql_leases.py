@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, TextClause, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
 from suite.state.leases import Lease, LeasesAwayError
 
@@ -133,7 +134,7 @@ class PostgresLeases:
             return self._ask(question, **values)
         except OperationalError as error:
             raise LeasesAwayError(
-                f"leases: PostgreSQL does not answer ({_first_line(error.orig or error)}); "
+                f"leases: PostgreSQL does not answer ({first_line(error.orig or error)}); "
                 "see to it and start the command again"
             ) from error
 
@@ -215,14 +216,10 @@ def _engine(database: str) -> Engine:
     except (ArgumentError, ImportError) as error:
         raise ConfigError(
             f"storage: must be a database URL whose driver is installed, got {database!r} "
-            f"({_first_line(error)}); pip install 'psycopg[binary]'"
+            f"({first_line(error)}); pip install 'psycopg[binary]'"
         ) from None
 
 
 def _number(name: str) -> int:
     """A name as the 64-bit number that an advisory lock has."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]

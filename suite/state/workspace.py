@@ -17,7 +17,7 @@ from suite.basics.settings import ConfigError
 from suite.declarations.results import RunResult
 from suite.engine.checkpoint import RunState
 from suite.engine.runs import TrainedRun
-from suite.state.files import FolderFiles, ObjectFiles, StateFiles
+from suite.state.files import FolderFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.state.postgresql_leases import PostgresLeases
 
@@ -63,8 +63,8 @@ class Workspace:
                 f"got {root}; set SUITE_STORAGE to a postgresql:// address, or give a folder"
             )
         self.folder = root / own if isinstance(root, Path) else f"{root}/{own}"
-        self._files: StateFiles = (
-            FolderFiles(self.folder) if isinstance(self.folder, Path) else ObjectFiles(self.folder)
+        self._files = (
+            FolderFiles(self.folder) if isinstance(self.folder, Path) else StateFiles(self.folder)
         )
         self.leases: Leases = (
             PostgresLeases(lease_database, own) if lease_database else FileLeases(Path(self.folder))

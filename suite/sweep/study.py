@@ -29,6 +29,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 
 from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
+from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.results import RunResult
@@ -215,7 +216,7 @@ def _open(storage: str) -> BaseStorage:
             return RDBStorage(storage, engine_kwargs=options)
     except (ArgumentError, ImportError) as error:
         raise ConfigError(
-            f"storage: must be a database URL, got {storage!r} ({_first_line(error)}); "
+            f"storage: must be a database URL, got {storage!r} ({first_line(error)}); "
             "e.g. sqlite:///optuna.db"
         ) from None
 
@@ -236,7 +237,3 @@ def _lock_path(storage: str) -> Path:
         return path.with_name(f"{path.name}.lock")
     mark = hashlib.sha256(storage.encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"optuna-{mark}.lock"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -10,8 +10,8 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
-from suite.basics.state_dir import locate
 from suite.basics.waiting import told
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import Experiment
@@ -21,6 +21,7 @@ from suite.executors import Executor, Place, find_place
 from suite.executors.placement import Placement
 from suite.executors.processes import default_workers
 from suite.state.leases import lease_database
+from suite.state.place import locate
 from suite.state.workspace import Workspace
 from suite.sweep.display import Display
 from suite.sweep.outcome import Outcome, looking
@@ -189,7 +190,7 @@ class Sweep:
             try:
                 self._add(*event.content)
             except SQLAlchemyError as error:  # the next start, or the end of this one, adds it
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
                 display.say(f"the Optuna study cannot be written now ({reason}); training goes on")
         elif event.kind == "failed":
             fingerprint, name, reason = event.content
@@ -225,7 +226,7 @@ class Sweep:
             self._note_others(outcome, display, self.ledger, began)
             away = ""
         except (MlflowException, SQLAlchemyError) as error:
-            away = f"MLflow or the Optuna study cannot be reached ({str(error).splitlines()[0]})"
+            away = f"MLflow or the Optuna study cannot be reached ({first_line(error)})"
         finished = self.ledger.finished
         waiting = [c for c in self.left if c.fingerprint not in finished]
         outcome.left = len(waiting)

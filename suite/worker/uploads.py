@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from suite.basics.errors import first_line
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.results import RunResult
 from suite.state.workspace import Workspace
@@ -25,7 +26,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between two tries
 LAST_WRITE_WAIT = 2.0  # seconds
 FINAL_WAIT = 60.0  # seconds that a worker which has done its work waits for MLflow
 INTERRUPTED_WAIT = 3.0
-REASON_LENGTH = 500
+LONGEST_REASON = 200  # characters of an error that a line repeats
+REASON_LENGTH = 500  # of the one that a failed run keeps
 
 
 class WriteError(RuntimeError):
@@ -86,7 +88,9 @@ class WriteQueue:
 
     def _raise(self) -> None:
         if self._failure is not None:
-            raise WriteError(f"mlflow: {_first_line(self._failure)}") from self._failure
+            raise WriteError(
+                f"mlflow: {first_line(self._failure)[:LONGEST_REASON]}"
+            ) from self._failure
 
     def _run(self) -> None:
         while True:
@@ -114,7 +118,9 @@ class WriteQueue:
                         self._change.notify_all()
                     return False
                 if pause == FIRST_PAUSE:
-                    self._notify(f"MLflow is away ({_first_line(error)}); training goes on")
+                    self._notify(
+                        f"MLflow is away ({first_line(error)[:LONGEST_REASON]}); training goes on"
+                    )
             else:
                 if pause > FIRST_PAUSE:
                     self._notify("MLflow is back; catching up")
@@ -299,8 +305,3 @@ class Uploads:
         run_id = self.tracker.create(run.config, run.data, self.device, run.parent)
         self.tracker.log_epochs(run_id, result.history)
         return run_id
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,11 +1,17 @@
-"""Addresses of stores: their kind, and their passwords kept out of sight."""
+"""Addresses of stores and of state: their kind, and their passwords kept out of sight."""
 
 from __future__ import annotations
 
 import pytest
 
-from suite.basics.addresses import is_postgresql, refuse_password, without_password
+from suite.basics.addresses import (
+    OBJECT_STORES,
+    is_postgresql,
+    refuse_password,
+    without_password,
+)
 from suite.basics.settings import ConfigError
+from suite.declarations.machine import Machine
 from suite.tracking.runs import Tracker
 
 SAFE = (
@@ -76,3 +82,22 @@ def test_postgresql_is_known_with_any_driver() -> None:
         assert is_postgresql(address)
     for address in ("sqlite:///postgresql.db", "http://postgresql", "mysql://h/d", ""):
         assert not is_postgresql(address)
+
+
+@pytest.mark.parametrize("place", ["", "kept", "/mnt/kept", "file:///mnt/kept", "C:/odd"])
+def test_folders_may_be_state_directories(place: str) -> None:
+    assert Machine(state_dir=place).state_dir == place
+
+
+@pytest.mark.parametrize("scheme", OBJECT_STORES)
+def test_object_stores_may_be_state_directories(scheme: str) -> None:
+    assert Machine(state_dir=f"{scheme}://bucket/kept").state_dir == f"{scheme}://bucket/kept"
+
+
+@pytest.mark.parametrize("place", ["sftp://h/kept", "memory://kept", "https://h/kept", "://x"])
+def test_other_addresses_are_refused_with_a_remedy(place: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        Machine.parse({"state_dir": place})
+    assert str(refusal.value).startswith("state_dir: must be a folder or an address that begins")
+    assert str(refusal.value).endswith("; mount the file system and give the folder")
+    assert "\n" not in str(refusal.value)

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suite.data import image_cache, image_folder
+from suite.basics import files
+from suite.data import image_folder
 from suite.data.image_folder import DataError, image_folder_digest, read_image_folder
 
 CLASSES = ("cat", "dog", "owl")
@@ -342,7 +343,7 @@ def test_default_cache_lies_in_the_users_cache_directory(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SUITE_CACHE_DIR")
-    monkeypatch.setattr(image_cache, "user_cache_path", lambda name, _: tmp_path / "user" / name)
+    monkeypatch.setattr(files, "user_cache_path", lambda name, _: tmp_path / "user" / name)
     read_image_folder(folder)
     assert list((tmp_path / "user/initialization-memory").glob("folder-*/manifest.json"))
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from training_helpers import CPU, assert_same_run, metrics, small_digits, small_run, train
 
+from suite.basics.files import written_whole
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.engine.checkpoint import RunState, load, save
@@ -47,7 +48,8 @@ def through_files(states: Sequence[RunState], folder: Path) -> list[RunState]:
     loaded = []
     for state in states:
         path = folder / f"{state.config.fingerprint}.safetensors"
-        save(state, path)
+        with written_whole(path) as scratch:
+            save(state, scratch)
         read = load(path)
         assert read is not None
         loaded.append(read)

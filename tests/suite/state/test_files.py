@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from safetensors.torch import load_file
 from suite.basics.settings import ConfigError
 from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
-from suite.engine import checkpoint
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.engine.runs import TrainedRun
 from suite.state.workspace import Workspace
@@ -61,6 +61,10 @@ def some_state(**changes: Any) -> RunState:
     return RunState(CONFIG.with_(**changes), tensors, HISTORY, 0.1 + 0.2)
 
 
+def other_key() -> str:
+    return some_state(seed=8).config.fingerprint
+
+
 def finished_run(**changes: Any) -> TrainedRun:
     fields: dict[str, Any] = {
         "config": CONFIG,
@@ -97,11 +101,16 @@ def test_a_state_comes_back_bit_by_bit_on_another_machine(workspace: Workspace, 
 def test_an_object_and_a_folders_file_are_of_one_format(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    path = tmp_path / "checkpoint"
-    checkpoint.save(some_state(), path)
-    moved = checkpoint.from_bytes(path.read_bytes(), "here")
-    path.write_bytes(checkpoint.to_bytes(some_state()))
-    for found in (moved, checkpoint.load(path)):
+    in_folder = Workspace(tmp_path, STORE, "main sweep")
+    workspace.save(some_state(seed=8))
+    in_folder.save(some_state())
+    (file,) = Path(in_folder.folder).glob(f"{KEY}/*")
+    (name,) = objects()
+    content = fsspec.filesystem("memory").cat_file(name)
+    fsspec.filesystem("memory").pipe_file(name.replace(other_key(), KEY), file.read_bytes())
+    (file.parent.parent / other_key()).mkdir()
+    (file.parent.parent / other_key() / file.name).write_bytes(content)
+    for found in (workspace.load(KEY), in_folder.load(other_key())):
         assert found is not None
         assert repr(found.history) == repr(HISTORY)
         assert bits(found.tensors["parameters"]["half"]) == bits(
@@ -145,11 +154,12 @@ def test_a_store_that_does_not_answer_is_no_fault_of_the_run(
         raise DriverError("no route")
 
     workspace.save(some_state())
-    monkeypatch.setattr(MemoryFileSystem, "cat_file", silent)
-    monkeypatch.setattr(MemoryFileSystem, "exists", silent)
-    for ask in (workspace.load, workspace.has_result):
+    for method in ("cat_file", "info", "ls", "rm_file"):
+        monkeypatch.setattr(MemoryFileSystem, method, silent)
+    questions = [partial(ask, KEY) for ask in (workspace.load, workspace.has_result)]
+    for ask in (*questions, workspace.kept_results, partial(workspace.forget, KEY)):
         with pytest.raises(ConnectionError, match="DriverError: no route") as away:
-            ask(KEY)
+            ask()
         assert not isinstance(away.value, CheckpointError)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,30 @@ def test_a_result_counts_only_when_it_is_complete(
     assert workspace.kept_results() == []
 
 
+def test_a_results_files_are_on_the_disk_one_after_the_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure, too, the result file is there only if the others are."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        steps.append(f"flush {kind}")
+        fsync(descriptor)
+
+    def noted_replace(source: Any, destination: Any) -> None:
+        steps.append(Path(destination).name)
+        replace(source, destination)
+
+    (workspace.folder / KEY / "result" / "best").mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
+    names = ("model.safetensors", "config.json", "result.json")
+    assert steps == [step for name in names for step in ("flush file", name, "flush folder")]
+
+
 def test_a_runs_files_are_removed_and_no_others(workspace: Workspace) -> None:
     other = CONFIG.with_(seed=8)
     tensors = {"parameters": {"w": torch.ones(1)}}
@@ -203,18 +228,22 @@ def test_the_result_is_the_last_file_to_go(
     workspace.save(RunState(CONFIG, {"parameters": {"w": torch.ones(1)}}, [], 1.0))
     workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
     removed: list[str] = []
-    unlink, scandir = os.unlink, os.scandir
+    scandir = os.scandir
 
     @contextmanager
     def result_first(path: Any) -> Iterator[list[os.DirEntry[str]]]:
         with scandir(path) as entries:
             yield sorted(entries, key=lambda entry: entry.name != "result.json")
 
-    def noted(path: Any, **options: Any) -> None:
-        removed.append(Path(path).name)
-        unlink(path, **options)
+    def noted(remove: Callable[..., None]) -> Callable[..., None]:
+        def call(path: Any, **options: Any) -> None:
+            remove(path, **options)
+            removed.append(Path(path).name)
 
-    monkeypatch.setattr(os, "unlink", noted)
+        return call
+
+    for name in ("remove", "unlink"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name)))
     monkeypatch.setattr(os, "scandir", result_first)
     workspace.forget(KEY)
     files = ["checkpoint.safetensors", "config.json", "model.safetensors", "result.json"]

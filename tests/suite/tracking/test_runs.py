@@ -20,11 +20,11 @@ from mlflow_stores import Store
 from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
-from suite.basics.state_dir import default_state_dir
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import NOTE_TAG
+from suite.state.place import default_state_dir
 from suite.tracking.descriptions import note
 from suite.tracking.runs import DataDescription, Tracker, download_best
 from suite.tracking.schema import DIVERGED, LATEST, POINTS, RUNS_OF

@@ -5,41 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from suite.basics.addresses import SQLITE
-
-FILE = "file://"
-# Scheme to the package that reads it. An object appears whole with a single put; what other
-# remote file systems promise differs from one to the next, so they are mounted instead.
-OBJECT_STORES = {
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-}
-
-
-def is_address(place: str) -> bool:
-    """Whether a state directory is no folder that this machine sees."""
-    return "://" in place and not place.startswith(FILE)
-
-
-def check(place: str) -> None:
-    """Make sure that a state directory is of a kind that can be.
-
-    Raises
-    ------
-    ValueError
-        "rule|remedy", as the settings' own validators word it.
-    """
-    scheme = place.split("://", 1)[0]
-    if is_address(place) and scheme not in OBJECT_STORES:
-        known = ", ".join(f"{name}://" for name in OBJECT_STORES)
-        raise ValueError(
-            f"must be a folder or an address that begins with {known}|"
-            "mount the file system and give the folder"
-        )
+from suite.basics.addresses import FILE, SQLITE, is_address
 
 
 def locate(chosen: str, tracking_uri: str) -> Path | str:

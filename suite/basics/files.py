@@ -1,0 +1,118 @@
+"""Files that are written whole or not at all, and the folder for what can be made again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+# What is answered where a folder cannot be flushed: by some network mounts, and for a folder that
+# may be written but not read. The renaming is then as safe as the file system makes it.
+NO_FLUSHING = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Write a file, or a folder of files, so that `path` never holds part of it.
+
+    The block writes to the path that it is given, which lies beside `path` under a name of its own.
+    When the block ends, what it wrote is flushed to the disk and renamed to `path`, and the
+    renaming is flushed, too: nothing that is written later outlives a power failure without it.
+    If the block fails, what it wrote is removed, and `path` is as before.
+
+    A file is exchanged for an older one in a single step. A folder cannot be: the older one is
+    removed first, and a process that is killed just then leaves neither.
+
+    A process that is killed in the block leaves what it wrote, under a name that begins with a
+    dot. No two blocks write under one name, so processes may write the same file at once: the
+    last one stays.
+
+    Parameters
+    ----------
+    path
+        The file or folder; the folders above it are made.
+
+    Yields
+    ------
+    Path
+        Where to write; nothing is there yet.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, say.
+    """
+    _make_folder(path.parent)
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        yield scratch
+        _flush_all(scratch)
+        if scratch.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        scratch.replace(path)
+    except BaseException:
+        _remove(scratch)
+        raise
+    _flush_folder(path.parent)  # else a power failure could undo the renaming
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 as :func:`written_whole` does."""
+    with written_whole(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where measurements and copies are kept: $SUITE_CACHE_DIR, or the user's cache folder."""
+    chosen = os.environ.get("SUITE_CACHE_DIR")
+    return Path(chosen).expanduser() if chosen else user_cache_path("initialization-memory", False)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each of them on the disk when this returns."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _flush_folder(folder.parent)
+
+
+def _flush_all(path: Path) -> None:
+    """Wait until a file, or a folder with all that it holds, is on the disk."""
+    if not path.is_dir():
+        _flush(path)
+        return
+    for entry in path.iterdir():
+        _flush_all(entry)
+    _flush_folder(path)
+
+
+def _flush_folder(folder: Path) -> None:
+    try:
+        _flush(folder)
+    except OSError as error:
+        if error.errno not in NO_FLUSHING:
+            raise
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):  # the failure of the block says more
+            path.unlink()
