@@ -89,7 +89,8 @@ def tracked_run(
     except (MlflowException, SQLAlchemyError) as problem:
         raise TrackingError(
             f"--tracking-uri: an address that MLflow can write to, got "
-            f"{without_password(mlflow.get_tracking_uri())!r} ({without_password(first_line(problem))}); "
+            f"{without_password(mlflow.get_tracking_uri())!r} "
+            f"({without_password(first_line(problem))}); "
             "try sqlite:///mlflow.db or the server's http address"
         ) from problem
     with run:

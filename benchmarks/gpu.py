@@ -26,8 +26,8 @@ if not __package__:  # run as a file, on a machine where nothing is installed
 
 from benchmarks.gpu_check import check, failed
 from benchmarks.gpu_steps import CHANNELS, CLASSES, WAYS, Images, Run, Unavailable, Way
+from suite.engine.device_memory import release_memory
 from suite.engine.evaluation import set_precision
-from suite.engine.memory import release
 
 # The main grid: Das et al. 2026, App. A.
 GRID_RUNS, GRID_EPOCHS = 1250, 300  # runs of each batch size
@@ -104,10 +104,10 @@ def _cell(name: str, batch_size: int, runs: int, data: Images, options: argparse
     except Unavailable as reason:
         cell = replace(cell, reason=f"skipped: {reason}")
     except torch.OutOfMemoryError as error:
-        release(error)
+        release_memory(error)
         cell = replace(cell, reason="skipped: out of memory")
     except Exception as error:  # the other cells are worth having all the same
-        release(error)
+        release_memory(error)
         cell = replace(cell, reason=failed(name, error))
     return cell
 

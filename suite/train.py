@@ -116,8 +116,9 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
 
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
-    from suite.engine.device import data_key, load_data, threads_for, torch_device
+    from suite.engine.device import threads_for, torch_device
     from suite.engine.fleet import Interrupted
+    from suite.engine.preparation import data_key, load_data
     from suite.sweep.display import RunDisplay
     from suite.worker.stopping import StopRequest
     from suite.worker.uploads import WriteError

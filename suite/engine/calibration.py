@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 from suite.basics.files import cache_folder, write_text
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
+from suite.engine.device_memory import release_memory
 from suite.engine.fleet import Fleet, Interrupted
-from suite.engine.memory import release
 from suite.engine.runs import FUSABLE
 
 SIZES = (1, 2, 4, 8, 16, 25, 50)
@@ -163,7 +163,7 @@ class Calibrator:
             try:
                 speeds.append(Speed(runs, self._speed(config, runs)))
             except torch.OutOfMemoryError as error:
-                release(error)
+                release_memory(error)
                 # One run alone has to be tried all the same: training says then what is wrong.
                 return Calibration((*speeds, Speed(runs, 0.0)))
             best = max(speed.images_per_second for speed in speeds)

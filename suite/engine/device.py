@@ -1,4 +1,4 @@
-"""The machine's part of a command: device, threads, and the data set in memory."""
+"""The machine's part of training: its device and its threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sys
 import torch
 
 from suite.basics.settings import ConfigError
-from suite.data.splits import ImageData, load
+from suite.data.splits import ImageData
 from suite.declarations.config import OWN_WIDTH, RunConfig
-from suite.declarations.machine import Machine
-from suite.engine.fleet import check
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -71,39 +69,3 @@ def _keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 2**26)
-
-
-def load_data(config: RunConfig, machine: Machine) -> tuple[ImageData, RunConfig]:
-    """The data set of a run, and the run with the digest of a folder filled in.
-
-    Raises
-    ------
-    DataError, ConfigError
-        If there is no such data set, it is not the one which `dataset_digest` names, or the run
-        cannot be trained on it.
-    """
-    data = load(
-        config.dataset,
-        machine.data_path,
-        validation_fraction=config.validation_fraction,
-        train_fraction=config.train_fraction,
-    )
-    if config.dataset == "folder":
-        if config.dataset_digest not in ("", data.digest):
-            raise ConfigError(
-                f"dataset_digest: must be that of the folder, {data.digest}, "
-                f"got {config.dataset_digest}; leave it out or choose another --data-dir"
-            )
-        config = config.with_(dataset_digest=data.digest)
-    check(config, data)
-    return data, config
-
-
-def data_key(config: RunConfig) -> tuple[object, ...]:
-    """Equal for runs on the same images, split in the same way."""
-    return (
-        config.dataset,
-        config.dataset_digest,
-        config.validation_fraction,
-        config.train_fraction,
-    )

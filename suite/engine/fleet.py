@@ -18,13 +18,14 @@ from suite.basics.randomness import batch_order
 from suite.data import augmentation
 from suite.data.splits import ImageData
 from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
-from suite.declarations.config import ConfigError, RunConfig
+from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord, best_record, summarize
 from suite.engine.checkpoint import Group, RunState
 from suite.engine.cuda_graph import stepper
 from suite.engine.evaluation import DTYPES, evaluate, set_precision
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
+from suite.engine.preparation import check
 from suite.engine.runs import FUSABLE, EpochOutcome, Member, TrainedRun, fusion_key
 from suite.engine.training_step import Tally, TrainingStep
 from suite.models import build
@@ -34,30 +35,6 @@ from suite.models.specs import ParameterSpec
 
 class Interrupted(Exception):
     """Training was asked to stop; what the last checkpoint holds is safe."""
-
-
-def check(config: RunConfig, data: ImageData) -> None:
-    """Raise ConfigError if the run cannot be trained on these data."""
-    images = len(data.train)
-    if config.batch_size > images:
-        raise ConfigError(
-            f"batch_size: must not exceed the {images} training images, "
-            f"got {config.batch_size}; give {images} or less"
-        )
-    if config.augmentation != "none" and min(data.height, data.width) <= augmentation.PAD:
-        raise ConfigError(
-            f"augmentation: a {augmentation.PAD}-pixel reflection needs larger images, "
-            f"got {data.height}×{data.width}; set augmentation=none"
-        )
-    network = build(config, data.channels, data.height, data.width, data.num_classes)
-    last = images % config.batch_size or config.batch_size
-    if last == 1 and network.batch_statistics:
-        larger = range(config.batch_size + 1, images)
-        enough = next((size for size in larger if images % size != 1), images)
-        raise ConfigError(
-            "batch_size: BatchNorm needs two images or more in every batch, "
-            f"got {config.batch_size}, which leaves a last batch of 1 of {images}; give {enough}"
-        )
 
 
 class Fleet:
@@ -96,8 +73,7 @@ class Fleet:
     ) -> None:
         if len({fusion_key(config) for config in configs}) != 1:
             raise ValueError(f"runs of a fleet may differ only in {', '.join(FUSABLE)}")
-        for config in configs[:1]:
-            check(config, data)
+        check(configs[0], data)  # they agree in all that it looks at
         self.device, self.interrupted, self.notify = device, interrupted, notify
         self.common = configs[0]
         self.dtype = DTYPES[self.common.precision]

@@ -22,8 +22,9 @@ from suite.declarations.datasets import KNOWN
 from suite.declarations.forecast import forecast
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.engine.calibration import Calibrator
-from suite.engine.device import load_data, set_threads, torch_device
+from suite.engine.device import set_threads, torch_device
 from suite.engine.fleet import Fleet
+from suite.engine.preparation import load_data
 from suite.sweep.display import duration
 
 if TYPE_CHECKING:

@@ -106,8 +106,8 @@ class Sweep:
         ConfigError, DataError
             If one cannot.
         """
-        from suite.engine.device import data_key, load_data, torch_device
-        from suite.engine.fleet import check
+        from suite.engine.device import torch_device
+        from suite.engine.preparation import check, data_key, load_data
         from suite.engine.runs import fusion_key
 
         if self.placement.executor == "processes":

@@ -11,8 +11,8 @@ import torch
 
 from suite.declarations.config import RunConfig
 from suite.engine.calibration import Calibrator
+from suite.engine.device_memory import release_memory
 from suite.engine.fleet import Interrupted
-from suite.engine.memory import release
 from suite.engine.runs import EpochOutcome, TrainedRun, fusion_key
 from suite.state.leases import LeaseLostError
 from suite.worker.held_run import FleetError, HeldRun
@@ -99,7 +99,7 @@ class FleetTraining:
             self.settled |= {run.config.fingerprint for run in ended}
             return ended
         # Not within `except`, which would hold the broken fleet.
-        release(broken)
+        release_memory(broken)
         self.settled |= names - {run.config.fingerprint for run in broken.runs}
         return self._recover(bench, broken)
 

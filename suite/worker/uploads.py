@@ -88,9 +88,7 @@ class WriteQueue:
 
     def _raise(self) -> None:
         if self._failure is not None:
-            raise WriteError(
-                f"mlflow: {first_line(self._failure)[:LONGEST_REASON]}"
-            ) from self._failure
+            raise WriteError(f"mlflow: {_short(self._failure)}") from self._failure
 
     def _run(self) -> None:
         while True:
@@ -118,9 +116,7 @@ class WriteQueue:
                         self._change.notify_all()
                     return False
                 if pause == FIRST_PAUSE:
-                    self._notify(
-                        f"MLflow is away ({first_line(error)[:LONGEST_REASON]}); training goes on"
-                    )
+                    self._notify(f"MLflow is away ({_short(error)}); training goes on")
             else:
                 if pause > FIRST_PAUSE:
                     self._notify("MLflow is back; catching up")
@@ -305,3 +301,7 @@ class Uploads:
         run_id = self.tracker.create(run.config, run.data, self.device, run.parent)
         self.tracker.log_epochs(run_id, result.history)
         return run_id
+
+
+def _short(error: Exception) -> str:
+    return first_line(error)[:LONGEST_REASON]

@@ -14,8 +14,9 @@ from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
 from suite.engine.calibration import Calibrator
-from suite.engine.device import data_key, load_data, set_threads, torch_device
+from suite.engine.device import set_threads, torch_device
 from suite.engine.fleet import Interrupted
+from suite.engine.preparation import data_key, load_data
 from suite.engine.runs import fusion_key
 from suite.state.leases import LeasesAwayError
 from suite.state.workspace import Workspace

@@ -224,23 +224,34 @@ WRITING = """
 import sys
 from pathlib import Path
 from suite.basics.files import write_text
-for _ in range(30):
+while not Path(sys.argv[3]).exists():
     write_text(Path(sys.argv[1]), sys.argv[2] * 100_000)
 """
 
 
-def test_processes_that_write_at_once_never_show_half_a_file_nor_each_others(target: Path) -> None:
-    write_text(target, "a" * 100_000)
+def test_processes_that_write_at_once_never_show_half_a_file_nor_each_others(
+    target: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write_text(target, "-" * 100_000)
+    enough = tmp_path_factory.mktemp("stop") / "enough"
     command = [sys.executable, "-c", WRITING, str(target)]
-    writers = [subprocess.Popen([*command, letter]) for letter in "abc"]
-    seen = set()
-    while any(writer.poll() is None for writer in writers):
-        content = target.read_text()
-        assert len(content) == 100_000
-        assert len(set(content)) == 1
-        seen.add(content[0])
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
-    assert len(seen) > 1, "nothing was read while they wrote"
+    writers = [subprocess.Popen([*command, letter, str(enough)]) for letter in "abc"]
+    seen: set[str] = set()
+    changes = 0
+    last = "-"
+    try:
+        while len(seen) < 3 or changes < 50:  # every writer was seen, and often in turn
+            assert all(writer.poll() is None for writer in writers)
+            content = target.read_text()
+            assert len(content) == 100_000
+            assert len(set(content)) == 1
+            changes += content[0] != last
+            last = content[0]
+            seen |= {last} - {"-"}
+    finally:
+        enough.touch()
+        codes = [writer.wait() for writer in writers]
+    assert codes == [0, 0, 0]
     assert names(target.parent) == [target.name]
 
 

@@ -25,7 +25,8 @@ from suite.declarations.clocks import clocks
 from suite.declarations.config import ConfigError
 from suite.engine import training_step
 from suite.engine.evaluation import evaluate
-from suite.engine.fleet import Fleet, check
+from suite.engine.fleet import Fleet
+from suite.engine.preparation import check
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
 # σw, seed, η0, λ

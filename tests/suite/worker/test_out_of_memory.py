@@ -19,8 +19,8 @@ from suite.declarations.config import RunConfig, parse
 from suite.declarations.machine import Machine
 from suite.engine import fleet as fleet_module
 from suite.engine.calibration import Calibration, Calibrator, Speed
+from suite.engine.device_memory import release_memory
 from suite.engine.fleet import Fleet
-from suite.engine.memory import release
 from suite.worker import session as session_module
 from suite.worker import worker as worker_module
 from suite.worker.messages import Event, Job
@@ -172,7 +172,7 @@ def test_what_an_error_holds_is_released_with_it() -> None:
     except RuntimeError as error:
         kept = error
     assert held[0]() is not None
-    release(kept)
+    release_memory(kept)
     assert held[0]() is None
 
 

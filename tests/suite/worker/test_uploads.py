@@ -143,7 +143,8 @@ def test_closing_during_an_outage_leaves_the_work_undone_at_once(
     writer.submit(never.set)
     assert tried.wait(LONG)
     writer.close()
-    assert not running()  # the pause of minutes was cut short
+    writer._thread.join(LONG)
+    assert not writer._thread.is_alive()  # the pause of ten minutes was cut short
     assert not never.is_set()
 
 

@@ -16,8 +16,8 @@ from mlflow_stores import Store
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.machine import Machine
 from suite.engine.checkpoint import CheckpointError
-from suite.engine.device import load_data
 from suite.engine.fleet import Fleet, Interrupted
+from suite.engine.preparation import load_data
 from suite.state.workspace import Workspace
 from suite.tracking.ledger import LedgerReader
 from suite.tracking.runs import Tracker

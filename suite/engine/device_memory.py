@@ -8,7 +8,7 @@ import traceback
 import torch
 
 
-def release(error: BaseException | None) -> None:
+def release_memory(error: BaseException | None) -> None:
     """Give back what the frames hold through which an error came, and torch's cache of it.
 
     An error keeps the frames that it left, and they keep the fleet: without this, its halves would
