@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Table, create_engine, inspect, text
 
+from benchmarks.study_rows import insert_trials
 from benchmarks.synthetic_store import FIRST_START, TABLES, Row, insert
 from suite.basics.mlflow_tables import latest_metrics, metrics, params, runs, tags
 from suite.basics.waiting import told
@@ -58,7 +59,7 @@ def fill(uri: str, storage: str, experiment: Experiment) -> None:
     tracker = Tracker(NAME, uri)
     board = Scoreboard(experiment, storage)
     ids = np.random.default_rng(0)
-    engine = create_engine(uri)
+    engine, study_engine = create_engine(uri), create_engine(storage)
     points = told(experiment.points(), experiment.size, "writing the store")
     with engine.begin() as connection, _quick(connection):
         for part in _parts(enumerate(points), RUNS_AT_ONCE):
@@ -74,7 +75,8 @@ def fill(uri: str, storage: str, experiment: Experiment) -> None:
                 finished.append((point, run_id, result))
             for table, new in rows.items():
                 insert(connection, table, new)
-            board.add(finished)
+            insert_trials(study_engine, board.study.study_name, [board.trial(*f) for f in finished])
+    study_engine.dispose()
     engine.dispose()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
+from suite.declarations.results import RunResult
 from suite.sweep.study import Scoreboard
 
 SIZES = (100, 1000, 6250)
@@ -37,8 +38,9 @@ def milliseconds(experiment: Experiment, storage: str) -> tuple[float, float]:
     summary = {"test_accuracy": 0.5, "best_epoch": 100.0, "kernel_norm_best": 3.0}
     seconds = []
     for index, point in enumerate(experiment.points()):
+        result = RunResult(experiment.config(point), history, summary, diverged=False)
         start = time.perf_counter()
-        board.add(point, f"{index:016x}", f"{index:032x}", history, summary, diverged=False)
+        board.add([(point, f"{index:032x}", result)])
         seconds.append(time.perf_counter() - start)
     last = seconds[-LAST:]
     return 1000 * sum(seconds) / len(seconds), 1000 * sum(last) / len(last)

@@ -19,13 +19,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 
 from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
@@ -34,19 +34,14 @@ from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.results import RunResult
 from suite.state import postgresql_leases
-from suite.sweep.study_rows import insert_curve, insert_trials
+from suite.sweep.study_tables import attribute_since
 
 STORAGE_VARIABLE = "SUITE_STORAGE"
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"
 SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 
-TRIALS_SINCE = text(
-    "SELECT t.trial_id, a.value_json, EXISTS "
-    "(SELECT 1 FROM trial_intermediate_values v WHERE v.trial_id = t.trial_id) "
-    "FROM trials t JOIN trial_user_attributes a ON a.trial_id = t.trial_id "
-    "WHERE t.study_id = :study AND t.trial_id > :newest AND a.key = :key"
-)
-
+# A trial costs Optuna a query for each intermediate value; MLflow has all of them.
+CURVE_EPOCHS = 20
 
 # A finished run as its trial shows it: its point of the factorial, MLflow's id of it, its result.
 Finished = tuple[Mapping[str, Any], str, RunResult]
@@ -97,7 +92,6 @@ class Scoreboard:
             load_if_exists=True,
         )
         self._known: set[str] = set()
-        self._bare: dict[str, int] = {}  # trials whose writer was killed before their curve
         self._newest = -1
         self._address = storage
         self._look()
@@ -108,11 +102,14 @@ class Scoreboard:
         return frozenset(self._known)
 
     def add(self, finished: Iterable[Finished]) -> None:
-        """Write the trials of finished runs, unless they are there, in a few statements.
+        """Write the trials of finished runs, unless they are there.
 
-        A trial's value is the test accuracy at τ_best, its intermediate values are val_accuracy by
-        epoch; all summary metrics are user attributes. A run that diverged before it had any
-        checkpoint has no value and is pruned.
+        A trial's value is the test accuracy at τ_best, its intermediate values are val_accuracy at
+        no more than `CURVE_EPOCHS` epochs; all summary metrics are user attributes. A run that
+        diverged before it had any checkpoint has no value and is pruned.
+
+        Optuna writes each trial in a transaction of its own: a process killed meanwhile leaves
+        whole trials only, and the next start writes the others.
         """
         with _exclusively(self._address):  # another sweep may be writing the same trials
             self._look()
@@ -121,59 +118,64 @@ class Scoreboard:
                 for point, run_id, result in finished
                 if result.config.fingerprint not in self._known
             }
-            begun = self._bare.keys() & new.keys()
-            trials = [self._trial(*one) for f, one in new.items() if f not in begun]
-            if isinstance(self._storage, RDBStorage):
-                insert_trials(self._storage, self.study._study_id, trials)
-                for fingerprint in begun:
-                    curve = _curve(new[fingerprint][2])
-                    insert_curve(self._storage, self._bare.pop(fingerprint), curve)
-            else:
-                for trial in trials:
-                    self._storage.create_new_trial(self.study._study_id, template_trial=trial)
+            self.study.add_trials([self.trial(*one) for one in new.values()])
             self._known |= new.keys()
 
-    def _trial(self, point: Mapping[str, Any], run_id: str, result: RunResult) -> FrozenTrial:
+    def trial(self, point: Mapping[str, Any], run_id: str, result: RunResult) -> FrozenTrial:
+        """A finished run as a trial that is not written yet."""
         accuracy = result.summary.get("test_accuracy", math.nan)
         about = {
             RUN_ID: run_id,
             FINGERPRINT: result.config.fingerprint,
             "diverged": result.diverged,
         }
-        trial = create_trial(
+        return create_trial(
             state=TrialState.COMPLETE if math.isfinite(accuracy) else TrialState.PRUNED,
             value=accuracy if math.isfinite(accuracy) else None,
             params=dict(point),
             distributions=self._distributions,
             user_attrs={**about, **result.summary},
             system_attrs=self._sampler.attributes(point),
+            intermediate_values=_curve(result),
         )
-        trial.intermediate_values = _curve(result)
-        return trial
 
     def _look(self) -> None:
         """Learn which trials there are, from those which are newer than the last look."""
-        if not isinstance(self._storage, RDBStorage):
-            trials = self._storage.get_all_trials(self.study._study_id, deepcopy=False)
-            new = trials[self._newest + 1 :]
-            self._known |= {trial.user_attrs[FINGERPRINT] for trial in new}
-            self._newest = len(trials) - 1
-            return
-        # Not get_trials: it loads every intermediate value of every trial.
-        where = {"study": self.study._study_id, "key": FINGERPRINT, "newest": self._newest}
-        with self._storage.engine.connect() as connection:
-            rows = connection.execute(TRIALS_SINCE, where).all()
-        for place, value, has_curve in rows:
-            fingerprint = json.loads(value)
-            if has_curve:
-                self._known.add(fingerprint)
-                self._newest = max(self._newest, place)
-            else:
-                self._bare[fingerprint] = place
+        if isinstance(self._storage, RDBStorage):
+            new = attribute_since(
+                self._storage.engine, self.study.study_name, FINGERPRINT, self._newest
+            )
+        else:
+            trials = self.study.get_trials(deepcopy=False)[self._newest + 1 :]
+            new = {trial.number: trial.user_attrs[FINGERPRINT] for trial in trials}
+        self._known |= set(new.values())
+        self._newest = max(new, default=self._newest)
 
 
 def _curve(result: RunResult) -> dict[int, float]:
-    return {record.epoch: record.val_accuracy for record in result.history}
+    accuracies = {record.epoch: record.val_accuracy for record in result.history}
+    shown = shown_epochs(list(accuracies), result.summary.get("best_epoch"))
+    return {epoch: accuracies[epoch] for epoch in shown}
+
+
+def shown_epochs(epochs: Sequence[int], best: float | None) -> list[int]:
+    """The epochs at which a trial's curve is shown, at most `CURVE_EPOCHS`.
+
+    All of them if they are no more. Otherwise the best one with its two neighbours, and the others
+    spread evenly, the first and the last among them.
+
+    Parameters
+    ----------
+    epochs
+        Those of the run, in order.
+    best
+        τ_best, if the run has one.
+    """
+    if len(epochs) <= CURVE_EPOCHS:
+        return list(epochs)
+    spread = np.linspace(0, len(epochs) - 1, CURVE_EPOCHS - 3).round().astype(int)
+    kept = {epochs[place] for place in spread}
+    return [e for e in epochs if e in kept or (best is not None and abs(e - best) <= 1)]
 
 
 def study_name(experiment: Experiment) -> str:

@@ -23,7 +23,7 @@ from postgresql_server import PostgresqlServer, free_port
 from sqlalchemy import NullPool
 from sweep_commands import EPOCHS, RUNS, SMALL, Command, Place, histories, unfinished
 
-from suite.sweep.study import STORAGE_VARIABLE
+from suite.sweep.study import STORAGE_VARIABLE, shown_epochs
 
 # One run at a time, so that there is work for every worker.
 SHARED = (*SMALL, "--fleet", "1")
@@ -117,4 +117,8 @@ class Shared:
         ]
         assert len({trial.user_attrs["fingerprint"] for trial in trials}) == len(trials) == runs
         assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
-        assert all(len(trial.intermediate_values) == EPOCHS for trial in trials)
+        assert all(
+            list(trial.intermediate_values)
+            == shown_epochs(range(1, EPOCHS + 1), trial.user_attrs["best_epoch"])
+            for trial in trials
+        )

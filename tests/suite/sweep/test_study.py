@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.samplers import GridSampler
 from optuna.trial import TrialState
-from sqlalchemy import text
+from sqlalchemy import event, text
 
+from benchmarks.study_rows import insert_trials
 from suite.basics.settings import ConfigError
 from suite.declarations.experiment_files import apply, configurations
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
-from suite.sweep.study import Scoreboard, default_storage, study_name
+from suite.sweep.study import CURVE_EPOCHS, Scoreboard, default_storage, shown_epochs, study_name
 
 SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
 
@@ -95,11 +100,11 @@ def rows(board: Scoreboard) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_trials_written_together_are_the_rows_which_optuna_writes(
+def test_the_benchmarks_trials_are_the_rows_which_optuna_writes(
     tmp_path: Path, boards: list[Scoreboard]
 ) -> None:
-    ours, optunas = (Scoreboard(SMALL, f"sqlite:///{tmp_path / name}") for name in ("a.db", "b.db"))
-    boards += [ours, optunas]
+    bulk, scored = (Scoreboard(SMALL, f"sqlite:///{tmp_path / name}") for name in ("a.db", "b.db"))
+    boards += [bulk, scored]
     curves: list[dict[int, float]] = [{1: 0.25, 2: math.nan, 3: -math.inf, 4: math.inf}, {}]
     summaries = [{"test_accuracy": 0.5, "repair_gap": math.nan}, {"epochs_trained": 1.0}]
     finished = [
@@ -112,14 +117,22 @@ def test_trials_written_together_are_the_rows_which_optuna_writes(
             zip(configurations(SMALL)[3:5], curves, summaries, strict=True)
         )
     ]
-    ours.add(finished[:1])
-    ours.add(finished)
     for one in finished:
-        template = optunas._trial(*one)
-        optunas._storage.create_new_trial(optunas.study._study_id, template_trial=template)
-    assert rows(ours) == rows(optunas)
-    assert [trial.number for trial in ours.study.trials] == [0, 1]
-    start = ours.study.trials[0].datetime_start
+        insert_trials(
+            bulk._storage.engine,  # type: ignore[attr-defined]
+            bulk.study.study_name,
+            [bulk.trial(*one)],
+        )
+    scored.add(finished[:1])
+    scored.add(finished)
+    assert rows(bulk) == rows(scored)
+    for board in (bulk, scored):
+        written = board.study.trials
+        assert [trial.number for trial in written] == [0, 1]
+        assert [t.intermediate_values for t in written] == [
+            pytest.approx(curve, nan_ok=True) for curve in curves
+        ]
+    start = scored.study.trials[0].datetime_start
     assert start is not None
     assert abs((datetime.now() - start).total_seconds()) < 600
 
@@ -205,20 +218,89 @@ def test_a_new_start_knows_what_is_written(tmp_path: Path, boards: list[Scoreboa
     assert boards[1].known == written
 
 
-def test_a_trial_whose_writer_was_killed_before_its_curve_is_completed(
+def write_until_killed(storage: str) -> None:
+    """Write one trial, and die at once when the first value of its curve is inserted."""
+    board = Scoreboard(SMALL, storage)
+
+    def die(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("INSERT INTO trial_intermediate_values"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(board._storage.engine, "before_cursor_execute", die)  # type: ignore[attr-defined]
+    add(board, SMALL, 0)
+
+
+def test_a_writer_killed_within_a_trial_leaves_nothing_of_it(
     tmp_path: Path, boards: list[Scoreboard]
 ) -> None:
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    writer = multiprocessing.get_context("fork").Process(target=write_until_killed, args=[storage])
+    writer.start()
+    writer.join(60)
+    assert writer.exitcode == -signal.SIGKILL
     boards.append(Scoreboard(SMALL, storage))
+    assert {name: content for name, content in rows(boards[0]).items() if content} == {}
     fingerprint = add(boards[0], SMALL, 0)
-    add(boards[0], SMALL, 1)
-    with boards[0]._storage.engine.begin() as connection:  # type: ignore[attr-defined]
-        connection.execute(text("DELETE FROM trial_intermediate_values WHERE trial_id = 1"))
+    assert [len(trial.intermediate_values) for trial in boards[0].study.trials] == [3]
+    assert boards[0].known == {fingerprint}
+
+
+def test_a_study_with_whole_curves_or_none_is_read_as_it_is(
+    tmp_path: Path, boards: list[Scoreboard]
+) -> None:
+    """Such as earlier versions wrote: all epochs, and no curve where the writer was killed."""
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     boards.append(Scoreboard(SMALL, storage))
-    assert fingerprint not in boards[1].known
-    add(boards[1], SMALL, 0)
-    assert [len(trial.intermediate_values) for trial in boards[1].study.trials] == [3, 3]
-    assert fingerprint in boards[1].known
+    written = []
+    for (point, config), epochs in zip(configurations(SMALL)[:2], (300, 0), strict=True):
+        result = RunResult(config, [], {"test_accuracy": 0.5}, diverged=False)
+        trial = boards[0].trial(point, "run", result)
+        trial.intermediate_values = dict.fromkeys(range(1, epochs + 1), 0.1)
+        boards[0].study.add_trial(trial)
+        written.append(config.fingerprint)
+    boards.append(Scoreboard(SMALL, storage))
+    assert boards[1].known == set(written)
+    assert add(boards[1], SMALL, 0) == written[0]
+    assert add(boards[1], SMALL, 1) == written[1]
+    assert [len(trial.intermediate_values) for trial in boards[1].study.trials] == [300, 0]
+
+
+def test_a_long_curve_is_shown_at_few_epochs_of_the_run(
+    storage: str, boards: list[Scoreboard]
+) -> None:
+    boards.append(Scoreboard(SMALL, storage))
+    history = [record(epoch, epoch / 300) for epoch in range(1, 301)]
+    add(boards[0], SMALL, 0, history=history, summary={"test_accuracy": 0.5, "best_epoch": 123.0})
+    (trial,) = boards[0].study.trials
+    assert list(trial.intermediate_values) == shown_epochs(range(1, 301), 123.0)
+    assert trial.intermediate_values == pytest.approx(
+        {epoch: epoch / 300 for epoch in trial.intermediate_values}
+    )
+
+
+@pytest.mark.parametrize("best", [None, 1.0, 2.0, 150.0, 299.0, 300.0])
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_epochs_shown_are_spread_evenly_and_dense_at_the_best(
+    first: int, best: float | None
+) -> None:
+    epochs = range(first, 301)
+    shown = shown_epochs(epochs, best)
+    assert len(shown) <= CURVE_EPOCHS
+    assert shown == sorted(set(shown))
+    assert {first, 300} <= set(shown) <= set(epochs)
+    assert all(after - before <= 19 for before, after in pairwise(shown))  # 300 in 16 steps
+    if best is not None:
+        assert {best - 1, best, best + 1} & set(epochs) <= set(shown)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, CURVE_EPOCHS])
+def test_a_short_curve_is_shown_whole(count: int) -> None:
+    assert shown_epochs(range(1, count + 1), 1.0) == list(range(1, count + 1))
+
+
+def test_epochs_that_are_just_too_many_are_thinned() -> None:
+    shown = shown_epochs(range(1, CURVE_EPOCHS + 2), None)
+    assert len(shown) == CURVE_EPOCHS - 3
 
 
 def test_a_run_that_diverged_at_once_is_pruned_and_none_is_failed(
