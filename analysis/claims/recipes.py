@@ -33,7 +33,7 @@ class DeclaredRecipe:
     @property
     def varied(self) -> set[str]:
         """The settings in which recipes of the experiment differ."""
-        bundles = EXPERIMENTS[self.experiment].recipes
+        bundles = EXPERIMENTS[self.experiment].bundles
         inside = {name for axis in bundles.values() for one in axis.values() for name in one}
         return {*self.point, *inside}
 

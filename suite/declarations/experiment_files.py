@@ -10,7 +10,7 @@ A file holds what :class:`suite.declarations.experiments.Experiment` does::
     optimizer = ["sgd", "adamw"]
     sigma_w = [0.1, 1.0, 2.5]
     seed = [0, 1, 2]
-    [recipes.procedure.tuned]   # optional: settings that change together, under one name
+    [bundles.procedure.tuned]   # optional: settings that change together, under one name
     optimizer = "momentum"
     learning_rate = 0.1
 """
@@ -32,7 +32,8 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 
 SUFFIXES = (".toml", ".yaml", ".yml")
-TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "recipes")
+TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "bundles")
+EARLIER = {"recipes": "bundles"}  # what a table was called before
 
 
 def find(name: str) -> Experiment:
@@ -71,6 +72,7 @@ def _from_file(path: Path) -> Experiment:
         raise ConfigError(f"experiment: {path} must be valid {path.suffix[1:]}; {reason}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"experiment: {path} must hold axes and fixed settings, got {content!r}")
+    content = {EARLIER.get(part, part): value for part, value in content.items()}
     _check_parts(content, path)
     return _assemble(content, path)
 
@@ -87,20 +89,20 @@ def _check_parts(content: Mapping[Any, Any], path: Path) -> None:
             must(part, value, dict, "a table")
         else:
             raise ConfigError(f"{path}: {unknown(str(part), value, (*TEXTS, *TABLES))}")
-    for axis, labels in content.get("recipes", {}).items():
-        must(f"recipes.{axis}", labels, dict, "a table")
+    for axis, labels in content.get("bundles", {}).items():
+        must(f"bundles.{axis}", labels, dict, "a table")
         for label, settings in labels.items():
-            must(f"recipes.{axis}.{label}", settings, dict, "a table")
+            must(f"bundles.{axis}.{label}", settings, dict, "a table")
 
 
 def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
     base = _named(content["base"]) if "base" in content else None
-    recipes = dict(base.recipes if base else {}) | {
+    bundles = dict(base.bundles if base else {}) | {
         axis: {
             label: {key: RunConfig.value(key, value) for key, value in settings.items()}
             for label, settings in labels.items()
         }
-        for axis, labels in content.get("recipes", {}).items()
+        for axis, labels in content.get("bundles", {}).items()
     }
     experiment = Experiment(
         name=content.get("name", path.stem),
@@ -108,11 +110,11 @@ def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
         source=str(path),
         axes=dict(base.axes if base else {}),
         fixed=dict(base.fixed if base else {}),
-        recipes=recipes,
+        bundles=bundles,
     )
-    for axis in content.get("recipes", {}):
+    for axis in content.get("bundles", {}):
         if axis not in experiment.axes:
-            experiment = _with_axis(experiment, axis, list(recipes[axis]))
+            experiment = _with_axis(experiment, axis, list(bundles[axis]))
     for name, value in content.get("fixed", {}).items():
         experiment = changed(experiment, name, [value])
     for name, values in content.get("axes", {}).items():
@@ -134,12 +136,12 @@ def changed(
     Raises
     ------
     ConfigError
-        If there is no such setting or recipe, or a value is impossible or there twice.
+        If there is no such setting or bundle, or a value is impossible or there twice.
     """
-    if not given and name in (*RunConfig.names(), *experiment.recipes):
+    if not given and name in (*RunConfig.names(), *experiment.bundles):
         raise ConfigError(f"{name}: must have a value, got none; write {name}=VALUE,VALUE")
-    if name in experiment.recipes:
-        labels = tuple(experiment.recipes[name])
+    if name in experiment.bundles:
+        labels = tuple(experiment.bundles[name])
         for value in given:
             if value not in labels:
                 raise ConfigError(
@@ -149,11 +151,11 @@ def changed(
         return _with_axis(experiment, name, given)
     values = [RunConfig.value(name, value) for value in given or [None]]
     _check_once(name, values)
-    in_recipe = any(
-        name in settings for labels in experiment.recipes.values() for settings in labels.values()
+    in_bundle = any(
+        name in settings for labels in experiment.bundles.values() for settings in labels.values()
     )
-    # An axis comes after the recipes and so overrules them; a fixed setting would not.
-    if axis or name in experiment.axes or len(values) > 1 or in_recipe:
+    # An axis comes after the bundles and so overrules them; a fixed setting would not.
+    if axis or name in experiment.axes or len(values) > 1 or in_bundle:
         fixed = {key: value for key, value in experiment.fixed.items() if key != name}
         return _with_axis(replace(experiment, fixed=fixed), name, values)
     return replace(experiment, fixed=dict(experiment.fixed) | {name: values[0]})

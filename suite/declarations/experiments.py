@@ -1,7 +1,7 @@
 """The experiments by name: each declared once as axes × fixed settings × seeds.
 
 The counts are those of Das et al. 2026 (§2, App. A). An axis is a setting with its values, or a
-named bundle of settings that change together (a *recipe*).
+*bundle* of settings that change together, under a name.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Experiment:
     Attributes
     ----------
     axes
-        Setting or recipe name to its values. A value of a recipe is a key of `recipes[name]`.
-    recipes
-        Recipe name to {value: settings which that value stands for}.
+        Setting or bundle name to its values. A value of a bundle is a key of `bundles[name]`.
+    bundles
+        Bundle name to {value: settings which that value stands for}.
     fixed
         Settings that all runs share.
     """
@@ -51,7 +51,7 @@ class Experiment:
     source: str
     axes: Mapping[str, Sequence[Any]]
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    bundles: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -71,7 +71,7 @@ class Experiment:
         """The settings which one combination of axis values stands for."""
         settings = dict(self.fixed)
         for name, value in point.items():
-            settings |= self.recipes[name][value] if name in self.recipes else {name: value}
+            settings |= self.bundles[name][value] if name in self.bundles else {name: value}
         return settings
 
     def config(self, point: Mapping[str, Any]) -> RunConfig:
@@ -93,8 +93,8 @@ def _paper(name: str, description: str, source: str, **parts: Any) -> Experiment
     fixed = dict(PAPER_RUN) | parts.pop("fixed", {})
     varied = set(parts["axes"]) | {
         key
-        for recipe in parts.get("recipes", {}).values()
-        for settings in recipe.values()
+        for bundle in parts.get("bundles", {}).values()
+        for settings in bundle.values()
         for key in settings
     }
     fixed = {key: value for key, value in fixed.items() if key not in varied}
@@ -170,7 +170,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
                 "sigma_w": (0.1, 2.5),
                 "seed": PAPER_SEEDS,
             },
-            recipes={
+            bundles={
                 "procedure": {
                     "sgd": {
                         "optimizer": "momentum",
@@ -194,7 +194,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
                 "sigma_w": SIGMA_W_COARSE,
                 "seed": PAPER_SEEDS,
             },
-            recipes={
+            bundles={
                 "architecture": {
                     "resnet56": {"model": "resnet56", **RESNET_56_110},
                     "resnet110": {"model": "resnet110", **RESNET_56_110},

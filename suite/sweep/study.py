@@ -193,8 +193,8 @@ def study_name(experiment: Experiment) -> str:
 
 def _content(experiment: Experiment) -> str:
     axes = {name: list(values) for name, values in experiment.axes.items()}
-    recipes = {name: labels for name, labels in experiment.recipes.items() if name in axes}
-    return json.dumps([axes, dict(experiment.fixed), recipes], sort_keys=True)
+    bundles = {name: labels for name, labels in experiment.bundles.items() if name in axes}
+    return json.dumps([axes, dict(experiment.fixed), bundles], sort_keys=True)
 
 
 def default_storage(tracking_uri: str) -> str:

@@ -76,11 +76,11 @@ def test_a_file_may_start_from_a_named_experiment(tmp_path: Path) -> None:
     assert (config.dataset, config.epochs, config.seed) == ("cifar10", 7, 1)
 
 
-def test_a_recipe_in_a_file_is_an_axis_whose_values_are_bundles(tmp_path: Path) -> None:
+def test_a_bundle_in_a_file_is_an_axis_by_the_earlier_word_for_it_too(tmp_path: Path) -> None:
     text = """
-[recipes.procedure.plain]
+[bundles.procedure.plain]
 optimizer = "sgd"
-[recipes.procedure.tuned]
+[bundles.procedure.tuned]
 optimizer = "momentum"
 learning_rate = 0.1
 [axes]
@@ -89,6 +89,8 @@ seed = [0, 1]
     experiment = find(write(tmp_path, text))
     found = {(c.optimizer, c.learning_rate, c.seed) for c in experiment.configs()}
     assert found == {(*how, s) for how in [("sgd", 1e-3), ("momentum", 0.1)] for s in (0, 1)}
+    earlier = find(write(tmp_path, text.replace("[bundles.", "[recipes.")))
+    assert list(earlier.configs()) == list(experiment.configs())
 
 
 @pytest.mark.parametrize(
@@ -106,9 +108,9 @@ seed = [0, 1]
         ('base = "mian"', "did you mean main?"),
         ('base = "mine.toml"', "experiment: must be one of"),
         ("[axes\n", "must be valid toml"),
-        ("[recipes.p]\na = 3\n[axes]\nseed=[1]", "recipes.p.a must be a table, got 3"),
-        ("recipes = {p = 3}\n[axes]\nseed=[1]", "recipes.p must be a table, got 3"),
-        ("[recipes.p.a]\nsigma = 3", "sigma: "),
+        ("[bundles.p]\na = 3\n[axes]\nseed=[1]", "bundles.p.a must be a table, got 3"),
+        ("bundles = {p = 3}\n[axes]\nseed=[1]", "bundles.p must be a table, got 3"),
+        ("[bundles.p.a]\nsigma = 3", "sigma: "),
         ('[axes]\noptimizer=["sgd"]\nseed=[1]\nmomentum=[0.8]', "momentum: acts only with"),
     ],
 )

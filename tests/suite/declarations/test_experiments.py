@@ -130,7 +130,7 @@ def test_a_point_names_every_axis_and_stands_for_its_config() -> None:
             assert set(point) == set(experiment.axes)
             assert experiment.config(point) == config
             for name, value in point.items():
-                if name not in experiment.recipes:
+                if name not in experiment.bundles:
                     assert getattr(config, name) == value
 
 
@@ -195,7 +195,7 @@ def test_a_recipe_changes_several_settings_together() -> None:
         "here",
         axes={"way": ("slow", "fast"), "seed": (1, 2)},
         fixed={"epochs": 5, "learning_rate": 0.5},
-        recipes={"way": {"slow": {"learning_rate": 0.1}, "fast": {"batch_size": 8}}},
+        bundles={"way": {"slow": {"learning_rate": 0.1}, "fast": {"batch_size": 8}}},
     )
     found = [(c.learning_rate, c.batch_size, c.seed, c.epochs) for c in experiment.configs()]
     assert found == [(0.1, 64, 1, 5), (0.1, 64, 2, 5), (0.5, 8, 1, 5), (0.5, 8, 2, 5)]
