@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, create_engine, inspect, text
 from benchmarks.study_rows import insert_trials
 from benchmarks.synthetic_store import FIRST_START, TABLES, Row, insert
 from suite.basics.mlflow_tables import latest_metrics, metrics, params, runs, tags
-from suite.basics.waiting import told
+from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
@@ -60,7 +60,7 @@ def fill(uri: str, storage: str, experiment: Experiment) -> None:
     board = Scoreboard(experiment, storage)
     ids = np.random.default_rng(0)
     engine, study_engine = create_engine(uri), create_engine(storage)
-    points = told(experiment.points(), experiment.size, "writing the store")
+    points = with_progress(experiment.points(), experiment.size, "writing the store")
     with engine.begin() as connection, _quick(connection):
         for part in _parts(enumerate(points), RUNS_AT_ONCE):
             rows: dict[Table, list[Row]] = {table: [] for table in TABLES}

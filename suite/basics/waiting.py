@@ -12,7 +12,7 @@ FIRST_LINE_AFTER, SECONDS_BETWEEN_LINES = 3.0, 10.0
 T = TypeVar("T")
 
 
-def told(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+def with_progress(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
     """The items; once they take more than three seconds, standard error says how far it is.
 
     Parameters

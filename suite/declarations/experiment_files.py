@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from suite.basics.settings import ConfigError, unknown
-from suite.basics.waiting import told
+from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, Experiment
 
@@ -199,7 +199,9 @@ def configurations(experiment: Experiment) -> list[tuple[dict[str, Any], RunConf
     """
     seen: dict[str, dict[str, Any]] = {}
     found = []
-    for point in told(experiment.points(), experiment.size, f"{experiment.name}: listing the runs"):
+    for point in with_progress(
+        experiment.points(), experiment.size, f"{experiment.name}: listing the runs"
+    ):
         config = experiment.config(point)
         if config.fingerprint in seen:
             raise ConfigError(

@@ -30,7 +30,7 @@ LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
 REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
 TICK = 0.25
 PARENT_TICK = 1.0
-LAST_BREATH = 1.0  # seconds for a worker that has said its last word to be gone
+EXIT_PATIENCE = 1.0  # seconds that a worker which has told its end gets to exit
 
 
 @dataclass
@@ -89,7 +89,7 @@ class ProcessExecutor:
     def _start(self, job: Job, deaths: int = 0) -> _Worker:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(job, theirs), daemon=True)
-        with deaf_to_ctrl_c():
+        with ctrl_c_masked():
             process.start()
         theirs.close()
         return _Worker(job, process, ours, deaths)
@@ -128,7 +128,7 @@ class ProcessExecutor:
                 worker.deaths = 0
             if event.kind == "end":
                 worker.ended = True
-                worker.process.join(LAST_BREATH)
+                worker.process.join(EXIT_PATIENCE)
                 if worker.process.is_alive():  # a request to a server that does not answer
                     worker.process.kill()
                     worker.process.join()
@@ -156,7 +156,7 @@ class ProcessExecutor:
 
 
 @contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
+def ctrl_c_masked() -> Iterator[None]:
     """Processes started meanwhile never hear Ctrl-C, which reaches the whole process group.
 
     The sweep asks them to stop, once, by SIGTERM.

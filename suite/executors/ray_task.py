@@ -1,4 +1,4 @@
-"""What runs on a Ray cluster: the training of one fleet, and the post office of a sweep."""
+"""What runs on a Ray cluster: a fleet's training, and the actor by which sweep and tasks talk."""
 
 from __future__ import annotations
 

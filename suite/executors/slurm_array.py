@@ -23,7 +23,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from suite.basics.settings import ConfigError
 from suite.executors.event_log import EventTail
 from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
-from suite.executors.processes import deaf_to_ctrl_c
+from suite.executors.processes import ctrl_c_masked
 from suite.executors.slurm_job import WorkerJob, events_file
 from suite.executors.slurm_queue import Machines, QueueAwayError, jobs_called, machines, states
 from suite.state.place import log_folder
@@ -96,7 +96,7 @@ class SlurmArray:
                 local_max_num_timeout=self._placement.slurm_requeues,
             )
             executor.update_parameters(**self._parameters())
-            with deaf_to_ctrl_c():  # as jobs are in a queue
+            with ctrl_c_masked():  # as jobs are in a queue
                 return list(executor.submit_array(calls))
         except (FailedJobError, FailedSubmissionError) as error:
             said = [line for line in str(error).splitlines() if "error:" in line] or [str(error)]
@@ -186,13 +186,13 @@ class SlurmWatch:
                     yield -1, Event("notice", f"{self._array}: {there}")
                 self._states = there or self._states
             if gone_since is not None and now - gone_since > LAST_WORDS:
-                yield from self._silent()
+                yield from self._gone()
                 return
             yield from self._news()
             yield -1, Event("tick")
             time.sleep(TICK)
         if len(self._ended) < len(self._ids):
-            self.going_on = self._farewell()
+            self.going_on = self._where_jobs_go_on()
 
     def _news(self) -> Iterator[tuple[int, Event]]:
         for index, job_id in enumerate(self._ids):
@@ -229,8 +229,8 @@ class SlurmWatch:
             for job in (job for job in self._jobs if not job.done()):
                 os.kill(int(job.job_id), signal.SIGTERM)
 
-    def _silent(self) -> Iterator[tuple[int, Event]]:
-        """Jobs that are gone without a last word, such as those that SLURM has killed."""
+    def _gone(self) -> Iterator[tuple[int, Event]]:
+        """Jobs that are gone without having told their end, such as those that SLURM has killed."""
         yield from self._news()
         for index, job_id in enumerate(self._ids):
             log = self._folder / f"{job_id}_0_log.err"
@@ -243,7 +243,7 @@ class SlurmWatch:
     def _array(self) -> str:
         return "jobs" if self._local else f"SLURM job {self._ids[0].partition('_')[0]}"
 
-    def _farewell(self) -> str:
+    def _where_jobs_go_on(self) -> str:
         if self._local:
             return f"the jobs go on as processes {', '.join(self._ids)} of this machine"
         array = self._ids[0].partition("_")[0]

@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from suite.basics.waiting import told
+from suite.basics.waiting import with_progress
 from suite.data.splits import ImageData, Split, split_sizes
 from suite.declarations.config import RunConfig
 from suite.declarations.datasets import KNOWN
@@ -125,7 +125,9 @@ def _costs(recipes: dict[str, RunConfig], data: ImageData) -> dict[str, Cost]:
     """The cost of each recipe, counted once for those that differ in rates or batch size only."""
     counted: dict[object, Cost] = {}
     found = {}
-    for recipe, config in told(recipes.items(), len(recipes), "counting the recipes' FLOPs"):
+    for recipe, config in with_progress(
+        recipes.items(), len(recipes), "counting the recipes' FLOPs"
+    ):
         same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "sigma_w": 1.0, "seed": 0}
         key = config.with_(**same, augmentation="none").fingerprint
         if key not in counted:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
-from suite.basics.waiting import told
+from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import Experiment
 from suite.declarations.machine import Machine
@@ -130,7 +130,7 @@ class Sweep:
         doing = (
             f"bringing {len(missing):,} finished runs into the Optuna study, {RUNS_AT_ONCE} a part"
         )
-        for part in told(parts, len(parts), doing):
+        for part in with_progress(parts, len(parts), doing):
             self._score({fingerprint: finished[fingerprint] for fingerprint in part})
         left = {c.recipe_fingerprint for _, c in self.points if c.fingerprint not in finished}
         self.parents.end({c.recipe_fingerprint for _, c in self.points} - left, "FINISHED")

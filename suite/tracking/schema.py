@@ -140,7 +140,7 @@ def runs_by_fingerprint(
 
 
 def points_of(engine: Engine, run_id: str) -> list[tuple[str, int]]:
-    """Name and step of every metric logged for a run, a point logged twice twice."""
+    """Name and step of every point logged for a run; one that was logged twice comes twice."""
     with engine.connect() as connection:
         return [(name, step) for name, step in connection.execute(LOGGED, {"run": run_id})]
 

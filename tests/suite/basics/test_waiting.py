@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from suite.basics import waiting
-from suite.basics.waiting import told
+from suite.basics.waiting import with_progress
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_lines_begin_after_three_seconds_and_come_every_ten(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen = []
-    for item in told(range(20), 2000, "counting"):
+    for item in with_progress(range(20), 2000, "counting"):
         seen.append(item)
         clock[0] += 1.0
     assert seen == list(range(20))
@@ -27,5 +27,5 @@ def test_lines_begin_after_three_seconds_and_come_every_ten(
 
 
 def test_what_is_quick_says_nothing(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(told("abc", 3, "counting")) == ["a", "b", "c"]
+    assert list(with_progress("abc", 3, "counting")) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""

@@ -164,7 +164,7 @@ def test_ctrl_c_does_not_reach_workers(execute: Execute) -> None:
 def test_a_worker_that_has_ended_but_stays_is_killed(
     execute: Execute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LAST_BREATH", 0.5)
+    monkeypatch.setattr(processes, "EXIT_PATIENCE", 0.5)
     assert execute(lingers)[-1][1] == Event("end", None)
 
 

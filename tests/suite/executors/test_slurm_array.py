@@ -100,7 +100,7 @@ def test_what_is_asked_of_slurm_stands_in_the_batch_file(
     ):
         assert f"#SBATCH {line}\n" in text
     assert "module load cuda\n" in text
-    assert "SLURM job 12 goes on (scancel 12 ends it)" in watch._farewell()
+    assert "SLURM job 12 goes on (scancel 12 ends it)" in watch._where_jobs_go_on()
 
 
 @pytest.fixture
