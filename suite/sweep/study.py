@@ -50,6 +50,9 @@ Finished = tuple[Mapping[str, Any], str, RunResult]
 class FactorialSampler(GridSampler):
     """Optuna's GridSampler which can say where in its grid a point stands.
 
+    The sweep trains an experiment's points in the order of its axes, since a GridSampler shuffles
+    its own; ``tests/test_optuna_insides.py`` holds the two to the same points.
+
     Parameters
     ----------
     axes
