@@ -118,7 +118,7 @@ class Shared:
         assert len({trial.user_attrs["fingerprint"] for trial in trials}) == len(trials) == runs
         assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
         assert all(
-            list(trial.intermediate_values)
+            sorted(trial.intermediate_values)
             == shown_epochs(range(1, EPOCHS + 1), trial.user_attrs["best_epoch"])
             for trial in trials
         )
