@@ -144,7 +144,7 @@ class Fleet:
         self.advance = stepper(self.step, self.notify)
         self.rates = learning_rates(configs[0], len(self.data.train))
         penalties = [config.kernel_l2 for config in configs]
-        self.penalty = (
+        self.strengths = (  # of Keras's L2, by run
             torch.tensor(penalties, dtype=self.dtype, device=self.device)
             if any(penalties) and self.common.semantics == "keras"
             else None
@@ -195,13 +195,16 @@ class Fleet:
             self.network, views, self.buffers, self.data.validation, self.common
         )
         square_sum = self.layout.kernel_square_sum(self.theta)
-        if self.penalty is not None:
-            val_loss = val_loss + self.penalty * square_sum
+        val_loss = val_loss + self._keras_penalty(square_sum)
         images = len(self.data.train)
         numbers = torch.stack(
             [train_loss / images, correct / images, val_loss, val_accuracy, square_sum.sqrt()]
         )
         return self._record(epoch, numbers.double().cpu())
+
+    def _keras_penalty(self, square_sum: Tensor) -> Tensor | float:
+        """λΣw² of each run, which Keras adds to the loss; 0 where nothing is added."""
+        return 0.0 if self.strengths is None else self.strengths * square_sum
 
     def _pass(self, epoch: int) -> tuple[Tensor, Tensor]:
         """One pass over the training images: each run's summed loss and correct answers."""
@@ -221,9 +224,9 @@ class Fleet:
                 raise Interrupted
             part = slice(start, start + batch)
             index = order[part]
-            if self.penalty is not None:
+            if self.strengths is not None:
                 square_sum = self.layout.kernel_square_sum(self.theta)
-                penalty += len(index) * self.penalty * square_sum
+                penalty += len(index) * self._keras_penalty(square_sum)
             rate = float(self.rates[(epoch - 1) * self.steps + step])
             tally.add(*self.advance(index, draws[part] if draws else None, rate))
         tally.count()

@@ -135,6 +135,8 @@ class Optimizer:
             return {"rate"} | decay
         return adam | decay | ({"rate"} if self.orthogonal else set())
 
+    # --- One update: its two halves, of which a CUDA graph can hold the second --------------------
+
     def restore(self, moments: Mapping[str, Tensor], steps: int) -> None:
         """Go on from a saved state: flat moments by name, and the updates made until then."""
         for name, flat in moments.items():
@@ -188,6 +190,8 @@ class Optimizer:
             self._decay(self.factors["decay"])
         self._move(gradients)
 
+    # --- What rules share: L2, a step downhill, decoupled decay -----------------------------------
+
     def _penalize(self, gradients: list[Tensor]) -> None:
         """Add the L2 penalty's part to the gradients of the kernels."""
         if isinstance(self.l2, list):
@@ -226,6 +230,8 @@ class Optimizer:
             return
         for parameter, ratio in zip(self.parameters, self.ratios, strict=True):
             parameter.mul_(1.0 - factor * ratio)
+
+    # --- The rules --------------------------------------------------------------------------------
 
     def _sgd(self, gradients: list[Tensor]) -> None:
         self._descend(self.parameters, gradients, self.factors["rate"])

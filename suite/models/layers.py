@@ -26,6 +26,9 @@ CHANNELS_LAST = (0, 2, 3, 1)
 TAP_MAJOR = (2, 3, 1, 0)
 
 
+# --- What layers share ------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Semantics:
     """Constants in which the two libraries' layers differ."""
@@ -59,6 +62,9 @@ class Layer(Protocol):
     def parameters(self) -> Iterable[ParameterSpec]: ...
 
     def buffers(self) -> Iterable[BufferSpec]: ...
+
+
+# --- Convolutions -----------------------------------------------------------------------------
 
 
 class Convolution:
@@ -170,6 +176,9 @@ def _taps(height: int, width: int, device: torch.device) -> Tensor:
     return (offset[..., 0] * 3 + offset[..., 1]).flatten().to(device)
 
 
+# --- Normalizations ---------------------------------------------------------------------------
+
+
 class BatchNorm:
     """Batch normalization with running statistics in the chosen semantics."""
 
@@ -258,6 +267,9 @@ class LayerNorm:
         variance, mean = torch.var_mean(by_run, dim=2, correction=0, keepdim=True)
         deviation = (variance + self.semantics.layer_norm_epsilon).rsqrt()
         return ((by_run - mean) * (deviation * scale) + shift).flatten(1, 2)
+
+
+# --- The classifier ---------------------------------------------------------------------------
 
 
 class Dense:

@@ -31,7 +31,7 @@ from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
 from suite.worker.messages import Event, Job
 
-RUNS_AT_ONCE = 200  # whose results are read and written together
+RUNS_AT_ONCE = 50  # whose results are read and written together: seconds, as others may wait
 
 
 class Sweep:
