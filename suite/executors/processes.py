@@ -56,7 +56,7 @@ class LocalProcesses:
         self.description = f"{job.workers} worker{'s' if job.workers > 1 else ''}"
 
     def start(self, parents: Mapping[str, str]) -> ProcessExecutor:
-        """See :meth:`suite.executors.Place.start`."""
+        """See :meth:`suite.executors.places.Place.start`."""
         machine = self._job.machine
         jobs = [
             replace(

@@ -54,7 +54,7 @@ class RayCluster:
     placement
         Its address, and what a worker gets.
     job, workers
-        As in :func:`suite.executors.find_place`.
+        As in :func:`suite.executors.places.find_place`.
 
     Raises
     ------
@@ -94,7 +94,7 @@ class RayCluster:
         return _room(ray.nodes(), self._cpus, self._gpus)
 
     def start(self, parents: Mapping[str, str]) -> RayExecutor:
-        """See :meth:`suite.executors.Place.start`."""
+        """See :meth:`suite.executors.places.Place.start`."""
         job = replace(self._job, parents=parents)
         return RayExecutor(
             job,
@@ -210,7 +210,7 @@ class RayExecutor:
         self._began, self._told = time.monotonic(), False
 
     def events(self, stop: Callable[[], bool]) -> Iterator[tuple[int, Event]]:
-        """See :meth:`suite.executors.Executor.events`."""
+        """See :meth:`suite.executors.places.Executor.events`."""
         try:
             with self._log() as log, redirect_stdout(log):  # Ray prints what befalls machines
                 yield from self._events(stop)

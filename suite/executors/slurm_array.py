@@ -45,7 +45,7 @@ class SlurmArray:
     placement
         What to ask of it.
     job
-        As in :func:`suite.executors.find_place`.
+        As in :func:`suite.executors.places.find_place`.
 
     Raises
     ------
@@ -166,7 +166,7 @@ class SlurmWatch:
         self._states = ""
 
     def events(self, stop: Callable[[], bool]) -> Iterator[tuple[int, Event]]:
-        """See :meth:`suite.executors.Executor.events`; asked to stop, it leaves the jobs alone."""
+        """See :meth:`suite.executors.places.Executor.events`; a stop leaves the jobs alone."""
         if self._known:
             for index, job_id in enumerate(self._ids):
                 yield from self._heard(index, job_id, self._tails[job_id].summary())

@@ -17,8 +17,8 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiments import Experiment
 from suite.declarations.machine import Machine
 from suite.declarations.results import RunResult
-from suite.executors import Executor, Place, find_place
 from suite.executors.placement import Placement
+from suite.executors.places import Executor, Place, find_place
 from suite.executors.processes import default_workers
 from suite.state.leases import lease_database
 from suite.state.place import locate

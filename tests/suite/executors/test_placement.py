@@ -11,7 +11,6 @@ from job_helpers import some_job
 
 from suite.basics.settings import ConfigError
 from suite.declarations.machine import Machine
-from suite.executors import find_place
 from suite.executors.placement import (
     Placement,
     check_placement,
@@ -19,6 +18,7 @@ from suite.executors.placement import (
     gpus_of_a_worker,
     worker_machine,
 )
+from suite.executors.places import find_place
 from suite.grid import main
 from suite.worker.messages import Job
 

@@ -192,6 +192,12 @@ def test_a_signal_before_the_time_limit_stops_training_first(
     from suite.worker import worker
 
     class Training:
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_ended: object) -> None:
+            return None
+
         def __init__(self, _job: Job, _tell: object, interrupted: Callable[[], bool]) -> None:
             self.interrupted = interrupted
 
