@@ -41,7 +41,7 @@ WORTH_A_TRY = 0.8
 class Speed:
     """What one fleet size reached: runs at once, images per second over all of them.
 
-    No images at all are those of a fleet that does not fit in memory.
+    0 images per second stand for a fleet that does not fit in memory.
     """
 
     runs: int

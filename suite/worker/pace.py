@@ -38,7 +38,7 @@ class Pace:
 
 
 def checkpoint_pace() -> Pace:
-    """Of checkpoints: 1 % of the time that trains, and at most ten minutes to train again."""
+    """Of checkpoints: 1 % of the time that trains, and at most ten minutes lost in a crash."""
     return Pace(times=100.0, shortest=1.0, longest=600.0)
 
 

@@ -296,7 +296,7 @@ class Uploads:
         self.uploaded(run.run_id, result)
 
     def _anew(self, run: HeldRun, spoilt: str, result: RunResult) -> str:
-        """A run in place of one to which two workers wrote before one of them knew it lost it."""
+        """A run in place of one to which a worker still wrote when it had lost the lease."""
         self.tracker.delete(spoilt)
         run_id = self.tracker.create(run.config, run.data, self.device, run.parent)
         self.tracker.log_epochs(run_id, result.history)
