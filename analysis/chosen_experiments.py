@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,6 +10,24 @@ from dataclasses import dataclass
 from analysis.store.backend import Backend, no_store
 from analysis.store.frames import Store, StoreError, load, open_store
 from suite.basics.mlflow_client import default_uri
+
+
+def add_store_options(parser: ArgumentParser, by_default: str) -> None:
+    """The flags by which a command is told what to read.
+
+    Parameters
+    ----------
+    by_default
+        Which experiments it takes where none is named, for a person.
+    """
+    parser.add_argument(
+        "--experiment",
+        default="",
+        help=f"MLflow experiments, with commas between (default {by_default})",
+    )
+    parser.add_argument(
+        "--tracking-uri", default="", help="MLflow store (default $MLFLOW_TRACKING_URI, mlflow.db)"
+    )
 
 
 @dataclass(frozen=True)

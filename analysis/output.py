@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 160
 SVG_OPTIONS: dict[str, Any] = {"metadata": {"Date": None}}  # the same figure, the same file
+
+
+def add_output_options(parser: ArgumentParser, out: str, formats: str) -> None:
+    """The flags by which a command that draws is told what to write, and their defaults."""
+    parser.add_argument("--out", default=out, help=f"folder for all files (default {out})")
+    parser.add_argument(
+        "--format",
+        default=formats,
+        help=f"of the figures: {', '.join(FORMATS)}, or several with commas (default {formats})",
+    )
+    parser.add_argument("--no-log", action="store_true", help="log nothing to MLflow")
 
 
 @dataclass

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.chosen_experiments import ChosenExperiments, choose, newest
-from analysis.output import OutputFolder, file_stem, formats_of
+from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose, newest
+from analysis.output import OutputFolder, add_output_options, file_stem, formats_of
 from analysis.store.frames import Store, StoreError
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
@@ -26,15 +26,8 @@ FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
 def parser() -> Parser:
     """The command line."""
     made = Parser(prog="python -m analysis.phase_diagram", description=__doc__, allow_abbrev=False)
-    made.add_argument(
-        "--experiment", default="", help="MLflow experiments, commas between (default the newest)"
-    )
-    made.add_argument(
-        "--tracking-uri", default="", help="MLflow store (default $MLFLOW_TRACKING_URI, mlflow.db)"
-    )
-    made.add_argument("--out", default="figures", help="folder for the figures (default figures)")
-    made.add_argument("--format", default="png", help="png, svg, pdf, or several with commas (png)")
-    made.add_argument("--no-log", action="store_true", help="log nothing to MLflow")
+    add_store_options(made, "the newest")
+    add_output_options(made, "figures", "png")
     return made
 
 

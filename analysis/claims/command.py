@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.chosen_experiments import ChosenExperiments, choose
+from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose
 from analysis.claims.next_sweep import next_sweep
 from analysis.claims.paper_file import paper
 from analysis.claims.runs import ExperimentRuns, differences, differences_text
@@ -106,14 +106,7 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument(
-        "--experiment",
-        default="",
-        help="experiments, with commas between (default the paper's that are in the store)",
-    )
-    made.add_argument(
-        "--tracking-uri", default="", help="MLflow store (default $MLFLOW_TRACKING_URI, mlflow.db)"
-    )
+    add_store_options(made, "the paper's that are in the store")
     made.add_argument(
         "--out", default="", help="folder for claims.csv and claims.md (default none)"
     )

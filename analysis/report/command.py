@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from analysis.chosen_experiments import ChosenExperiments, choose, newest
-from analysis.output import OutputFolder, file_stem, formats_of
+from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose, newest
+from analysis.output import OutputFolder, add_output_options, file_stem, formats_of
 from analysis.store.backend import Backend
 from analysis.store.frames import StoreError
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
@@ -38,20 +38,8 @@ REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 def parser() -> Parser:
     """The command line."""
     made = Parser(prog="python -m analysis.report", description=__doc__, allow_abbrev=False)
-    made.add_argument(
-        "--experiment",
-        default="",
-        help="MLflow experiments, with commas between (default the paper's that are in the store, "
-        "and the newest)",
-    )
-    made.add_argument(
-        "--tracking-uri", default="", help="MLflow store (default $MLFLOW_TRACKING_URI, mlflow.db)"
-    )
-    made.add_argument("--out", default="report", help="folder for all files (default report)")
-    made.add_argument(
-        "--format", default="png,svg,pdf", help="of the figures (default png,svg,pdf)"
-    )
-    made.add_argument("--no-log", action="store_true", help="log nothing to MLflow")
+    add_store_options(made, "the paper's that are in the store, and the newest")
+    add_output_options(made, "report", "png,svg,pdf")
     return made
 
 
