@@ -62,7 +62,7 @@ def test_connections_that_break_while_runs_train_lose_and_repeat_nothing(shared:
     for command in commands:
         assert command.wait() == 0, command.text
         assert "Traceback" not in command.text
-    assert any("claiming them again" in command.text for command in commands)
+    assert any("taking them again" in command.text for command in commands)
     shared.assert_complete()
 
 
