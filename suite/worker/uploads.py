@@ -182,7 +182,7 @@ class Uploads:
 
     def finish(self, run: HeldRun) -> None:
         """Upload a run that has just been put aside, on a new lease if the first was lost."""
-        self.queue.submit(lambda: self._finish(run))
+        self.queue.submit(lambda: self._unless_lost(run, self._finish))
 
     def finish_kept(self, run: HeldRun) -> None:
         """Upload a result whose lease was taken anew: others may have uploaded it, or more."""
@@ -207,9 +207,17 @@ class Uploads:
     def _submit(self, run: HeldRun, write: Callable[[HeldRun], None]) -> None:
         def guarded() -> None:
             if self.workspace.is_held(run.lease):
-                write(run)
+                self._unless_lost(run, write)
 
         self.queue.submit(guarded)
+
+    def _unless_lost(self, run: HeldRun, write: Callable[[HeldRun], None]) -> None:
+        """Write, but where the lease is lost meanwhile its new holder may remove the run's files."""
+        try:
+            write(run)
+        except FileNotFoundError:
+            if self.workspace.is_held(run.lease):
+                raise
 
     # --- what the thread does -----------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -14,7 +16,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from suite.worker import uploads as uploads_module
-from suite.worker.uploads import WriteError, WriteQueue
+from suite.worker.uploads import Uploads, WriteError, WriteQueue
 
 LONG = 60.0  # seconds which a test never waits unless it fails
 
@@ -179,3 +181,34 @@ def test_a_write_that_never_ends_does_not_hold_the_process(
     assert thread.daemon
     answer.set()
     thread.join(LONG)
+
+
+class Answers:
+    """A workspace that says, one after the other, whether a lease is held."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+
+    def is_held(self, _lease: Any) -> bool:
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize("still_held", [False, True])
+def test_files_that_go_are_an_error_only_while_the_lease_is_held(
+    notes: Notes, still_held: bool
+) -> None:
+    workspace: Any = Answers(True, still_held)
+    uploads = Uploads(cast("Any", None), workspace, "cpu", notes.append)
+    run: Any = SimpleNamespace(lease=None)
+
+    def write(_run: Any) -> None:
+        raise FileNotFoundError("result.json")
+
+    uploads._submit(run, write)
+    if still_held:
+        with pytest.raises(WriteError, match="result.json"):
+            uploads.queue.drain(LONG)
+    else:
+        assert uploads.queue.drain(LONG) == 0
+    assert workspace.answers == []
+    uploads.queue.close()
