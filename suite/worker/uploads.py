@@ -212,7 +212,7 @@ class Uploads:
         self.queue.submit(guarded)
 
     def _unless_lost(self, run: HeldRun, write: Callable[[HeldRun], None]) -> None:
-        """Write, but where the lease is lost meanwhile its new holder may remove the run's files."""
+        """Write; once the lease is lost, its new holder may remove the run's files meanwhile."""
         try:
             write(run)
         except FileNotFoundError:

@@ -206,7 +206,7 @@ def test_files_that_go_are_an_error_only_while_the_lease_is_held(
 
     uploads._submit(run, write)
     if still_held:
-        with pytest.raises(WriteError, match="result.json"):
+        with pytest.raises(WriteError, match=r"result\.json"):
             uploads.queue.drain(LONG)
     else:
         assert uploads.queue.drain(LONG) == 0
