@@ -18,7 +18,7 @@ from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
 from suite.engine.training_step import TrainingStep
 from suite.models.initialization import initial_buffer, initial_parameter
-from suite.models.layers import Convolution
+from suite.models.layers import SEMANTICS, Convolution
 from suite.models.resnet import ResNet9
 
 CHANNELS, CLASSES = 3, 10
@@ -129,8 +129,8 @@ class PlainLoops:
 
 def _network(run: Run, data: Images) -> ResNet9:
     side = data.images.shape[-1]
-    kind = {"norm": "batch", "semantics": run.semantics, "pool": "max"}
-    return ResNet9(CHANNELS, side, run.width, CLASSES, **kind)
+    rules = SEMANTICS[run.semantics]
+    return ResNet9(CHANNELS, side, run.width, CLASSES, norm="batch", rules=rules, pool="max")
 
 
 @functools.lru_cache(maxsize=4)

@@ -67,7 +67,8 @@ class Settings(BaseModel):
 
     def _without_effect(self, name: str) -> str:
         """The error line for a setting without effect."""
-        other, values = next(iter(self.conditions()[name].items()))
+        needed = self.conditions()[name].items()
+        other, values = next(item for item in needed if getattr(self, item[0]) not in item[1])
         remedy = f"leave it at {self.default(name)}" if self.default(name) else "leave it out"
         return (
             f"{name}: acts only with {other}={' or '.join(values)}, got {getattr(self, name)} "

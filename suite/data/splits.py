@@ -19,6 +19,7 @@ import torch
 from suite.data.cifar10 import read_cifar10
 from suite.data.image_folder import image_folder_digest, read_image_folder
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
+from suite.data.resizing import averaged_down
 from suite.declarations.datasets import KNOWN
 
 __all__ = [
@@ -78,7 +79,8 @@ class ImageData:
         The three parts, disjoint.
     digest
         First 16 hex digits of the SHA-256 over images, labels and class names of the whole data
-        set before the split: the same for the same content, wherever it lies.
+        set as published, before it is split or made smaller: the same for the same content,
+        wherever it lies.
     """
 
     name: str
@@ -176,6 +178,7 @@ def load(
     *,
     validation_fraction: float = 0.2,
     train_fraction: float = 1.0,
+    image_side: int = 0,
     download: bool = True,
 ) -> ImageData:
     """Read a data set and split it.
@@ -191,6 +194,8 @@ def load(
         Where cifar10 and folder lie; None stands for $SUITE_DATA_DIR, or ./data without it.
     validation_fraction, train_fraction
         As in `split_sizes`.
+    image_side
+        Height and width to which the images are averaged down, in pixels; 0 leaves them.
     download
         Whether a missing cifar10 is fetched into `data_dir`.
 
@@ -217,6 +222,8 @@ def load(
         parts = read_cifar10(_data_directory(data_dir), download=download)
     else:
         parts = read_image_folder(_data_directory(data_dir), _progress_on_stderr)
+    if image_side:
+        parts = averaged_down(parts, image_side)
     train, validation = split_sizes(len(parts.train.labels), validation_fraction, train_fraction)
     order = _permutation(len(parts.train.labels))
     return ImageData(

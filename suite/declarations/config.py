@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.declarations.datasets import KNOWN
+from suite.declarations.update_constants import NORM_MOMENTUM
 
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
@@ -79,6 +80,17 @@ class RunConfig(Settings):
         ),
     ] = "none"
 
+    image_side: Annotated[
+        int,
+        Field(ge=0),
+        Setting(
+            "images are averaged over areas down to so many pixels a side; 0 leaves them",
+            unit="pixels",
+            short="{0}×{0}",
+            implicit=0,
+        ),
+    ] = 0
+
     # Architecture
     model: Annotated[
         str,
@@ -103,6 +115,18 @@ class RunConfig(Settings):
             short={"batch": "BN", "layer": "LN"},
         ),
     ] = "batch"
+    norm_momentum: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        Setting(
+            "part of BatchNorm's running statistics that each step keeps; 0 is that of the "
+            "semantics (keras 0.99, torch 0.9)",
+            unit="per step",
+            only_with={"model": RESNETS, "norm": ("batch",)},
+            short="BN momentum {}",
+            implicit=0.0,
+        ),
+    ] = 0.0
 
     # Initialization
     sigma_w: Annotated[
@@ -220,6 +244,8 @@ class RunConfig(Settings):
         for name in self.conditions():
             if not self.acts(name):
                 del identity[name]
+        if identity.get("norm_momentum") == NORM_MOMENTUM[self.semantics]:
+            identity["norm_momentum"] = 0.0
         for name, implicit in self.implicits().items():
             if name in identity and identity[name] == implicit:
                 del identity[name]

@@ -1,4 +1,4 @@
-"""Constants of the update rules that are no settings of a run; Keras's and PyTorch's defaults.
+"""Constants of update rules and normalization that are Keras's or PyTorch's defaults.
 
 Das et al. 2026, Table 1.
 """
@@ -15,3 +15,5 @@ ADAM_EPSILON = {"keras": 1e-7, "torch": 1e-8}
 MUON_MOMENTUM = 0.95
 # Keras adds λΣw² to the loss, gradient 2λw; torch's weight_decay adds λw.
 L2_GRADIENT = {"keras": 2.0, "torch": 1.0}
+# What a step keeps of BatchNorm's running statistics; PyTorch calls one minus this its momentum.
+NORM_MOMENTUM = {"keras": 0.99, "torch": 0.9}

@@ -29,7 +29,7 @@ from suite.engine.runs import FUSABLE
 
 SIZES = (1, 2, 4, 8, 16, 25, 50)
 WARM_UP, COUNTED = 2, 6
-ENGINE = 2  # counts changes of the engine after which old measurements say nothing
+ENGINE = 3  # counts changes of the engine after which old measurements say nothing
 BETWEEN_LOOKS = 0.25  # seconds between two looks for a stop request, while others measure
 MEMORY_SHARE = 0.6  # of the machine's or the GPU's memory
 # Larger sizes are tried until two in a row stay below this part of the best speed: one may have met

@@ -48,6 +48,7 @@ def load_data(config: RunConfig, machine: Machine) -> tuple[ImageData, RunConfig
         machine.data_path,
         validation_fraction=config.validation_fraction,
         train_fraction=config.train_fraction,
+        image_side=config.image_side,
     )
     if config.dataset == "folder":
         if config.dataset_digest not in ("", data.digest):
@@ -67,4 +68,5 @@ def data_key(config: RunConfig) -> tuple[object, ...]:
         config.dataset_digest,
         config.validation_fraction,
         config.train_fraction,
+        config.image_side,
     )

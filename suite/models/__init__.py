@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from suite.models.layers import SEMANTICS
 from suite.models.resnet import CifarResNet, ResNet9
 from suite.models.specs import Network
 
@@ -48,6 +50,9 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
             f"model: {config.model} takes images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more, "
             f"got {height}×{width}; enlarge the images or choose a timm model"
         )
+    rules = SEMANTICS[config.semantics]
+    if config.norm_momentum:
+        rules = replace(rules, norm_momentum=config.norm_momentum)
     if config.model in ("resnet9", "r9-avgpool"):
         return ResNet9(
             channels,
@@ -55,7 +60,7 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
             config.channels,
             classes,
             norm=config.norm,
-            semantics=config.semantics,
+            rules=rules,
             pool="max" if config.model == "resnet9" else "average",
         )
     return CifarResNet(
@@ -64,5 +69,5 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
         classes,
         depth=int(config.model.removeprefix("resnet")),
         norm=config.norm,
-        semantics=config.semantics,
+        rules=rules,
     )

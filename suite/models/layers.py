@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from suite.declarations.update_constants import NORM_MOMENTUM
+from suite.models.batch_norm import normalize
 from suite.models.specs import BufferSpec, ParameterSpec
 
 # Images of at most this height and width are convolved as matrix products.
@@ -35,14 +37,18 @@ class Semantics:
 
     batch_norm_epsilon: float
     layer_norm_epsilon: float
-    running_update: float  # part of the batch statistic that enters the running one
+    norm_momentum: float  # part of BatchNorm's running statistics that each step keeps
     biased_running_variance: bool
     same_padding: bool  # strided convolutions pad like TensorFlow's "same": (0, 1) on even sizes
 
 
 SEMANTICS = {
-    "keras": Semantics(1e-3, 1e-3, 0.01, biased_running_variance=True, same_padding=True),
-    "torch": Semantics(1e-5, 1e-5, 0.1, biased_running_variance=False, same_padding=False),
+    "keras": Semantics(
+        1e-3, 1e-3, NORM_MOMENTUM["keras"], biased_running_variance=True, same_padding=True
+    ),
+    "torch": Semantics(
+        1e-5, 1e-5, NORM_MOMENTUM["torch"], biased_running_variance=False, same_padding=False
+    ),
 }
 
 
@@ -218,20 +224,18 @@ class BatchNorm:
             return x * factor.view(shape) + shift.view(shape)
         scale = state.parameters[f"{self.name}.scale"]
         shift = state.parameters[f"{self.name}.shift"]
-        # Zeros as running statistics and a momentum of 1 are the batch's own.
-        mean, variance = scale.new_zeros(2, scale.numel()).unbind()
         rules = self.semantics
-        normalized = F.batch_norm(
-            x, mean, variance, scale.flatten(), shift.flatten(), True, 1.0, rules.batch_norm_epsilon
+        normalized, mean, variance = normalize(
+            x, scale.flatten(), shift.flatten(), rules.batch_norm_epsilon
         )
         mean, variance = mean.view_as(scale), variance.view_as(scale)
         if offset is not None:
             mean = mean + offset.detach()
-        if rules.biased_running_variance:
+        if not rules.biased_running_variance:
             count = x.shape[0] * x.shape[2] * x.shape[3]
-            variance = variance * ((count - 1) / count)
-        state.buffers[f"{self.name}.mean"].lerp_(mean, rules.running_update)
-        state.buffers[f"{self.name}.variance"].lerp_(variance, rules.running_update)
+            variance = variance * (count / (count - 1))
+        state.buffers[f"{self.name}.mean"].lerp_(mean, 1 - rules.norm_momentum)
+        state.buffers[f"{self.name}.variance"].lerp_(variance, 1 - rules.norm_momentum)
         return normalized
 
     def _affine(self, state: State) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from suite.models.layers import (
     MATRIX_SIDE,
-    SEMANTICS,
     BatchNorm,
     Convolution,
     Dense,
@@ -104,10 +103,9 @@ class ResNet9(ResNet):
         classes: int,
         *,
         norm: str,
-        semantics: str,
+        rules: Semantics,
         pool: str,
     ) -> None:
-        rules = SEMANTICS[semantics]
         # Channels in and out, and by how much the images have shrunk before.
         plan = {
             "conv1": (channels, width, 1),
@@ -178,9 +176,8 @@ class CifarResNet(ResNet):
     """A 6n+2-layer ResNet: stages of `width`, 2·`width`, 4·`width` channels with n blocks each."""
 
     def __init__(
-        self, channels: int, width: int, classes: int, *, depth: int, norm: str, semantics: str
+        self, channels: int, width: int, classes: int, *, depth: int, norm: str, rules: Semantics
     ) -> None:
-        rules = SEMANTICS[semantics]
         self.stem = ConvNorm("stem", channels, width, norm, rules)
         self.blocks: list[BasicBlock] = []
         inputs = width

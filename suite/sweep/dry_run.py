@@ -24,10 +24,11 @@ from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.engine.calibration import Calibrator
 from suite.engine.device import set_threads, torch_device
 from suite.engine.fleet import Fleet
-from suite.engine.preparation import load_data
+from suite.engine.preparation import data_key, load_data
 from suite.sweep.display import duration
 
 if TYPE_CHECKING:
+    from suite.declarations.machine import Machine
     from suite.sweep.sweep import Sweep
 
 BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
@@ -55,10 +56,10 @@ class Cost:
 def report(sweep: Sweep) -> str:
     """The dry run of a sweep as text: points, cost, clocks and forecasts by recipe."""
     set_threads(sweep.machine.threads)
-    data = _stand_in(sweep)
     recipes: dict[str, RunConfig] = {}  # fingerprint to one of its runs
     for _, config in sweep.points:
         recipes.setdefault(config.recipe_fingerprint, config)
+    data = _stand_ins(recipes, sweep.machine)
     everything = Counter(config.recipe_fingerprint for _, config in sweep.points)
     left = Counter(config.recipe_fingerprint for config in sweep.left)
     costs = _costs(recipes, data)
@@ -81,12 +82,24 @@ def report(sweep: Sweep) -> str:
     return "\n".join(lines)
 
 
-def _stand_in(sweep: Sweep) -> ImageData:
+def _stand_ins(recipes: dict[str, RunConfig], machine: Machine) -> dict[str, ImageData]:
+    """For each recipe its data set, as `_stand_in` makes it; recipes on the same share one."""
+    different: dict[object, ImageData] = {}
+    found = {}
+    for recipe, config in recipes.items():
+        key = data_key(config)
+        if key not in different:
+            different[key] = _stand_in(config, machine)
+        found[recipe] = different[key]
+    return found
+
+
+def _stand_in(config: RunConfig, machine: Machine) -> ImageData:
     """The data set's shape and sizes without its images, where they are known without reading."""
-    config = sweep.points[0][1]
     facts = KNOWN.get(config.dataset)
     if facts is None:
-        return load_data(config, sweep.machine)[0]
+        return load_data(config, machine)[0]
+    height, width = (config.image_side or side for side in (facts.height, facts.width))
     train, validation = split_sizes(
         facts.training_part, config.validation_fraction, config.train_fraction
     )
@@ -95,7 +108,7 @@ def _stand_in(sweep: Sweep) -> ImageData:
         stream = torch.Generator().manual_seed(0)
         # One random image seen many times: no memory for a data set that is only counted.
         image = torch.randint(
-            256, (1, facts.channels, facts.height, facts.width), generator=stream, dtype=torch.uint8
+            256, (1, facts.channels, height, width), generator=stream, dtype=torch.uint8
         )
         labels = torch.arange(images) % facts.classes
         return Split(image.expand(images, -1, -1, -1), labels)
@@ -121,7 +134,7 @@ def cost(config: RunConfig, data: ImageData) -> Cost:
     return Cost(config.epochs * images_seen * per_image, 2 * size + moments, size)
 
 
-def _costs(recipes: dict[str, RunConfig], data: ImageData) -> dict[str, Cost]:
+def _costs(recipes: dict[str, RunConfig], data: dict[str, ImageData]) -> dict[str, Cost]:
     """The cost of each recipe, counted once for those that differ in rates or batch size only."""
     counted: dict[object, Cost] = {}
     found = {}
@@ -131,7 +144,7 @@ def _costs(recipes: dict[str, RunConfig], data: ImageData) -> dict[str, Cost]:
         same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "sigma_w": 1.0, "seed": 0}
         key = config.with_(**same, augmentation="none").fingerprint
         if key not in counted:
-            counted[key] = cost(config, data)
+            counted[key] = cost(config, data[recipe])
         found[recipe] = counted[key]
     return found
 
@@ -142,14 +155,16 @@ def _slice(data: ImageData, images: int) -> ImageData:
 
 
 def _flop_rate(
-    sweep: Sweep, recipes: dict[str, RunConfig], costs: dict[str, Cost], data: ImageData
+    sweep: Sweep, recipes: dict[str, RunConfig], costs: dict[str, Cost], data: dict[str, ImageData]
 ) -> tuple[float, str]:
     """FLOPs per second of all workers together, and how they are known."""
     device = torch_device(sweep.machine.device)
-    calibrator = Calibrator(data, device, sweep.workers, lambda _line: None)
-    known = {recipe: calibrator.known(config) for recipe, config in recipes.items()}
+    known = {
+        recipe: Calibrator(data[recipe], device, sweep.workers, lambda _line: None).known(config)
+        for recipe, config in recipes.items()
+    }
     rates = [
-        found.best.images_per_second * costs[recipe].flops / _images(recipes[recipe], data)
+        found.best.images_per_second * costs[recipe].flops / _images(recipes[recipe], data[recipe])
         for recipe, found in known.items()
         if found
     ]
@@ -157,10 +172,11 @@ def _flop_rate(
         rate = sweep.workers * sum(rates) / len(rates)
         return rate, f"(from {len(rates)} of {len(recipes)} recipes measured on this machine)"
     config = min(recipes.values(), key=lambda config: config.batch_size)
-    fleet = Fleet([config], _slice(data, config.batch_size), device)
+    images = data[config.recipe_fingerprint]
+    fleet = Fleet([config], _slice(images, config.batch_size), device)
     seconds = statistics.median(fleet.measure(1 + PROBE_STEPS)[1:])  # the first one warms up
     speed = config.batch_size / seconds * costs[config.recipe_fingerprint].flops
-    speed /= _images(config, data)
+    speed /= _images(config, images)
     how = f"{PROBE_STEPS} steps of {config.recipe_name} alone; fleets are often faster"
     return speed, f"(from {how})"
 
@@ -188,7 +204,7 @@ def _table(
     everything: Counter[str],
     left: Counter[str],
     costs: dict[str, Cost],
-    data: ImageData,
+    data: dict[str, ImageData],
 ) -> str:
     table = Table(box=None, pad_edge=False)
     for title in ("recipe", "runs", "left", "FLOPs/run", "T_SGD", "T_L2", "T_adapt", "expected"):
@@ -196,7 +212,7 @@ def _table(
             title, justify="left" if title in ("recipe", "expected") else "right", no_wrap=True
         )
     for recipe, config in recipes.items():
-        seen = forecast(config, len(data.train))
+        seen = forecast(config, len(data[recipe].train))
         numbers = [seen.clock_sgd, seen.clock_l2, seen.clock_adapt]
         table.add_row(
             config.recipe_name,

@@ -12,12 +12,13 @@ RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
 # What a setting needs to act, told a second time: the tests hold the declarations to it.
 ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
-    "dataset_digest": ("dataset", ("folder",)),
-    "width": ("model", RESNETS),
-    "norm": ("model", RESNETS),
-    "cosine_alpha": ("schedule", ("cosine",)),
-    "momentum": ("optimizer", ("momentum",)),
-    "weight_decay": ("optimizer", ("adamw", "muon_keras", "muon")),
+    "dataset_digest": {"dataset": ("folder",)},
+    "width": {"model": RESNETS},
+    "norm": {"model": RESNETS},
+    "norm_momentum": {"model": RESNETS, "norm": ("batch",)},
+    "cosine_alpha": {"schedule": ("cosine",)},
+    "momentum": {"optimizer": ("momentum",)},
+    "weight_decay": {"optimizer": ("adamw", "muon_keras", "muon")},
 }
 
 
@@ -31,9 +32,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "validation_fraction": _number(0, 1, exclude_min=True, exclude_max=True),
     "train_fraction": _number(0, 1, exclude_min=True),
     "augmentation": st.sampled_from(("none", "flip-crop")),
+    "image_side": st.integers(0, 32),
     "model": st.sampled_from((*RESNETS, "timm/resnet18", "timm/vit_tiny_patch16_224")),
     "width": st.integers(0, 512),
     "norm": st.sampled_from(("batch", "layer")),
+    "norm_momentum": _number(0, 1, exclude_max=True) | st.sampled_from((0.0, 0.9, 0.99)),
     "sigma_w": _number(0, 100, exclude_min=True),
     "sigma_b": _number(-0.0, 100),
     "seed": st.integers(0, 2**63 - 1),
@@ -57,8 +60,7 @@ def acting(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in settings.items()
-        if name not in ACTS_ONLY_WITH
-        or settings[ACTS_ONLY_WITH[name][0]] in ACTS_ONLY_WITH[name][1]
+        if all(settings[other] in values for other, values in ACTS_ONLY_WITH.get(name, {}).items())
     }
 
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from suite.declarations.config import parse
 from suite.engine.layout import Layout
+from suite.models import build
 from suite.models.layers import (
     SEMANTICS,
     TAP_MAJOR,
@@ -23,7 +25,7 @@ from suite.models.layers import (
     State,
     small_convolution,
 )
-from suite.models.resnet import BasicBlock
+from suite.models.resnet import BasicBlock, ResNet9
 from suite.models.specs import ParameterSpec
 
 Arrays = Mapping[str, NDArray[np.float64]]
@@ -289,7 +291,9 @@ def test_convolution_and_batch_norm_in_one_are_the_two_in_turn(semantics: str) -
         for layer in (convolution, norm)
         for spec in layer.parameters()
     }
-    stock = nn.BatchNorm2d(6, eps=rules.batch_norm_epsilon, momentum=rules.running_update).double()
+    stock = nn.BatchNorm2d(
+        6, eps=rules.batch_norm_epsilon, momentum=1 - rules.norm_momentum
+    ).double()
     with torch.no_grad():
         stock.weight.copy_(parameters["n.scale"].flatten())
         stock.bias.copy_(parameters["n.shift"].flatten())
@@ -307,7 +311,35 @@ def test_convolution_and_batch_norm_in_one_are_the_two_in_turn(semantics: str) -
         expected = stock(convolved)
         if training and rules.biased_running_variance:
             biased = convolved.var((0, 2, 3), correction=0)
-            stock.running_var = torch.lerp(before, biased, rules.running_update)
+            stock.running_var = torch.lerp(before, biased, 1 - rules.norm_momentum)
         assert_close(norm.convolved(state, convolution, x), expected, rtol=0, atol=1e-12)
         assert_close(buffers["n.mean"].flatten(), stock.running_mean, rtol=0, atol=1e-13)
         assert_close(buffers["n.variance"].flatten(), stock.running_var, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("semantics", "momentum"), [("keras", 0.7), ("torch", 0.5)])
+def test_a_chosen_norm_momentum_is_that_of_stock_running_statistics(
+    semantics: str, momentum: float
+) -> None:
+    config = parse({"semantics": semantics, "norm_momentum": momentum})
+    network = build(config, 1, 8, 8, 10)
+    assert isinstance(network, ResNet9)
+    norm = network.blocks["conv1"].norm
+    assert isinstance(norm, BatchNorm)
+    stock = nn.BatchNorm2d(8, momentum=1 - momentum).double()  # torch's is the complement
+    parameters = {f"{norm.name}.{part}": torch.ones(1, 8).double() for part in ("scale", "shift")}
+    buffers = {
+        f"{norm.name}.mean": torch.zeros(1, 8).double(),
+        f"{norm.name}.variance": torch.ones(1, 8).double(),
+    }
+    keras_variance = torch.ones(8).double()
+    for call in range(3):
+        stream = torch.Generator().manual_seed(call)
+        x = torch.randn((5, 8, 4, 4), generator=stream, dtype=torch.float64) + call
+        norm(State(parameters, buffers, runs=1, training=True), x)
+        stock(x)
+        # Keras: moving = moving · momentum + batch · (1 − momentum), without Bessel's correction.
+        keras_variance = keras_variance * momentum + x.var((0, 2, 3), correction=0) * (1 - momentum)
+    expected = keras_variance if semantics == "keras" else stock.running_var
+    assert_close(buffers[f"{norm.name}.mean"][0], stock.running_mean, rtol=0, atol=1e-14)
+    assert_close(buffers[f"{norm.name}.variance"][0], expected, rtol=0, atol=1e-14)
