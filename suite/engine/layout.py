@@ -58,10 +58,13 @@ class Layout:
         return torch.cat([block.view(self.runs, -1)[runs].flatten() for block in blocks])
 
     def kernel_square_sum(self, flat: Tensor) -> Tensor:
-        """Σw² over each run's kernels, shape (R,)."""
-        views = self.views(flat)
-        norms = [torch.linalg.vector_norm(views[s.name].flatten(1), dim=1) for s in self.kernels]
-        return torch.stack(norms).square().sum(0)
+        """Σw² over each run's kernels, shape (R,).
+
+        By sums and not `vector_norm`, which adds in one go: 4e-5 off at two million numbers in fp32.
+        """
+        blocks = zip(self.specs, flat.split_with_sizes(self.sizes), strict=True)
+        kernels = [block.view(self.runs, -1) for spec, block in blocks if spec.kind == "kernel"]
+        return torch.stack([kernel.square().sum(1) for kernel in kernels]).sum(0)
 
 
 def _shaped(block: Tensor, runs: int, spec: ParameterSpec) -> Tensor:

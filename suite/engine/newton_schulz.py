@@ -31,7 +31,8 @@ def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
-    norm = torch.linalg.matrix_norm(x, keepdim=True)
+    # Not `matrix_norm`, whose sum in one go is 4e-5 off at two million numbers in fp32.
+    norm = x.square().sum(dim=(1, 2), keepdim=True).sqrt()
     x = x / (norm + EPSILON if keras else norm.clamp(min=EPSILON))
     for _ in range(ITERATIONS):
         gram = x @ x.transpose(1, 2)

@@ -268,9 +268,13 @@ class LayerNorm:
         scale = state.parameters[f"{self.name}.scale"].view(shape)
         shift = state.parameters[f"{self.name}.shift"].view(shape)
         by_run = torch.unflatten(x, 1, (state.runs, self.channels))
+        if x.dtype == torch.bfloat16:
+            by_run = (
+                by_run.float()
+            )  # eight bits are too few for a mean, and for a deviation from it
         variance, mean = torch.var_mean(by_run, dim=2, correction=0, keepdim=True)
         deviation = (variance + self.semantics.layer_norm_epsilon).rsqrt()
-        return ((by_run - mean) * (deviation * scale) + shift).flatten(1, 2)
+        return ((by_run - mean) * (deviation * scale) + shift).flatten(1, 2).to(x.dtype)
 
 
 # --- The classifier ---------------------------------------------------------------------------

@@ -127,3 +127,11 @@ def test_chosen_runs_are_those_runs_packed(layout: Layout, drawn: st.DataObject)
     expected = Layout(layout.specs, len(chosen)).pack([runs[run] for run in chosen], LIKE)
     flat = layout.pack(runs, LIKE)
     assert torch.equal(layout.chosen(flat, torch.tensor(chosen)), expected)
+
+
+def test_kernel_norms_are_exact_in_fp32_at_the_papers_largest_kernel() -> None:
+    size = 512 * 512 * 9
+    layout = Layout([ParameterSpec("kernel", (size,), "kernel", 1)], 2)
+    flat = torch.randn(2 * size, generator=torch.Generator().manual_seed(0))
+    expected = flat.double().view(2, size).square().sum(1)
+    torch.testing.assert_close(layout.kernel_square_sum(flat).double(), expected, rtol=3e-7, atol=0)

@@ -343,3 +343,17 @@ def test_a_chosen_norm_momentum_is_that_of_stock_running_statistics(
     expected = keras_variance if semantics == "keras" else stock.running_var
     assert_close(buffers[f"{norm.name}.mean"][0], stock.running_mean, rtol=0, atol=1e-14)
     assert_close(buffers[f"{norm.name}.variance"][0], expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_layer_norm_takes_its_statistics_of_bfloat16_activations_in_fp32(mean: float) -> None:
+    stream = torch.Generator().manual_seed(0)
+    x = (torch.randn((4, 2 * 64, 3, 3), generator=stream) + mean).bfloat16()
+    ones, zeros = torch.ones(2, 64), torch.zeros(2, 64)
+    state = State({"norm.scale": ones, "norm.shift": zeros}, {}, runs=2, training=True)
+    found = LayerNorm("norm", 64, SEMANTICS["torch"])(state, x)
+    assert found.dtype == torch.bfloat16
+    pixels = x.double().unflatten(1, (2, 64)).movedim(2, -1)
+    exact = F.layer_norm(pixels, (64,), eps=1e-5).movedim(-1, 2).flatten(1, 2)
+    # What is left is that the result is written in eight bits.
+    assert_close(found.double(), exact, rtol=2**-8, atol=1e-6)
