@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from suite.basics.cli import (
@@ -27,8 +27,8 @@ from suite.basics.cli import (
 from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
-from suite.declarations.experiment_files import apply, configurations, find
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiment_files import apply, configurations, find_all
+from suite.declarations.experiments import EXPERIMENTS, GROUPS, Experiment
 from suite.declarations.machine import Machine
 from suite.executors.placement import Placement, check_placement
 
@@ -60,7 +60,11 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("--experiment", metavar="NAME|FILE", help="one of --list, or a .toml or .yaml file (demo)")
+    add(
+        "--experiment",
+        metavar="NAMES|FILE",
+        help="one of --list, several with commas, or a .toml or .yaml file (demo)",
+    )
     add(
         "--set",
         action="append",
@@ -102,8 +106,9 @@ def _main(argv: Sequence[str] | None) -> int:
         given = argparse.Namespace(**arguments)
         machine = Machine.parse(chosen(given, Machine))
         placement = Placement.parse(chosen(given, Placement))
-        experiment = apply(find(arguments.get("experiment", "demo")), arguments.get("set", []))
-        points = configurations(experiment)
+        found = find_all(arguments.get("experiment", "demo"))
+        experiments = [apply(experiment, arguments.get("set", [])) for experiment in found]
+        grids = [(experiment, configurations(experiment)) for experiment in experiments]
         sizes = {
             "fleet": _count(arguments, "fleet", "auto", least=1),
             "workers": _count(arguments, "workers", "0", least=0),
@@ -113,7 +118,17 @@ def _main(argv: Sequence[str] | None) -> int:
     except ConfigError as error:
         complain(error)
         return BAD_INPUT
-    return _sweep(experiment, points, (machine, placement), arguments, sizes)
+    where = (machine, placement)
+    if len(grids) > 1 and not arguments.get("dry_run"):  # what cannot be is said at once
+        for grid in grids:
+            if code := _sweep(*grid, where, arguments, sizes, do=_check):
+                return code
+    codes = []
+    for grid in grids:
+        codes.append(_sweep(*grid, where, arguments, sizes, do=_run))
+        if codes[-1] in (BAD_INPUT, INTERRUPTED):
+            return codes[-1]
+    return max(codes)
 
 
 def _count(arguments: dict[str, Any], name: str, default: str, *, least: int) -> int:
@@ -133,8 +148,11 @@ def listing() -> str:
     lines = []
     for experiment in EXPERIMENTS.values():
         axes = " × ".join(f"{name} {len(values)}" for name, values in experiment.axes.items())
-        lines.append(f"{experiment.name:<9} {experiment.size:>6,} runs  {experiment.description}")
-        lines.append(f"{'':<9} {'':>6}       {axes}  ({experiment.source})")
+        lines.append(f"{experiment.name:<13} {experiment.size:>6,} runs  {experiment.description}")
+        lines.append(f"{'':<13} {'':>6}       {axes}  ({experiment.source})")
+    for group, names in GROUPS.items():
+        size = sum(EXPERIMENTS[name].size for name in names)
+        lines.append(f"{group:<13} {size:>6,} runs  all of {', '.join(names)}")
     return "\n".join(lines)
 
 
@@ -144,6 +162,8 @@ def _sweep(
     where: tuple[Machine, Placement],
     arguments: dict[str, Any],
     sizes: dict[str, int],
+    *,
+    do: Callable[[Sweep], int],
 ) -> int:
     _quieten()
     from mlflow.exceptions import MlflowException
@@ -163,12 +183,7 @@ def _sweep(
             storage=arguments.get("storage"),
             **sizes,
         )
-        if arguments.get("dry_run"):
-            from suite.sweep.dry_run import report
-
-            print(report(sweep))
-            return 0
-        return _run(sweep)
+        return (_report if arguments.get("dry_run") else do)(sweep)
     except (ConfigError, DataError) as error:
         complain(error)
         return BAD_INPUT
@@ -184,6 +199,18 @@ def _quieten() -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def _report(sweep: Sweep) -> int:
+    from suite.sweep.dry_run import report
+
+    print(report(sweep))
+    return 0
+
+
+def _check(sweep: Sweep) -> int:
+    sweep.check()
+    return 0
 
 
 def _run(sweep: Sweep) -> int:

@@ -29,7 +29,7 @@ import yaml
 from suite.basics.settings import ConfigError, unknown
 from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS, GROUPS, Experiment, expand
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "bundles")
@@ -47,14 +47,31 @@ def find(name: str) -> Experiment:
     return _from_file(Path(name)) if Path(name).suffix in SUFFIXES else _named(name)
 
 
+def find_all(names: str) -> list[Experiment]:
+    """The experiments of a text with commas, in which a group stands for its members.
+
+    Raises
+    ------
+    ConfigError
+        As `find`, or if no name is given.
+    """
+    # The name of a file may have commas.
+    named = [names] if Path(names).suffix in SUFFIXES else expand(names)
+    if not named:
+        raise ConfigError("experiment: must be a name, got ''; --list shows all")
+    return [find(name) for name in named]
+
+
 def _named(name: str) -> Experiment:
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
     files = [f"{name}{suffix}" for suffix in SUFFIXES if Path(f"{name}{suffix}").is_file()]
-    close = files[:1] or difflib.get_close_matches(name, EXPERIMENTS, n=1)
+    known = (*EXPERIMENTS, *GROUPS)
+    near = (difflib.get_close_matches(name, names, n=1) for names in (EXPERIMENTS, GROUPS))
+    close = files[:1] or next(filter(None, near), [])
     hint = f"did you mean {close[0]}?" if close else "--list shows all"
     raise ConfigError(
-        f"experiment: must be one of {', '.join(EXPERIMENTS)} or a .toml or .yaml file, "
+        f"experiment: must be one of {', '.join(known)} or a .toml or .yaml file, "
         f"got {name!r}; {hint}"
     )
 

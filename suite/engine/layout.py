@@ -60,7 +60,7 @@ class Layout:
     def kernel_square_sum(self, flat: Tensor) -> Tensor:
         """Σw² over each run's kernels, shape (R,).
 
-        By sums and not `vector_norm`, which adds in one go: 4e-5 off at two million numbers in fp32.
+        Not by `vector_norm`, which adds in one go: 4e-5 off at two million numbers in fp32.
         """
         blocks = zip(self.specs, flat.split_with_sizes(self.sizes), strict=True)
         kernels = [block.view(self.runs, -1) for spec, block in blocks if spec.kind == "kernel"]

@@ -9,7 +9,7 @@ import pytest
 from mlflow_stores import Store
 
 from suite import grid
-from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.experiments import EXPERIMENTS, GROUPS
 from suite.grid import main
 from suite.sweep.outcome import Outcome
 
@@ -32,6 +32,10 @@ def test_list_shows_every_experiment_with_its_count(capsys: pytest.CaptureFixtur
     for name, experiment in EXPERIMENTS.items():
         (line,) = [line for line in text.splitlines() if line.split()[0] == name]
         assert f"{experiment.size:,} runs" in line
+    for group, names in GROUPS.items():
+        (line,) = [line for line in text.splitlines() if line.split()[0] == group]
+        assert f"{sum(EXPERIMENTS[name].size for name in names):,} runs" in line
+        assert all(name in line for name in names)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,37 @@ def test_impossible_input_is_one_line_and_exit_code_2(
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_experiments_with_commas_run_in_turn(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [*TINY, "--set", "batch_size=16", "--tracking-uri", store.uri]
+    assert main(["--experiment", "mini-main,demo", *few]) == 0
+    text = capsys.readouterr().out
+    assert text.index("mini-main: 2 of 2 runs done") < text.index("demo: 2 of 2 runs done")
+    assert main(["--experiment", "demo,mini-main", *few]) == 0
+    assert capsys.readouterr().out.count("nothing to do") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--experiment", "mini", "--set", "epochs=0"], "epochs: must be greater than"),
+        (["--experiment", "demo,mian"], "did you mean main?"),
+        (["--experiment", "demo,mini-main", "--set", "batch_size=231"], "230 training images"),
+        (["--experiment", ","], "experiment: must be a name"),
+    ],
+)
+def test_what_one_of_several_experiments_cannot_be_is_said_before_any_is_trained(
+    arguments: list[str], line: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--set", "seed=0", "--set", "sigma_w=1", "--workers", "1", "--device", "cpu"]
+    assert main([*arguments, *few, "--tracking-uri", store.uri]) == 2
+    captured = capsys.readouterr()
+    assert line in captured.err
+    assert captured.err.count("\n") == 1
+    assert store.rows("SELECT * FROM runs") == []
 
 
 @pytest.mark.parametrize(

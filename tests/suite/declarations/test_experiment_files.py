@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.basics.settings import ConfigError
-from suite.declarations.experiment_files import apply, changed, configurations, find
-from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS
+from suite.declarations.experiment_files import apply, changed, configurations, find, find_all
+from suite.declarations.experiments import EXPERIMENTS, GROUPS, PAPER_SEEDS
 
 MINE = """
 name = "mine"
@@ -46,6 +46,18 @@ def test_every_named_experiment_is_found_and_each_point_is_another_run(name: str
         experiment = changed(experiment, "seed", experiment.axes["seed"][:1])
     points = configurations(experiment)
     assert len({config.fingerprint for _, config in points}) == experiment.size == len(points)
+
+
+def test_a_group_stands_for_its_members_and_a_list_for_each_of_its_names_once() -> None:
+    assert [e.name for e in find_all("mini")] == list(GROUPS["mini"])
+    assert {e.miniature_of for e in find_all("mini")} == {e.name for e in find_all("paper")}
+    assert [e.name for e in find_all("demo, mini-main,demo")] == ["demo", "mini-main"]
+    assert [e.name for e in find_all("mini-main,mini")] == list(GROUPS["mini"])
+
+
+def test_a_file_whose_name_has_a_comma_is_one_experiment(tmp_path: Path) -> None:
+    (experiment,) = find_all(write(tmp_path, MINE, "a,b.toml"))
+    assert experiment.name == "mine"
 
 
 def test_a_toml_file_is_an_experiment(tmp_path: Path) -> None:
