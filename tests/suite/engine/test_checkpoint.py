@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
-from suite.engine.checkpoint import CheckpointError, RunState, load, save, write_tensors
+from suite.engine.checkpoint import CheckpointError, RunState, load, save
+from suite.engine.tensor_file import write_tensors
 
 NAN = math.nan
 
@@ -86,7 +87,7 @@ def test_file_is_safetensors_that_others_read_and_no_pickle(tmp_path: Path) -> N
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     about = header.pop("__metadata__")
-    assert set(about) == {"config", "history", "kernel_norm_initial"}
+    assert set(about) == {"config", "digest", "epochs", "history", "kernel_norm_initial"}
     assert json.loads(about["config"])["sigma_w"] == 1.0
     begin, end = header["parameters/awkward"]["data_offsets"]
     numbers = np.frombuffer(content[8 + length :][begin:end], "<f8")

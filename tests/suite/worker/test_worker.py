@@ -272,17 +272,28 @@ def test_runs_on_different_splits_are_trained_on_their_own_images(stage: Stage) 
     assert params == {("0.05", "58"), ("0.1", "115")}
 
 
-def test_a_checkpoint_that_cannot_be_read_concerns_its_run_alone(stage: Stage) -> None:
+def test_a_checkpoint_that_may_not_be_read_concerns_its_run_alone_and_is_left_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     configs = runs(2)
     worker = stage.worker(configs)
     folder = worker._bench(configs[0]).session.workspace.folder / configs[0].fingerprint
     folder.mkdir(parents=True)
     (folder / "checkpoint.safetensors").write_bytes(b"nonsense")
+    ask = Path.exists
+
+    def unreadable(path: Path) -> bool:
+        if path.name == "checkpoint.safetensors" and path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path)
+
+    monkeypatch.setattr(Path, "exists", unreadable)
     worker.run()
     assert stage.statuses() == {configs[1].fingerprint: "FINISHED"}
     ((_, name, reason),) = stage.told("failed")
     assert name == configs[0].run_name
     assert "delete it to train from the start" in reason
+    assert (folder / "checkpoint.safetensors").read_bytes() == b"nonsense"
 
 
 def test_a_full_disk_ends_the_worker_and_no_run_is_blamed(
