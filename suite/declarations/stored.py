@@ -19,6 +19,8 @@ REASON_LENGTH = 300  # characters of an error that a line repeats
 def reason(error: BaseException) -> str:
     """Why something cannot be read, within a line."""
     text = " | ".join(str(error).split("\n")) or type(error).__name__
+    if isinstance(error, RecursionError):
+        return "it is nested more deeply than anything that a run writes"
     return f"it has no {text}" if isinstance(error, KeyError) else text[:REASON_LENGTH]
 
 

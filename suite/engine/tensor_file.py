@@ -41,8 +41,23 @@ class Content:
     sealed: bool
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, texts: Mapping[str, str]) -> None:
-    """Write tensors, texts of any name but "digest", and the digest of both into a new file.
+NONE: Mapping[str, str] = {}
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    texts: Mapping[str, str] = NONE,
+    beside: Mapping[str, str] = NONE,
+) -> None:
+    """Write tensors, texts and the digest of it all into a new file.
+
+    Parameters
+    ----------
+    tensors, texts
+        What the file is to hold; no text goes by the name "digest".
+    beside
+        What is kept elsewhere and shall be under the same digest.
 
     Raises
     ------
@@ -50,11 +65,11 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, texts: Mapping[str,
         If that is not possible.
     """
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, path, {**texts, DIGEST: digest_of(contiguous, texts)})
+    save_file(contiguous, path, {**texts, DIGEST: digest_of(contiguous, {**texts, **beside})})
 
 
-def read_tensors(path: Path) -> Content:
-    """Read what :func:`write_tensors` wrote, or safetensors alone.
+def read_tensors(path: Path, beside: Mapping[str, str] = NONE) -> Content:
+    """Read what :func:`write_tensors` wrote with the same `beside`, or safetensors alone.
 
     Raises
     ------
@@ -68,7 +83,7 @@ def read_tensors(path: Path) -> Content:
         texts = dict(file.metadata() or {})
     written = texts.pop(DIGEST, None)
     if written is not None:
-        require_digest(written, digest_of(tensors, texts))
+        require_digest(written, digest_of(tensors, {**texts, **beside}))
     return Content(tensors, texts, written is not None)
 
 

@@ -1,7 +1,7 @@
 """The model that a finished run returns, as the two files that MLflow holds of it.
 
-The tensors' file also holds the text of the other one, under a digest of all: neither can change,
-nor be exchanged for another run's, without being found out.
+The file of the tensors holds a digest over both: neither can change, nor be exchanged for that of
+another run, without being found out.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from torch import Tensor
 from suite.declarations.config import RunConfig
 from suite.declarations.stored import read_config, reason, table
 from suite.engine.checkpoint import UNUSABLE, RefusedError
-from suite.engine.tensor_file import read_tensors
+from suite.engine.tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 BEST_FILES = (MODEL_FILE, CONFIG_FILE)
-CONFIG_TEXT = "config"
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,19 @@ class BestModel:
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     tensors: Mapping[str, Tensor]
+
+
+def write_model(tensors: Mapping[str, Tensor], config_text: str, path: Path) -> None:
+    """Write the file of a model's tensors, to lie beside a file with `config_text`.
+
+    Equal models make equal files: a safetensors file has its texts in any order, this has one.
+
+    Raises
+    ------
+    OSError, SafetensorError
+        If that is not possible.
+    """
+    write_tensors(tensors, path, beside={CONFIG_FILE: config_text})
 
 
 def read_model(folder: Path, place: object, remedy: str) -> BestModel:
@@ -69,12 +81,10 @@ def read_model(folder: Path, place: object, remedy: str) -> BestModel:
 
 
 def _read(folder: Path) -> BestModel:
-    content = read_tensors(folder / MODEL_FILE)
     text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
-    # Versions without a digest wrote no texts into the file of the tensors.
-    expected = {CONFIG_TEXT: text} if content.sealed else {}
-    if content.texts != expected:
-        raise ValueError(f"{CONFIG_FILE}: must be what {MODEL_FILE} was written with, got another")
+    content = read_tensors(folder / MODEL_FILE, beside={CONFIG_FILE: text})
+    if content.texts:
+        raise ValueError(f"metadata: must be the digest alone, got {sorted(content.texts)}")
     about = table(json.loads(text), CONFIG_FILE)
     channels, height, width = (int(size) for size in about["image_shape"])
     classes = tuple(str(name) for name in about["classes"])

@@ -23,7 +23,7 @@ from suite.basics.files import written_whole
 from suite.basics.settings import ConfigError
 from suite.engine import checkpoint
 from suite.engine.checkpoint import UNWRITABLE, CheckpointError, Require, RunState, any_run
-from suite.engine.tensor_file import write_tensors
+from suite.state.best_model import write_model
 
 REASON_LENGTH = 200
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
@@ -74,12 +74,10 @@ class StateFiles:
         with self.local(folder, [file]) as here:
             return checkpoint.load(here / file, self.shown(name), require)
 
-    def write_tensors(
-        self, name: str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]
-    ) -> None:
-        """Write a safetensors file with its digest."""
+    def write_model(self, name: str, tensors: Mapping[str, Tensor], config_text: str) -> None:
+        """Write the tensors of a model, to lie beside a file with `config_text`."""
         with self._writing(name, "checkpoint") as path:
-            write_tensors(tensors, path, texts)
+            write_model(tensors, config_text, path)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file."""

@@ -19,7 +19,7 @@ from suite.declarations.results import RunResult
 from suite.declarations.stored import MALFORMED, reason
 from suite.engine.checkpoint import CheckpointError, RefusedError, Require, RunState, any_run
 from suite.engine.runs import TrainedRun
-from suite.state.best_model import BEST_FILES, CONFIG_FILE, CONFIG_TEXT, MODEL_FILE, read_model
+from suite.state.best_model import BEST_FILES, CONFIG_FILE, MODEL_FILE, read_model
 from suite.state.files import ASIDE, FolderFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.state.postgresql_leases import PostgresLeases
@@ -140,8 +140,7 @@ class Workspace:
             tensors = {f"parameters/{name}": value for name, value in run.parameters.items()}
             tensors |= {f"buffers/{name}": value for name, value in (run.buffers or {}).items()}
             text = json.dumps(about, indent=2)
-            texts = {CONFIG_TEXT: text}
-            self._files.write_tensors(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors, texts)
+            self._files.write_model(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors, text)
             self._files.write(f"{place}/{BEST_FOLDER}/{CONFIG_FILE}", text)
         self._files.write(f"{place}/{RESULT_FILE}", run.to_json())
 
