@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from suite.data.splits import Split
-from suite.declarations.config import RunConfig, parse
+from suite.declarations.config import RunConfig
+from suite.engine.checkpoint import MisfitError, RefusedError
 from suite.engine.evaluation import DTYPES, autocast, evaluate, scaled
+from suite.engine.fitting import require_model
 from suite.models import build
-from suite.state.workspace import CONFIG_FILE, MODEL_FILE
+from suite.state.best_model import read_model
 from suite.tracking.runs import download_best
 
 
@@ -27,6 +28,11 @@ class TrainedModel(nn.Module):
         The run's configuration.
     classes
         Class names, in the order of the scores.
+
+    Raises
+    ------
+    MisfitError
+        If the tensors are not the network's.
     """
 
     def __init__(
@@ -34,11 +40,12 @@ class TrainedModel(nn.Module):
         config: RunConfig,
         classes: tuple[str, ...],
         image_shape: tuple[int, int, int],
-        tensors: dict[str, Tensor],
+        tensors: Mapping[str, Tensor],
     ) -> None:
         super().__init__()
         self.config, self.classes, self.image_shape = config, classes, image_shape
         self.network = build(config, *image_shape, len(classes))
+        require_model(tensors, config, self.network)
         self._names: dict[str, list[str]] = {"parameters": [], "buffers": []}
         for key, value in tensors.items():
             group, name = key.split("/", 1)
@@ -107,11 +114,15 @@ def load(run_id: str, *, tracking_uri: str = "") -> TrainedModel:
     ------
     mlflow.exceptions.MlflowException
         If there is no such run, or it kept no checkpoint.
+    RefusedError
+        If the checkpoint is damaged, or of a version that laid it out differently.
     """
+    place, remedy = f"that of run {run_id}", "train the run again with --force"
     with tempfile.TemporaryDirectory(prefix="best-") as target:
         folder = download_best(run_id, Path(target), tracking_uri)
-        about = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / MODEL_FILE)
-    return TrainedModel(
-        parse(about["config"]), tuple(about["classes"]), tuple(about["image_shape"]), tensors
-    )
+        found = read_model(folder, place, remedy)
+    try:
+        return TrainedModel(found.config, found.classes, found.image_shape, found.tensors)
+    except MisfitError as error:
+        finding = f"best checkpoint: {place} cannot be read ({error})"
+        raise RefusedError(finding, remedy) from error

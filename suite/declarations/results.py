@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from suite.declarations.config import RunConfig, parse
+from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
+from suite.declarations.stored import (
+    digest_of,
+    read_config,
+    read_history,
+    require_digest,
+    table,
+)
+
+DIGEST = "digest"
 
 
 @dataclass(frozen=True)
@@ -32,29 +42,35 @@ class RunResult:
     diverged: bool
 
     def to_json(self) -> str:
-        """The result as text, from which :meth:`from_json` makes it again."""
-        return json.dumps(
-            {
-                "config": self.config.model_dump(),
-                "history": [asdict(record) for record in self.history],
-                "summary": dict(self.summary),
-                "diverged": self.diverged,
-            }
-        )
+        """The result as text with its digest, from which :meth:`from_json` makes it again."""
+        content: dict[str, Any] = {
+            "config": self.config.model_dump(),
+            "history": [asdict(record) for record in self.history],
+            "summary": dict(self.summary),
+            "diverged": self.diverged,
+        }
+        return json.dumps({**content, DIGEST: digest_of(content)})
 
     @staticmethod
     def from_json(text: str) -> RunResult:
-        """The result that :meth:`to_json` wrote.
+        """The result that :meth:`to_json` wrote, by this version or one that wrote no digest yet.
 
         Raises
         ------
-        ValueError, KeyError, TypeError
-            If the text is not one.
+        One of :data:`suite.declarations.stored.MALFORMED`
+            If the text is not one, or not what was written.
         """
-        content = json.loads(text)
-        return RunResult(
-            parse(content["config"]),
-            [EpochRecord(**record) for record in content["history"]],
-            content["summary"],
-            content["diverged"],
-        )
+        content = dict(table(json.loads(text), "result"))
+        if DIGEST in content:
+            require_digest(content.pop(DIGEST), digest_of(content))
+        names = {"config", "history", "summary", "diverged"}
+        if set(content) != names:
+            raise ValueError(f"result: must have {sorted(names)}, got {sorted(content)}")
+        summary = table(content["summary"], "summary")
+        for name, value in summary.items():
+            if type(value) not in (int, float):
+                raise ValueError(f"summary: {name} must be a number, got {value!r:.80}")
+        if not isinstance(content["diverged"], bool):
+            raise ValueError(f"diverged: must be true or false, got {content['diverged']!r:.80}")
+        history = read_history(content["history"])
+        return RunResult(read_config(content["config"]), history, summary, content["diverged"])

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
-from suite.declarations.config import RunConfig, parse
+from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
+from suite.declarations.stored import MALFORMED, read_config, read_history, reason
+from suite.engine.tensor_file import Content, read_tensors, write_tensors
 
 Group = dict[str, Tensor]
 
 UNWRITABLE = (OSError, SafetensorError)
-UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError)
+UNUSABLE = (SafetensorError, *MALFORMED)  # what reading a damaged file can raise
+
+TEXTS = {"config", "history", "kernel_norm_initial"}
+SEALED_TEXTS = TEXTS | {"epochs"}  # versions without a digest did not write it
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be written or read: one line with the file and the remedy."""
+
+
+class RefusedError(CheckpointError):
+    """A file that can be read and must not be used: damaged, or of a version with another layout.
+
+    Attributes
+    ----------
+    finding
+        The line up to its remedy, for whoever has already done something about it.
+    """
+
+    def __init__(self, finding: str, remedy: str) -> None:
+        super().__init__(f"{finding}; {remedy}")
+        self.finding = finding
+
+
+class MisfitError(ValueError):
+    """What was read is sound, but not what this run and its network need; the rule and the find."""
 
 
 @dataclass
@@ -50,8 +72,16 @@ class RunState:
         return len(self.history)
 
 
+Require = Callable[[RunState], None]
+
+
+def any_run(state: RunState) -> None:
+    """What every state fulfils."""
+    del state
+
+
 def save(state: RunState, path: Path) -> None:
-    """Write a run's state into a new file.
+    """Write a run's state into a new file, with the digest of all that it holds.
 
     An older file at `path` may still be mapped by who loaded it: write beside it and rename.
 
@@ -63,20 +93,16 @@ def save(state: RunState, path: Path) -> None:
     flat = {
         f"{group}/{name}": t for group, part in state.tensors.items() for name, t in part.items()
     }
-    about = {
+    texts = {
         "config": state.config.model_dump_json(),
+        "epochs": str(state.epoch),
         "history": json.dumps([asdict(record) for record in state.history]),
         "kernel_norm_initial": repr(state.kernel_norm_initial),
     }
-    write_tensors(flat, path, about)
+    write_tensors(flat, path, texts)
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[str, str]) -> None:
-    """Write tensors and a text of any name into a safetensors file; raises as :func:`save`."""
-    save_file({name: t.contiguous() for name, t in tensors.items()}, path, dict(about))
-
-
-def load(path: Path, place: object = None) -> RunState | None:
+def load(path: Path, place: object = None, require: Require = any_run) -> RunState | None:
     """Read the state that :func:`save` wrote.
 
     Parameters
@@ -85,6 +111,9 @@ def load(path: Path, place: object = None) -> RunState | None:
         The file. Its tensors are mapped into memory, not copied.
     place
         What an error calls the file, if it is the copy of another.
+    require
+        Raises `MisfitError` on a state that does not fit its run, as
+        :func:`suite.engine.fitting.require_fit` does.
 
     Returns
     -------
@@ -93,31 +122,52 @@ def load(path: Path, place: object = None) -> RunState | None:
 
     Raises
     ------
+    RefusedError
+        If it is not a checkpoint of this suite, not what was written, or does not fit.
     CheckpointError
-        If the file is not a checkpoint of this suite.
+        If the system does not let it be read, which says nothing of what it holds.
     """
-    if not path.exists():
-        return None
+    remedy = "delete it to train from the start"
     try:
-        with safe_open(path, "pt") as file:
-            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-            return _state(flat, file.metadata())
-    except UNREADABLE as error:
-        reason = " | ".join(str(error).splitlines())
+        if not path.exists():
+            return None
+        state = _read(path)
+        require(state)
+    except MisfitError as error:
+        finding = f"checkpoint: {place or path} cannot be read ({reason(error)})"
+        raise RefusedError(finding, remedy) from error
+    except OSError as error:
         raise CheckpointError(
-            f"checkpoint: {place or path} cannot be read ({reason}); "
-            "delete it to train from the start"
+            f"checkpoint: {place or path} cannot be read ({reason(error)}); "
+            f"see to its disk and its permissions, or {remedy}"
         ) from error
+    return state
 
 
-def _state(flat: Group, about: Mapping[str, str]) -> RunState:
+def _read(path: Path) -> RunState:
+    try:
+        return _state(read_tensors(path))
+    except UNUSABLE as error:
+        raise MisfitError(reason(error)) from error
+
+
+def _state(content: Content) -> RunState:
+    texts, expected = content.texts, SEALED_TEXTS if content.sealed else TEXTS
+    if set(texts) != expected:
+        raise ValueError(f"metadata: must be {sorted(expected)}, got {sorted(texts)}")
     tensors: dict[str, Group] = {}
-    for key, tensor in flat.items():
+    for key, tensor in content.tensors.items():
         group, name = key.split("/", 1)
         tensors.setdefault(group, {})[name] = tensor
+    history = read_history(json.loads(texts["history"]))
+    if content.sealed and texts["epochs"] != str(len(history)):
+        raise ValueError(
+            f"history: must have a record for each of {texts['epochs']} epochs trained, "
+            f"got {len(history)}"
+        )
     return RunState(
-        config=parse(json.loads(about["config"])),
+        config=read_config(json.loads(texts["config"])),
         tensors=tensors,
-        history=[EpochRecord(**record) for record in json.loads(about["history"])],
-        kernel_norm_initial=float(about["kernel_norm_initial"]),
+        history=history,
+        kernel_norm_initial=float(texts["kernel_norm_initial"]),
     )

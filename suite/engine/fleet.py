@@ -20,9 +20,10 @@ from suite.data.splits import ImageData
 from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord, best_record, summarize
-from suite.engine.checkpoint import Group, RunState
+from suite.engine.checkpoint import Group, MisfitError, RefusedError, RunState
 from suite.engine.cuda_graph import stepper
 from suite.engine.evaluation import DTYPES, evaluate, set_precision
+from suite.engine.fitting import require_fit
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
 from suite.engine.preparation import check
@@ -30,7 +31,7 @@ from suite.engine.runs import FUSABLE, EpochOutcome, Member, TrainedRun, fusion_
 from suite.engine.training_step import Tally, TrainingStep
 from suite.models import build
 from suite.models.initialization import initial_buffer, initial_parameter
-from suite.models.specs import ParameterSpec
+from suite.models.specs import Network, ParameterSpec
 
 
 class Interrupted(Exception):
@@ -59,6 +60,8 @@ class Fleet:
     ------
     ConfigError
         If a run cannot be trained on these data.
+    RefusedError
+        If a state does not fit its run.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Fleet:
         norms = [_kernel_norm(specs, start) for start in parameters]
         self.members = [Member(c, norm) for c, norm in zip(configs, norms, strict=True)]
         if states:
+            _require_fits(states, pairs)
             parameters = [state.tensors["parameters"] for state in states]
             buffers = [state.tensors.get("buffers", {}) for state in states]
         self.theta = self.layout.pack(parameters, like)
@@ -326,6 +330,15 @@ class Fleet:
             )
             for run, member in enumerate(self.members)
         ]
+
+
+def _require_fits(states: Sequence[RunState], pairs: Sequence[tuple[RunConfig, Network]]) -> None:
+    for state, (config, network) in zip(states, pairs, strict=True):
+        try:
+            require_fit(state, config, network)
+        except MisfitError as error:
+            finding = f"state of {config.run_name}: cannot be gone on from ({error})"
+            raise RefusedError(finding, "train the run from the start") from error
 
 
 def _kernel_norm(specs: Sequence[ParameterSpec], parameters: Group) -> float:

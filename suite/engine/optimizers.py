@@ -55,6 +55,16 @@ def arranged(optimizer: str, specs: Sequence[ParameterSpec]) -> list[ParameterSp
     return sorted(specs, key=lambda s: (s.kind != "kernel", not orthogonalised(optimizer, s)))
 
 
+def moment_specs(
+    optimizer: str, specs: Sequence[ParameterSpec]
+) -> dict[str, Sequence[ParameterSpec]]:
+    """Each moment of the rule with the parameters that have it; `specs` as `arranged`."""
+    if optimizer in PLAIN:
+        return dict.fromkeys(PLAIN[optimizer], specs)
+    rest = [spec for spec in specs if not orthogonalised(optimizer, spec)]
+    return {"first": specs, "second": rest}
+
+
 class Optimizer:
     """One update rule over R runs.
 
@@ -102,12 +112,10 @@ class Optimizer:
         strengths = [L2_GRADIENT[self.semantics] * config.kernel_l2 for config in configs]
         self.l2 = strengths[0] if len(set(strengths)) == 1 else _per_run(strengths, self.kernels)
         self.orthogonal = [s for s in layout.specs if orthogonalised(self.rule, s)]
-        rest = Layout(layout.specs[len(self.orthogonal) :], layout.runs)
-        self.moment_layouts = (
-            dict.fromkeys(PLAIN[self.rule], layout)
-            if self.rule in PLAIN
-            else {"first": layout, "second": rest}
-        )
+        self.moment_layouts = {
+            name: Layout(of, layout.runs)
+            for name, of in moment_specs(self.rule, layout.specs).items()
+        }
         self.moments = {
             name: theta.new_zeros(place.size) for name, place in self.moment_layouts.items()
         }

@@ -22,10 +22,12 @@ from suite.basics.addresses import OBJECT_STORES
 from suite.basics.files import written_whole
 from suite.basics.settings import ConfigError
 from suite.engine import checkpoint
-from suite.engine.checkpoint import UNWRITABLE, CheckpointError, RunState
+from suite.engine.checkpoint import UNWRITABLE, CheckpointError, Require, RunState, any_run
+from suite.state.best_model import write_model
 
 REASON_LENGTH = 200
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
+ASIDE = ".refused"  # ends the name of a file that was there and must not be used
 
 
 class StateFiles:
@@ -58,24 +60,24 @@ class StateFiles:
         with self._writing(name, "checkpoint") as path:
             checkpoint.save(state, path)
 
-    def load(self, name: str) -> RunState | None:
+    def load(self, name: str, require: Require = any_run) -> RunState | None:
         """Read a checkpoint; None if there is none.
 
         Raises
         ------
         CheckpointError
-            If there is something else.
+            As :func:`suite.engine.checkpoint.load`, which says what `require` is.
         ConnectionError
             If the object store does not answer, as all that read.
         """
         folder, _, file = name.rpartition("/")
         with self.local(folder, [file]) as here:
-            return checkpoint.load(here / file, self._shown(name))
+            return checkpoint.load(here / file, self.shown(name), require)
 
-    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Write a safetensors file."""
+    def write_model(self, name: str, tensors: Mapping[str, Tensor], config_text: str) -> None:
+        """Write the tensors of a model, to lie beside a file with `config_text`."""
         with self._writing(name, "checkpoint") as path:
-            checkpoint.write_tensors(tensors, path, {})
+            write_model(tensors, config_text, path)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file."""
@@ -83,9 +85,18 @@ class StateFiles:
             path.write_text(text, encoding="utf-8")
 
     def read(self, name: str) -> str:
-        """Read a text file; raises `FileNotFoundError` if it is not there."""
+        """Read a text file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        UnicodeDecodeError
+            If it is no text.
+        """
         with self._answering("read", name):
-            return bytes(self._store.cat_file(self._path(name))).decode()
+            content = bytes(self._store.cat_file(self._path(name)))
+        return content.decode()
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -95,6 +106,24 @@ class StateFiles:
         except NOT_THERE:
             return False
         return True
+
+    def set_aside(self, name: str) -> str:
+        """Give a file another name, under which nobody looks for it; the new name.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be written.
+        """
+        aside = f"{name}{ASIDE}"
+        try:
+            with self._answering("renamed", name):
+                self._store.mv(self._path(name), self._path(aside))
+        except (ConnectionError, FileNotFoundError):
+            raise
+        except OSError as error:
+            raise cannot_be_written("state_dir", Path(self.shown(name)), error) from error
+        return aside
 
     def folders_with(self, name: str) -> list[str]:
         """Those folders of the first level that have a file of this name, sorted."""
@@ -148,7 +177,7 @@ class StateFiles:
 
     def _unwritable(self, name: str, error: Exception) -> CheckpointError:
         return CheckpointError(
-            f"state_dir: {self._shown(name)} cannot be written ({_reason(error)}); "
+            f"state_dir: {self.shown(name)} cannot be written ({_reason(error)}); "
             "see to its credentials and space, or choose another --state-dir"
         )
 
@@ -157,18 +186,19 @@ class StateFiles:
         try:
             yield
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"state_dir: {self._shown(name)} is gone") from error
+            raise FileNotFoundError(f"state_dir: {self.shown(name)} is gone") from error
         except Exception as error:  # every driver has its own
             # No CheckpointError: that would give up the run, and the store is at fault.
             raise ConnectionError(
-                f"state_dir: {self._shown(name)} cannot be {deed} ({_reason(error)}); "
+                f"state_dir: {self.shown(name)} cannot be {deed} ({_reason(error)}); "
                 "see to its credentials and its connection"
             ) from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _shown(self, name: str) -> str:
+    def shown(self, name: str) -> str:
+        """What a person calls a file."""
         return f"{self._address}/{name}"
 
 

@@ -14,21 +14,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from suite.basics.settings import ConfigError
+from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
-from suite.engine.checkpoint import RunState
+from suite.declarations.stored import MALFORMED, reason
+from suite.engine.checkpoint import CheckpointError, RefusedError, Require, RunState, any_run
 from suite.engine.runs import TrainedRun
-from suite.state.files import FolderFiles, StateFiles
+from suite.state.best_model import BEST_FILES, CONFIG_FILE, MODEL_FILE, read_model
+from suite.state.files import ASIDE, FolderFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.state.postgresql_leases import PostgresLeases
 
-MODEL_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 RESULT_FILE = "result/result.json"
 BEST_FOLDER = "result/best"
-BEST_FILES = (MODEL_FILE, CONFIG_FILE)
 CHECKPOINT_FILE = "checkpoint.safetensors"
 # The result file goes last: as long as it is there, the next start comes here again.
-FILES = (*(f"{BEST_FOLDER}/{name}" for name in BEST_FILES), CHECKPOINT_FILE, RESULT_FILE)
+FILES = (
+    *(f"{BEST_FOLDER}/{name}" for name in BEST_FILES),
+    *(f"{name}{ASIDE}" for name in (CHECKPOINT_FILE, RESULT_FILE)),
+    *(CHECKPOINT_FILE, RESULT_FILE),
+)
+REMEDY = "train its run again"
 
 
 class Workspace:
@@ -107,9 +112,19 @@ class Workspace:
         """Write a run's checkpoint."""
         self._files.save(f"{state.config.fingerprint}/{CHECKPOINT_FILE}", state)
 
-    def load(self, fingerprint: str) -> RunState | None:
-        """A run's checkpoint, if there is one."""
-        return self._files.load(f"{fingerprint}/{CHECKPOINT_FILE}")
+    def load(self, fingerprint: str, require: Require = any_run) -> RunState | None:
+        """A run's checkpoint, if there is one.
+
+        Raises
+        ------
+        CheckpointError
+            As :func:`suite.engine.checkpoint.load`, which says what `require` is.
+        """
+        return self._files.load(f"{fingerprint}/{CHECKPOINT_FILE}", require)
+
+    def set_aside(self, fingerprint: str, file: str) -> str:
+        """Keep a run's file from being used again; its new name."""
+        return self._files.set_aside(f"{fingerprint}/{file}").rpartition("/")[2]
 
     def keep_result(
         self, run: TrainedRun, classes: Sequence[str], image_shape: Sequence[int]
@@ -124,8 +139,9 @@ class Workspace:
         if run.parameters is not None:
             tensors = {f"parameters/{name}": value for name, value in run.parameters.items()}
             tensors |= {f"buffers/{name}": value for name, value in (run.buffers or {}).items()}
-            self._files.write_tensors(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors)
-            self._files.write(f"{place}/{BEST_FOLDER}/{CONFIG_FILE}", json.dumps(about, indent=2))
+            text = json.dumps(about, indent=2)
+            self._files.write_model(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors, text)
+            self._files.write(f"{place}/{BEST_FOLDER}/{CONFIG_FILE}", text)
         self._files.write(f"{place}/{RESULT_FILE}", run.to_json())
 
     def kept_results(self) -> list[str]:
@@ -137,8 +153,49 @@ class Workspace:
         return self._files.exists(f"{fingerprint}/{RESULT_FILE}")
 
     def result(self, fingerprint: str) -> RunResult:
-        """A finished run put aside by :meth:`keep_result`."""
-        return RunResult.from_json(self._files.read(f"{fingerprint}/{RESULT_FILE}"))
+        """A finished run put aside by :meth:`keep_result`.
+
+        Raises
+        ------
+        RefusedError
+            If the file is not what was written, or another run's.
+        CheckpointError
+            If the system does not let it be read.
+        FileNotFoundError
+            If there is none: another process may have brought it into MLflow.
+        """
+        name = f"{fingerprint}/{RESULT_FILE}"
+        try:
+            result = RunResult.from_json(self._files.read(name))
+            _require_run(result.config, fingerprint)
+        except MALFORMED as error:
+            raise self._refused("result", name, reason(error)) from error
+        except (FileNotFoundError, ConnectionError):
+            raise
+        except OSError as error:
+            shown = self._files.shown(name)
+            raise CheckpointError(
+                f"result: {shown} cannot be read ({error}); see to its disk and its permissions"
+            ) from error
+        return result
+
+    def check_result(self, fingerprint: str) -> RunResult:
+        """As :meth:`result`, and its model was looked at, too."""
+        result = self.result(fingerprint)
+        place = f"{fingerprint}/{BEST_FOLDER}"
+        with self.best(result) as folder:
+            if folder is not None:
+                model = read_model(folder, self._files.shown(place), REMEDY)
+                try:
+                    _require_run(model.config, fingerprint)
+                except ValueError as error:
+                    raise self._refused("best checkpoint", place, str(error)) from error
+            elif "best_epoch" in result.summary:
+                raise self._refused("best checkpoint", place, f"it has no {CONFIG_FILE}")
+        return result
+
+    def _refused(self, what: str, name: str, why: str) -> RefusedError:
+        return RefusedError(f"{what}: {self._files.shown(name)} cannot be read ({why})", REMEDY)
 
     @contextmanager
     def best(self, result: RunResult) -> Iterator[Path | None]:
@@ -153,3 +210,11 @@ class Workspace:
     def forget(self, fingerprint: str) -> None:
         """Remove a run's files, once MLflow has all of it."""
         self._files.remove(fingerprint, FILES)
+
+
+def _require_run(config: RunConfig, fingerprint: str) -> None:
+    if config.fingerprint != fingerprint:
+        raise ValueError(
+            f"config: must be that of run {fingerprint}, got {config.run_name} "
+            f"({config.fingerprint})"
+        )

@@ -69,4 +69,4 @@ class FleetError(RuntimeError):
 
 
 class UnreadableError(CheckpointError):
-    """One run's checkpoint is there but cannot be read; other runs are not concerned."""
+    """The system does not let one run's files be read; other runs are not concerned."""

@@ -14,11 +14,13 @@ import torch
 
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
-from suite.engine.checkpoint import CheckpointError, RunState
+from suite.engine.checkpoint import CheckpointError, RefusedError, RunState
+from suite.engine.fitting import require_fit
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import EpochOutcome, TrainedRun
+from suite.models import build
 from suite.state.leases import LeaseLostError
-from suite.state.workspace import Workspace
+from suite.state.workspace import CHECKPOINT_FILE, RESULT_FILE, Workspace
 from suite.tracking.descriptions import describe_data
 from suite.worker.held_run import FleetError, HeldRun, UnreadableError
 from suite.worker.pace import Pace, checkpoint_pace, logging_pace
@@ -62,6 +64,8 @@ class Session:
     def take(self, config: RunConfig, *, parent: str = "") -> HeldRun | None:
         """Take a run for training; None if another process has it, or it only needs uploading.
 
+        A damaged file of the run is set aside, and it goes on from what is left.
+
         Parameters
         ----------
         parent
@@ -70,7 +74,7 @@ class Session:
         Raises
         ------
         UnreadableError
-            If its checkpoint cannot be read.
+            If the system does not let its files be read.
         CheckpointError
             If the state directory cannot be written.
         LeasesAwayError
@@ -80,10 +84,10 @@ class Session:
         if lease is None:
             return None
         run = HeldRun(config, lease, self.description, parent=parent)
-        if self.workspace.has_result(config.fingerprint):
-            self.uploads.finish_kept(run)
-            return None
         try:
+            if self._has_result(config):
+                self.uploads.finish_kept(run)
+                return None
             run.state = self._state(config)
         except CheckpointError as error:
             lease.release()
@@ -91,12 +95,58 @@ class Session:
         return run
 
     def take_kept(self, config: RunConfig) -> None:
-        """Upload a result which an earlier process put aside, unless another one does so now."""
-        if lease := self.workspace.take_lease(config.fingerprint):
-            self.uploads.finish_kept(HeldRun(config, lease, self.description))
+        """Upload a result which an earlier process put aside, unless another one does so now.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, or the system does not let it be read; it stays where it is.
+        """
+        lease = self.workspace.take_lease(config.fingerprint)
+        if lease is None:
+            return
+        try:
+            if self.workspace.has_result(config.fingerprint):
+                self.workspace.check_result(config.fingerprint)
+        except CheckpointError:
+            lease.release()
+            raise
+        self.uploads.finish_kept(HeldRun(config, lease, self.description))
+
+    def _has_result(self, config: RunConfig) -> bool:
+        """Whether the run has come to its end, and what it left there is whole."""
+        if not self.workspace.has_result(config.fingerprint):
+            return False
+        try:
+            self.workspace.check_result(config.fingerprint)
+        except RefusedError as error:
+            self._set_aside(config, RESULT_FILE, error)
+            return False
+        return True
 
     def _state(self, config: RunConfig) -> RunState | None:
-        return self.workspace.load(config.fingerprint) if self.checkpoints else None
+        """Where the run goes on from; None if it starts anew."""
+        if not self.checkpoints:
+            return None
+
+        def require(state: RunState) -> None:
+            data = self.data
+            shape = (data.channels, data.height, data.width, data.num_classes)
+            require_fit(state, config, build(config, *shape))
+
+        try:
+            return self.workspace.load(config.fingerprint, require)
+        except RefusedError as error:
+            self._set_aside(config, CHECKPOINT_FILE, error)
+            return None
+
+    def _set_aside(self, config: RunConfig, file: str, error: RefusedError) -> None:
+        aside = self.workspace.set_aside(config.fingerprint, file)
+        start = "from epoch 0" if file == CHECKPOINT_FILE else "from what checkpoint it has"
+        self.notify(
+            f"{error.finding}; {config.run_name} is trained anew {start}, "
+            f"and until that is done the file stays as {aside}"
+        )
 
     def again(self, run: HeldRun) -> HeldRun:
         """The same run from its last checkpoint, after its fleet broke."""

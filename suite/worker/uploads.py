@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from suite.basics.errors import first_line
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.results import RunResult
+from suite.engine.checkpoint import RefusedError
 from suite.state.workspace import Workspace
 from suite.tracking.runs import Tracker
 from suite.tracking.store import is_transient
@@ -218,6 +219,9 @@ class Uploads:
         except FileNotFoundError:
             if self.workspace.is_held(run.lease):
                 raise
+        except RefusedError as error:  # it was whole when it was put aside, or taken up
+            self.notify(f"{error.finding}; the next start trains {run.config.run_name} anew")
+            run.lease.release()
 
     # --- what the thread does -----------------------------------------------------------------
 

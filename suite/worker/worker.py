@@ -13,6 +13,7 @@ from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
 from suite.engine.calibration import Calibrator
+from suite.engine.checkpoint import CheckpointError, RefusedError
 from suite.engine.device import set_threads, torch_device
 from suite.engine.fleet import Interrupted
 from suite.engine.preparation import data_key, load_data
@@ -123,19 +124,32 @@ class Worker:
     def upload_kept(self) -> None:
         """Bring into MLflow what earlier processes could not, and wait until it is there.
 
-        A result whose data set is not at hand stays where it is, and a line says so.
+        A result that is damaged, or whose data set is not at hand, stays where it is, and a line
+        says so.
         """
         kept = self.workspace.kept_results()
         for fingerprint in kept:
-            config = self.workspace.result(fingerprint).config
             try:
-                bench = self._bench(config)
-            except (ConfigError, DataError) as error:
-                self._notice(f"the result of {config.run_name} stays on disk: {error}")
-                continue
-            bench.session.take_kept(config)
+                self._upload_kept(fingerprint)
+            except FileNotFoundError:
+                continue  # another process has just brought it into MLflow
+            except RefusedError as error:
+                if fingerprint not in {config.fingerprint for config in self.job.configs}:
+                    self._notice(f"{error.finding}; its run is trained anew when it is started")
+                # Else that comes with the run's own turn.
+            except CheckpointError as error:
+                self._notice(str(error))
         self.waited_in_vain = self.uploads.queue.drain(FINAL_WAIT) > 0
         self.training.settled -= set(kept)  # whether they are done, MLflow says
+
+    def _upload_kept(self, fingerprint: str) -> None:
+        config = self.workspace.result(fingerprint).config
+        try:
+            bench = self._bench(config)
+        except (ConfigError, DataError) as error:
+            self._notice(f"the result of {config.run_name} stays on disk: {error}")
+            return
+        bench.session.take_kept(config)
 
     def _seconds_away(self) -> float:
         return max(self.reader.seconds_away, self.workspace.leases.seconds_away)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
-from suite.engine import checkpoint
+from suite.engine import tensor_file
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.state.files import FolderFiles
 
@@ -81,7 +81,7 @@ def test_a_write_that_fails_leaves_the_old_state_and_no_litter(
             raise failure
         save_file({"x": torch.zeros(1)}, tmp_path)  # what safetensors itself raises
 
-    monkeypatch.setattr(checkpoint, "save_file", breaks)
+    monkeypatch.setattr(tensor_file, "save_file", breaks)
     with pytest.raises(CheckpointError) as error:
         files.save(NAME, some_state(1))
     assert len(error.value.args[0].splitlines()) == 1
@@ -100,7 +100,7 @@ def test_an_end_of_the_process_during_the_write_leaves_the_old_state(
         Path(file).write_bytes(b"half of it")
         raise SystemExit
 
-    monkeypatch.setattr(checkpoint, "save_file", dies)
+    monkeypatch.setattr(tensor_file, "save_file", dies)
     with pytest.raises(SystemExit):
         files.save(NAME, some_state(1))
     assert_same_state(files.load(NAME), some_state(0))

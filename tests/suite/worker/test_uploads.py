@@ -15,6 +15,7 @@ from mlflow.protos.databricks_pb2 import (
     TEMPORARILY_UNAVAILABLE,
 )
 
+from suite.engine.checkpoint import RefusedError
 from suite.worker import uploads as uploads_module
 from suite.worker.uploads import Uploads, WriteError, WriteQueue
 
@@ -211,4 +212,23 @@ def test_files_that_go_are_an_error_only_while_the_lease_is_held(
     else:
         assert uploads.queue.drain(LONG) == 0
     assert workspace.answers == []
+    uploads.queue.close()
+
+
+def test_a_file_found_damaged_while_writing_ends_its_run_for_now_and_no_other(notes: Notes) -> None:
+    workspace: Any = Answers(True)
+    uploads = Uploads(cast("Any", None), workspace, "cpu", notes.append)
+    released: list[bool] = []
+    lease = SimpleNamespace(release=lambda: released.append(True))
+    run: Any = SimpleNamespace(lease=lease, config=SimpleNamespace(run_name="sgd b32"))
+
+    def write(_run: Any) -> None:
+        raise RefusedError("result: result.json cannot be read (digest)", "train its run again")
+
+    uploads._submit(run, write)
+    assert uploads.queue.drain(LONG) == 0
+    assert released == [True]
+    assert notes == [
+        "result: result.json cannot be read (digest); the next start trains sgd b32 anew"
+    ]
     uploads.queue.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import flip_exponent
 from job_helpers import WholeWorker, some_job
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
@@ -272,17 +273,67 @@ def test_runs_on_different_splits_are_trained_on_their_own_images(stage: Stage) 
     assert params == {("0.05", "58"), ("0.1", "115")}
 
 
-def test_a_checkpoint_that_cannot_be_read_concerns_its_run_alone(stage: Stage) -> None:
+@pytest.mark.parametrize("file", ["checkpoint.safetensors", "result/result.json"])
+def test_a_damaged_file_concerns_its_run_alone_which_is_trained_anew_with_the_others(
+    stage: Stage, file: str
+) -> None:
+    configs = runs(3)
+    worker = stage.worker(configs)
+    folder = worker._bench(configs[0]).session.workspace.folder / configs[1].fingerprint
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).write_bytes(b"")
+    worker.run()
+    assert stage.statuses() == {config.fingerprint: "FINISHED" for config in configs}
+    assert stage.fleets() == [(3, 0)]
+    assert stage.told("failed") == []
+    (line,) = stage.told("notice")
+    assert f"{folder / file} cannot be read (" in line
+    assert f"{configs[1].run_name} is trained anew" in line
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("every_epoch")
+def test_a_checkpoint_damaged_under_a_fleet_that_breaks_does_not_end_the_worker(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = runs(2)
+
+    def damaged(config: RunConfig) -> bool:
+        for path in stage.folder.glob(f"state/*/{config.fingerprint}/checkpoint.safetensors"):
+            flip_exponent(path)
+        return True
+
+    broken = break_fleets(monkeypatch, damaged, times=1)
+    stage.worker(configs).run()
+    assert broken == [2]
+    assert stage.statuses() == {config.fingerprint: "FINISHED" for config in configs}
+    lines = [line for line in stage.told("notice") if "digest: must be" in line]
+    assert len(lines) == 2
+    assert stage.fleets() == [(2, 0), (1, 0), (1, 0)]
+
+
+def test_a_checkpoint_that_may_not_be_read_concerns_its_run_alone_and_is_left_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     configs = runs(2)
     worker = stage.worker(configs)
     folder = worker._bench(configs[0]).session.workspace.folder / configs[0].fingerprint
     folder.mkdir(parents=True)
     (folder / "checkpoint.safetensors").write_bytes(b"nonsense")
+    ask = Path.exists
+
+    def unreadable(path: Path) -> bool:
+        if path.name == "checkpoint.safetensors" and path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path)
+
+    monkeypatch.setattr(Path, "exists", unreadable)
     worker.run()
     assert stage.statuses() == {configs[1].fingerprint: "FINISHED"}
     ((_, name, reason),) = stage.told("failed")
     assert name == configs[0].run_name
     assert "delete it to train from the start" in reason
+    assert (folder / "checkpoint.safetensors").read_bytes() == b"nonsense"
 
 
 def test_a_full_disk_ends_the_worker_and_no_run_is_blamed(

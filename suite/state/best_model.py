@@ -1,0 +1,93 @@
+"""The model that a finished run returns, as the two files that MLflow holds of it.
+
+The file of the tensors holds a digest over both: neither can change, nor be exchanged for that of
+another run, without being found out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from suite.declarations.config import RunConfig
+from suite.declarations.stored import read_config, reason, table
+from suite.engine.checkpoint import UNUSABLE, RefusedError
+from suite.engine.tensor_file import read_tensors, write_tensors
+
+MODEL_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+BEST_FILES = (MODEL_FILE, CONFIG_FILE)
+
+
+@dataclass(frozen=True)
+class BestModel:
+    """The network of one run at τ_best.
+
+    Attributes
+    ----------
+    config
+        The run.
+    classes
+        Class names, in the order of the scores.
+    image_shape
+        Channels, height, width.
+    tensors
+        "parameters/…" and "buffers/…".
+    """
+
+    config: RunConfig
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    tensors: Mapping[str, Tensor]
+
+
+def write_model(tensors: Mapping[str, Tensor], config_text: str, path: Path) -> None:
+    """Write the file of a model's tensors, to lie beside a file with `config_text`.
+
+    Equal models make equal files: a safetensors file has its texts in any order, this has one.
+
+    Raises
+    ------
+    OSError, SafetensorError
+        If that is not possible.
+    """
+    write_tensors(tensors, path, beside={CONFIG_FILE: config_text})
+
+
+def read_model(folder: Path, place: object, remedy: str) -> BestModel:
+    """Read a model from the folder of its files.
+
+    Parameters
+    ----------
+    folder
+        Where they are.
+    place, remedy
+        What an error calls the folder, and what it advises.
+
+    Raises
+    ------
+    RefusedError
+        If a file is missing, is none of this suite's, or is not what was written.
+    """
+    try:
+        return _read(folder)
+    except (FileNotFoundError, *UNUSABLE) as error:
+        finding = f"best checkpoint: {place} cannot be read ({reason(error)})"
+        raise RefusedError(finding, remedy) from error
+
+
+def _read(folder: Path) -> BestModel:
+    text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
+    content = read_tensors(folder / MODEL_FILE, beside={CONFIG_FILE: text})
+    if content.texts:
+        raise ValueError(f"metadata: must be the digest alone, got {sorted(content.texts)}")
+    about = table(json.loads(text), CONFIG_FILE)
+    channels, height, width = (int(size) for size in about["image_shape"])
+    classes = tuple(str(name) for name in about["classes"])
+    return BestModel(
+        read_config(about["config"]), classes, (channels, height, width), content.tensors
+    )
