@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from suite.basics.addresses import check_state_dir
+from suite.basics.files import data_folder
 from suite.basics.settings import Setting, Settings
 
 
@@ -53,10 +53,9 @@ class Machine(Settings):
         """Where the data set comes from, for MLflow."""
         if dataset == "digits":
             return "sklearn.datasets.load_digits"
-        return str((self.data_path or Path("data")).resolve())
+        return str(self.data_path.resolve())
 
     @property
-    def data_path(self) -> Path | None:
-        """The data directory, if one is named."""
-        named = self.data_dir or os.environ.get("SUITE_DATA_DIR", "")
-        return Path(named).expanduser() if named else None
+    def data_path(self) -> Path:
+        """The folder in which the data sets lie."""
+        return data_folder(self.data_dir)
