@@ -48,7 +48,7 @@ def peak_memory(device: torch.device) -> PeakMemory:
 
 
 class GpuMemory:
-    """Memory that torch has reserved on a GPU: what a captured step has is free for nothing else."""
+    """What torch has reserved of a GPU; what a captured step holds is free for nothing else."""
 
     caveat = ""
 
