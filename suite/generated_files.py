@@ -92,7 +92,8 @@ def settings_page() -> str:
         "",
         "Written by `python -m suite.generated_files` from `suite/declarations/` and",
         "`suite/executors/placement.py`. A setting that does not act (see *only with*) is no",
-        "part of a run's identity; those of the machine and of where to train never are.",
+        "part of a run's identity; those of the machine and of where to train never are: they",
+        "change a run's numbers by rounding at most, as another device or number of threads does.",
     ]
     for title, settings in (
         ("A run", RunConfig),

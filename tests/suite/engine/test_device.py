@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from training_helpers import assert_same_run, small_digits, small_run, train_alone
 
 from benchmarks.plain_loop import random_images
-from suite.declarations.config import parse
+from suite.data.splits import ImageData
+from suite.declarations.config import RunConfig, parse
 from suite.engine.device import threads_for, work_of_a_layer
+from suite.engine.runs import TrainedRun
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,20 @@ def test_the_work_of_a_layer_is_two_flops_for_each_weight_and_position_of_a_batc
     counted = work_of_a_layer(config, random_images(8)) * (1 + 12 * 4 + 1) / (2 * 16)
     # Whether the products of attention, which have no kernel, are counted depends on torch.
     assert least == pytest.approx(counted) or least + 12 * attention == pytest.approx(counted)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_another_number_of_threads_changes_a_run_by_rounding_alone(optimizer: str) -> None:
+    config, data = small_run(optimizer=optimizer, width=8, epochs=2), small_digits()
+    one, two = (train_on(threads, config, data) for threads in (1, 2))
+    assert_same_run(one, two)
+    assert_same_run(two, train_on(2, config, data), tolerance=0)
+
+
+def train_on(threads: int, config: RunConfig, data: ImageData) -> TrainedRun:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return train_alone(config, data)
+    finally:
+        torch.set_num_threads(before)
