@@ -24,6 +24,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m suite.generated_files --check
 
 bench: $(VENV)/.installed-dev  ## ratios against plain PyTorch and Keras, measured side by side
 	$(BIN)/python -m benchmarks.plain_loop

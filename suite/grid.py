@@ -82,8 +82,8 @@ def parser() -> Parser:
     add("--retries", metavar="N", help="how often a run that fails is tried again (1)")
     add("--tracking-uri", help="MLflow store ($MLFLOW_TRACKING_URI, or mlflow.db)")
     add("--storage", help="Optuna storage URL ($SUITE_STORAGE, or optuna.db)")
-    add_settings(made, Placement, "where to train (never changes the numbers of a run)")
-    add_settings(made, Machine, "the machine (never changes the numbers of a run)")
+    add_settings(made, Placement, "where to train (changes a run by rounding at most)")
+    add_settings(made, Machine, "the machine (changes a run by rounding at most)")
     return made
 
 

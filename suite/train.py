@@ -64,7 +64,7 @@ def parser(preset: str = "demo") -> Parser:
         help="train again although a finished run is there; the new one replaces it",
     )
     add_settings(made, RunConfig, "the run", PRESETS[preset])
-    add_settings(made, Machine, "the machine (never changes the numbers of a run)")
+    add_settings(made, Machine, "the machine (changes a run by rounding at most)")
     return made
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folder for what can be made again."""
+"""Files that are written whole or not at all, and where data and what can be made again lie."""
 
 from __future__ import annotations
 
@@ -72,6 +72,17 @@ def cache_folder() -> Path:
     """Where measurements and copies are kept: $SUITE_CACHE_DIR, or the user's cache folder."""
     chosen = os.environ.get("SUITE_CACHE_DIR")
     return Path(chosen).expanduser() if chosen else user_cache_path("initialization-memory", False)
+
+
+def data_folder(named: str | Path | None = None) -> Path:
+    """Where data sets lie: the folder named, or $SUITE_DATA_DIR, or data in the working directory.
+
+    Parameters
+    ----------
+    named
+        A folder; empty or None: none is named.
+    """
+    return Path(named or os.environ.get("SUITE_DATA_DIR") or "data").expanduser()
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,6 @@ The split is a property of the data set, not of a run: every seed sees the same 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from suite.basics.files import data_folder
 from suite.data.cifar10 import read_cifar10
 from suite.data.image_folder import image_folder_digest, read_image_folder
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
@@ -191,7 +191,7 @@ def load(
     dataset
         digits (scikit-learn's, embedded), cifar10 or folder.
     data_dir
-        Where cifar10 and folder lie; None stands for $SUITE_DATA_DIR, or ./data without it.
+        Where cifar10 and folder lie; None as in :func:`suite.basics.files.data_folder`.
     validation_fraction, train_fraction
         As in `split_sizes`.
     image_side
@@ -219,9 +219,9 @@ def load(
     if dataset == "digits":
         parts = _digits()
     elif dataset == "cifar10":
-        parts = read_cifar10(_data_directory(data_dir), download=download)
+        parts = read_cifar10(data_folder(data_dir), download=download)
     else:
-        parts = read_image_folder(_data_directory(data_dir), _progress_on_stderr)
+        parts = read_image_folder(data_folder(data_dir), _progress_on_stderr)
     if image_side:
         parts = averaged_down(parts, image_side)
     train, validation = split_sizes(len(parts.train.labels), validation_fraction, train_fraction)
@@ -254,11 +254,6 @@ def _permutation(n: int) -> npt.NDArray[np.int64]:
 
 def _take(part: LabelledImages, indices: npt.NDArray[np.int64]) -> Split:
     return Split(torch.from_numpy(part.images[indices]), torch.from_numpy(part.labels[indices]))
-
-
-def _data_directory(data_dir: Path | None) -> Path:
-    chosen = Path(os.environ.get("SUITE_DATA_DIR") or "data") if data_dir is None else data_dir
-    return chosen.expanduser()
 
 
 def _progress_on_stderr(done: int, total: int) -> None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import resource
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +20,7 @@ from filelock import FileLock, Timeout
 from suite.basics.files import cache_folder, write_text
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
-from suite.engine.device_memory import release_memory
+from suite.engine.device_memory import peak_memory, release_memory
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import FUSABLE
 
@@ -93,6 +90,7 @@ class Calibrator:
     ) -> None:
         self.data, self.device, self.workers, self.notify = data, device, workers, notify
         self.interrupted = interrupted
+        self.memory = peak_memory(device)
         self._told: set[str] = set()
         self._file = cache_file()
 
@@ -124,7 +122,9 @@ class Calibrator:
         return found
 
     def _tell(self, config: RunConfig, found: Calibration) -> None:
-        line = f"{config.recipe_name}: {found}"
+        self._say(f"{config.recipe_name}: {found}")
+
+    def _say(self, line: str) -> None:
         if line not in self._told:
             self._told.add(line)
             self.notify(line)
@@ -155,17 +155,22 @@ class Calibrator:
         return _read(self._file).get(self._key(config))
 
     def _measure(self, config: RunConfig, most: int) -> Calibration:
+        if self.memory.caveat:
+            self._say(self.memory.caveat)
         speeds: list[Speed] = []
-        before = self._memory()
+        before = used = 0
         for runs in (size for size in SIZES if size <= max(1, most)):
-            if speeds and not self._fits(before, speeds[-1].runs, runs):
+            # A fleet's memory grows in proportion to its runs.
+            if speeds and not self._fits(before, used * runs / speeds[-1].runs):
                 break
+            before = self.memory.reset()
             try:
                 speeds.append(Speed(runs, self._speed(config, runs)))
             except torch.OutOfMemoryError as error:
                 release_memory(error)
                 # One run alone has to be tried all the same: training says then what is wrong.
                 return Calibration((*speeds, Speed(runs, 0.0)))
+            used = self.memory.peak() - before
             best = max(speed.images_per_second for speed in speeds)
             last = speeds[-2:]
             if len(last) == 2 and all(s.images_per_second < WORTH_A_TRY * best for s in last):
@@ -181,23 +186,9 @@ class Calibrator:
         # The fastest step is the one that other processes disturbed least.
         return runs * config.batch_size / min(seconds)
 
-    def _fits(self, before: int, tried: int, runs: int) -> bool:
-        """Whether a fleet's memory, growing in proportion to its runs, stays within the share."""
-        used = self._memory() - before
-        limit = MEMORY_SHARE * self._all_memory() / self.workers
-        return before + used * runs / tried < limit
-
-    def _memory(self) -> int:
-        if self.device.type == "cuda":
-            # Reserved, since what belongs to a captured step is free for nothing else.
-            return torch.cuda.max_memory_reserved(self.device)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-
-    def _all_memory(self) -> int:
-        if self.device.type == "cuda":
-            return int(torch.cuda.get_device_properties(self.device).total_memory)
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    def _fits(self, before: int, fleet: float) -> bool:
+        """Whether a fleet's memory, beside what is taken without it, stays within the share."""
+        return before + fleet < MEMORY_SHARE * self.memory.total() / self.workers
 
     def _key(self, config: RunConfig) -> str:
         device = self.device.type

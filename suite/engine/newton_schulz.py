@@ -1,11 +1,13 @@
-"""Muon's direction: a matrix made nearly orthogonal, and how far a step along it goes.
+"""Muon's direction: a matrix made nearly orthogonal, how far a step goes, and which kernels suit.
 
-K. Jordan et al. 2024; scaled in Keras as by Liu et al. 2025 (arXiv 2502.16982).
+K. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; scaled in Keras as by Liu et al.
+2025 (arXiv 2502.16982).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 EPSILON = 1e-7
+SMALLEST_SIDE, MOST_ELONGATED = 4, 128  # of a kernel seen as a matrix; timm's, as below
 
 
 def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:
@@ -38,6 +41,28 @@ def newton_schulz(matrices: Tensor, *, keras: bool) -> Tensor:
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.transpose(1, 2) if tall else x
+
+
+def is_hidden_matrix(shape: Sequence[int]) -> bool:
+    """Whether a kernel is a matrix between features, as Muon is for, by its shape.
+
+    Muon's authors give it hidden layers only, and leave input and output layers to AdamW. What
+    that means for convolutions is taken from timm.optim.Muon (timm 1.0.31, `timm/optim/muon.py`,
+    `_is_suitable_for_muon`): a kernel of one input or output channel is none, so neither a
+    depthwise convolution, whose filters are each channel's own, nor the first layer on gray
+    images; nor is one that is too small or too elongated once its last axes are flattened, such as
+    the first layer of single pixels. The first convolution on colour images is one for timm.
+
+    Parameters
+    ----------
+    shape
+        Outputs, inputs of one group, and the filter's height and width if there are any.
+    """
+    outputs, inputs = shape[0], math.prod(shape[1:])
+    if len(shape) < 2 or outputs == 1 or shape[1] == 1:
+        return False
+    least, most = sorted((outputs, inputs))
+    return least >= SMALLEST_SIDE and most <= MOST_ELONGATED * least
 
 
 def step_scale(matrices: Tensor, semantics: str) -> float:

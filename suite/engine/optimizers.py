@@ -24,7 +24,7 @@ from suite.declarations.update_constants import (
     PLAIN,
 )
 from suite.engine.layout import Layout
-from suite.engine.newton_schulz import newton_schulz, step_scale
+from suite.engine.newton_schulz import is_hidden_matrix, newton_schulz, step_scale
 from suite.models.specs import ParameterSpec
 
 if TYPE_CHECKING:
@@ -41,13 +41,14 @@ def orthogonalised(optimizer: str, spec: ParameterSpec) -> bool:
     """Whether Muon orthogonalises this parameter, rather than leaving it to AdamW.
 
     `muon_keras` follows Keras from 3.13 on, which takes two-dimensional kernels only and so leaves
-    a ResNet's convolutions to AdamW; `muon` takes every kernel but the classifier's.
+    a ResNet's convolutions to AdamW; `muon` takes every kernel but the classifier's that is a
+    hidden matrix: see :func:`suite.engine.newton_schulz.is_hidden_matrix`.
     """
     if spec.kind != "kernel":
         return False
     if optimizer == "muon_keras":
         return len(spec.shape) == 2
-    return optimizer == "muon" and not spec.classifier
+    return optimizer == "muon" and not spec.classifier and is_hidden_matrix(spec.shape)
 
 
 def arranged(optimizer: str, specs: Sequence[ParameterSpec]) -> list[ParameterSpec]:

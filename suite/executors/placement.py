@@ -22,7 +22,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 
 
 class Placement(Settings):
-    """The placement of a sweep (never changes the numbers of a run)."""
+    """The placement of a sweep: no part of a run's identity.
+
+    It decides a run's company, device and threads, on which rounding depends, and nothing else
+    (:mod:`suite.declarations.machine`).
+    """
 
     executor: Annotated[
         Literal["processes", "ray", "slurm"],

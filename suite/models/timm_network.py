@@ -7,7 +7,7 @@ one takes a ViT or a ConvNeXt, arithmetic dominates and fusing has nothing to wi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -22,24 +22,23 @@ from suite.basics.errors import first_line
 from suite.basics.randomness import stream_key
 from suite.declarations.config import TIMM_PREFIX, ConfigError
 from suite.models.specs import BufferSpec, ParameterSpec
+from suite.models.timm_sizes import size_options
 
-# Options that fit an architecture family to small square images of side s.
-SIZE_OPTIONS: Mapping[str, Callable[[int], dict[str, Any]]] = {
-    "vit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
-    "deit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
-    "beit": lambda s: {"img_size": s, "patch_size": max(1, s // 8)},
-    "mixer": lambda s: {"img_size": s},
-    "swin": lambda s: {"img_size": s, "patch_size": max(1, s // 16), "window_size": 4},
-    "convnext": lambda s: {"patch_size": max(1, s // 32)},
-}
+# Biases that timm holds beside the linear layer to which they belong: those of queries and values
+# in beit, eva and swin_transformer_v2, and of the MLP in vision_transformer's parallel blocks.
+BIASES_APART = ("q_bias", "v_bias", "mlp_bias")
+# What timm and torch raise where an architecture does not fit the images.
+UNFIT = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError)
 
 
 class TimmNetwork:
     """A timm model built for the data's image size.
 
-    Its convolution and linear kernels are *kernels*, their biases *biases*; embeddings, tokens,
-    norms and layer scales start as timm starts them, from the run's seed. Dropout and stochastic
-    depth, which a few models turn on by default, are off.
+    Kernels and biases of its convolution and linear layers are *kernels* and *biases*, also where
+    timm holds a bias beside its layer (:data:`BIASES_APART`). All else starts as timm starts it,
+    from the run's seed: embeddings, tokens, tables of position biases, norms, layer scales, and the
+    few matrices that belong to no such layer, as in a CondConv2d. Dropout and stochastic depth,
+    which a few models turn on by default, are off.
 
     Raises
     ------
@@ -93,16 +92,20 @@ def _create(model: str, channels: int, side: int, classes: int, seed: int) -> nn
         close = difflib.get_close_matches(name, timm.list_models(), n=1)
         remedy = f"did you mean {TIMM_PREFIX}{close[0]}?" if close else "see timm.list_models()"
         raise ConfigError(f"model: must be a model that timm knows, got {model!r}; {remedy}")
-    family = next((key for key in SIZE_OPTIONS if name.startswith(key)), None)
-    options = SIZE_OPTIONS[family](side) if family else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(seed, "timm"))
         try:
             module: nn.Module = timm.create_model(
-                name, pretrained=False, num_classes=classes, in_chans=channels, **options
+                name,
+                pretrained=False,
+                num_classes=classes,
+                in_chans=channels,
+                **size_options(name, side),
             )
-            module.eval()(torch.zeros(2, channels, side, side))
-        except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
+            scores = module.eval()(torch.zeros(2, channels, side, side))
+            if getattr(scores, "shape", None) != (2, classes):
+                raise ValueError("it gives no class scores")
+        except UNFIT as error:
             raise ConfigError(
                 f"model: cannot be built for {side}×{side} images, got {model!r} "
                 f"({first_line(error)}); choose another model or larger images"
@@ -129,6 +132,8 @@ def _kernels_and_biases(module: nn.Module) -> tuple[dict[str, int], set[str]]:
             kernels[f"{prefix}.weight"] = layer.weight[0].numel()
             if layer.bias is not None:
                 biases.add(f"{prefix}.bias")
+    apart = (name for name, _ in module.named_parameters())
+    biases |= {name for name in apart if name.rpartition(".")[2] in BIASES_APART}
     return kernels, biases
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -200,7 +199,7 @@ class Sweep:
 
     def _job(self, began: int) -> Job:
         """What each worker needs to know, all but its index and the parent runs."""
-        data_dir = str((self.machine.data_path or Path("data")).resolve())
+        data_dir = str(self.machine.data_path.resolve())
         return Job(
             configs=self.left,
             parents={},
@@ -261,5 +260,5 @@ def _with_digest(
         return points
     from suite.data.splits import folder_digest
 
-    digest = folder_digest(machine.data_path or Path("data"))
+    digest = folder_digest(machine.data_path)
     return [(point, config.with_(dataset_digest=digest)) for point, config in points]

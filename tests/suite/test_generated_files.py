@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from suite import generated_files
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.executors.placement import Placement
-from suite.generated_files import PATH, SETTINGS_PATH, settings_page, text
+from suite.generated_files import PATH, SETTINGS_PATH, main, settings_page, text
 from suite.train import parser
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,54 @@ def test_the_settings_page_is_the_generated_one_and_its_tables_are_whole() -> No
     names = [*RunConfig.names(), *Machine.names(), *Placement.names()]
     names += [*EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES]
     assert re.findall(r"^\| `(\w+)` \|", settings_page(), re.MULTILINE) == names
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The generated files, with another folder as the root of the repository."""
+    files = {tmp_path / "MLproject": text, tmp_path / "docs" / "SETTINGS.md": settings_page}
+    monkeypatch.setattr(generated_files, "ROOT", tmp_path)
+    monkeypatch.setattr(generated_files, "FILES", files)
+    return tmp_path
+
+
+def test_the_command_writes_both_files_and_a_check_of_them_then_passes(elsewhere: Path) -> None:
+    assert main([]) == 0
+    assert (elsewhere / "MLproject").read_text(encoding="utf-8") == text()
+    assert (elsewhere / "docs" / "SETTINGS.md").read_text(encoding="utf-8") == settings_page()
+    assert main(["--check"]) == 0
+
+
+def test_a_check_names_what_differs_or_is_missing_and_writes_nothing(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "MLproject").write_text("name: old\n", encoding="utf-8")
+    assert main(["--check"]) == 1
+    remedy = "differs from the declarations; run python -m suite.generated_files"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"MLproject {remedy}", f"docs/SETTINGS.md {remedy}"]
+    assert (elsewhere / "MLproject").read_text(encoding="utf-8") == "name: old\n"
+    assert not (elsewhere / "docs").exists()
+
+
+def test_help_is_shown_and_nothing_is_written(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    assert "--check" in capsys.readouterr().out
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["--chekc", "now"])
+def test_a_word_that_is_no_flag_is_answered_in_one_line_and_nothing_is_written(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    assert main([word]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_the_environment_holds_the_packages_dependencies() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from suite.basics import files
-from suite.basics.files import cache_folder, write_text, written_whole
+from suite.basics.files import cache_folder, data_folder, write_text, written_whole
 
 OLD, NEW = "old" * 1000, "new" * 2000
 
@@ -275,3 +275,13 @@ def test_the_cache_folder_is_the_chosen_one_or_the_users(
         assert cache_folder() == folder
     monkeypatch.delenv("SUITE_CACHE_DIR")
     assert cache_folder() == tmp_path / "initialization-memory"
+
+
+def test_the_data_folder_is_the_named_one_then_the_environments_then_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUITE_DATA_DIR", "~/images")
+    assert data_folder(Path("~/mine")) == Path.home() / "mine"
+    assert data_folder("") == data_folder(None) == Path.home() / "images"
+    monkeypatch.setenv("SUITE_DATA_DIR", "")
+    assert data_folder() == Path("data")

@@ -14,8 +14,36 @@ from training_helpers import small_digits, small_run
 
 from suite.declarations.config import RunConfig
 from suite.engine import calibration
-from suite.engine.calibration import Calibration, Calibrator, Speed, cache_file
+from suite.engine.calibration import (
+    MEMORY_SHARE,
+    Calibration,
+    Calibrator,
+    Speed,
+    cache_file,
+)
+from suite.engine.device import set_threads
+from suite.engine.device_memory import ResidentMemory
 from suite.engine.fleet import Interrupted
+
+
+class GivenMemory:
+    """100 units are taken without any fleet; what a fleet takes is given back, and its peak too."""
+
+    caveat = ""
+    keeps = False  # whether the peak stays for good
+
+    def __init__(self) -> None:
+        self.fleet, self.all = 0, 1000
+
+    def reset(self) -> int:
+        self.fleet *= self.keeps
+        return 100
+
+    def peak(self) -> int:
+        return 100 + self.fleet
+
+    def total(self) -> int:
+        return self.all
 
 
 class Bench(Calibrator):
@@ -25,22 +53,17 @@ class Bench(Calibrator):
         self.said: list[str] = []
         super().__init__(small_digits(), torch.device("cpu"), workers, self.said.append)
         self.speeds, self.measured = speeds, []
-        self.total = 1000
+        self.memory = self.machine = GivenMemory()
 
     measured: list[int]
 
     def _speed(self, _config: RunConfig, runs: int) -> float:
         self.measured.append(runs)
+        self.machine.fleet = max(self.machine.fleet, 10 * runs)
         speed = self.speeds[runs]
         if speed == 0:
             raise torch.OutOfMemoryError
         return speed
-
-    def _memory(self) -> int:
-        return 100 + 10 * max(self.measured, default=0)
-
-    def _all_memory(self) -> int:
-        return self.total
 
 
 RISING = {1: 10.0, 2: 19.0, 4: 30.0, 8: 40.0, 16: 45.0, 25: 46.0, 50: 47.0}
@@ -55,7 +78,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_fastest_size_wins_and_is_told() -> None:
     bench = Bench(RISING)
-    bench.total = 10**6
+    bench.machine.all = 10**6
     assert bench.calibrate(small_run(), 60).best == Speed(50, 47.0)
     assert "50 runs at once (images/s by fleet size: 1: 10, 2: 19" in bench.said[0]
 
@@ -68,7 +91,7 @@ def test_sizes_stop_where_fusing_has_begun_to_cost() -> None:
 
 def test_one_size_that_met_other_work_does_not_end_the_search() -> None:
     bench = Bench(RISING | {4: 5.0})
-    bench.total = 10**6
+    bench.machine.all = 10**6
     assert bench.calibrate(small_run(), 50).best.runs == 50
 
 
@@ -104,16 +127,72 @@ def test_a_measurement_that_stopped_early_answers_for_any_number_of_runs() -> No
 
 def test_memory_ends_the_search() -> None:
     bench = Bench(RISING)
-    bench.total = 300  # 60 % are 180; a fleet of n takes 100 + 10 n
+    bench.machine.all = 300  # 60 % are 180; a fleet of n takes 100 + 10 n
     bench.calibrate(small_run(), 50)
     assert bench.measured == [1, 2, 4]
 
 
 def test_workers_share_the_memory() -> None:
     bench = Bench(RISING, workers=2)
-    bench.total = 480  # a share of 144
+    bench.machine.all = 480  # a share of 144
     bench.calibrate(small_run(), 50)
     assert bench.measured == [1, 2, 4]
+
+
+UNIT = 2**21  # bytes
+RUN_IN_UNITS = {"sgd": 1.0, "momentum": 3.2}
+
+
+class SmallMachine(ResidentMemory):
+    """A machine on which 60 units beside what is taken already are a calibrator's share."""
+
+    def __init__(self) -> None:
+        self.all = round((self.reset() + 60 * UNIT) / MEMORY_SHARE)
+
+    def total(self) -> int:
+        return self.all
+
+
+class Eater(Calibrator):
+    """A calibrator whose fleets take memory, for real, and do nothing; the larger, the faster."""
+
+    def __init__(self, machine: SmallMachine) -> None:
+        super().__init__(small_digits(), torch.device("cpu"), 1, lambda _line: None)
+        self.memory = machine
+
+    def _speed(self, config: RunConfig, runs: int) -> float:
+        taken = round(runs * RUN_IN_UNITS[config.optimizer])
+        fleet = [torch.ones(UNIT // 4) for _ in range(taken)]  # written to, or it would not count
+        return float(len(fleet))
+
+
+@pytest.mark.skipif(not ResidentMemory.works(), reason="this system keeps a peak for good")
+def test_a_recipe_measured_after_a_large_one_stops_at_the_size_at_which_it_stops_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibration, "SIZES", (8, 16, 25, 50))
+    set_threads(torch.get_num_threads())  # as in training, malloc keeps what is freed
+    machine = SmallMachine()
+    alone = Eater(machine).calibrate(small_run(optimizer="momentum"), 50)
+    cache_file().unlink()
+    eater = Eater(machine)
+    assert eater.calibrate(small_run(optimizer="sgd"), 50).best.runs == 50
+    assert eater.calibrate(small_run(optimizer="momentum"), 50) == alone
+    # 16 runs are 51 units, and 25 would be 80.
+    assert [speed.runs for speed in alone.speeds] == [8, 16]
+
+
+def test_where_a_peak_stays_for_good_a_later_recipe_counts_as_no_smaller_and_a_line_says_so() -> (
+    None
+):
+    bench = Bench(RISING)
+    bench.machine.keeps = True
+    bench.memory.caveat = "memory: peaks stay"
+    bench.machine.all = 1300  # 780 for fleets and 100 that are taken
+    assert bench.calibrate(small_run(), 50).best.runs == 50
+    assert bench.calibrate(small_run(width=3), 50).best.runs == 1
+    assert bench.said[0] == "memory: peaks stay"
+    assert bench.said.count("memory: peaks stay") == 1
 
 
 @pytest.mark.parametrize(("full", "best"), [(8, 4), (1, 1)])

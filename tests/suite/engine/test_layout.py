@@ -99,11 +99,11 @@ def test_views_share_memory_and_carry_gradients() -> None:
 )
 def test_what_muon_orthogonalises_comes_first(optimizer: str, order: list[str]) -> None:
     specs = [
-        ParameterSpec("scale", (2,), "other"),
-        ParameterSpec("conv", (2, 2, 3, 3), "kernel", 18),
-        ParameterSpec("bias", (2,), "bias"),
-        ParameterSpec("head", (2, 2), "kernel", 2, classifier=True),
-        ParameterSpec("deep", (2, 2, 1, 1), "kernel", 2),
+        ParameterSpec("scale", (4,), "other"),
+        ParameterSpec("conv", (4, 2, 3, 3), "kernel", 18),
+        ParameterSpec("bias", (4,), "bias"),
+        ParameterSpec("head", (4, 4), "kernel", 4, classifier=True),
+        ParameterSpec("deep", (4, 4, 1, 1), "kernel", 4),
     ]
     assert [spec.name for spec in arranged(optimizer, specs)] == order
 

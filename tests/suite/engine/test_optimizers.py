@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm.optim
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from suite.declarations.clocks import learning_rates
 from suite.declarations.config import RunConfig, parse
 from suite.engine.layout import Layout
-from suite.engine.newton_schulz import newton_schulz
-from suite.engine.optimizers import Optimizer, arranged
+from suite.engine.newton_schulz import is_hidden_matrix, newton_schulz
+from suite.engine.optimizers import Optimizer, arranged, orthogonalised
+from suite.models import build
 from suite.models.specs import ParameterSpec
 
 Array = NDArray[np.float64]
@@ -260,6 +262,62 @@ def test_muon_in_torch_semantics_is_torch_optim_muon_but_for_its_rounding_to_bfl
         # bfloat16 keeps eight bits, and five iterations multiply what it loses.
         assert np.linalg.norm(ours - theirs) < 0.02 * moved
         assert_same(path[step], expected[step])
+
+
+def orthogonalised_by_timm(shapes: Sequence[tuple[int, ...]]) -> list[bool]:
+    """Which of these parameters timm's Muon does not leave to its AdamW, by what it then holds."""
+    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = timm.optim.Muon(parameters)
+    optimizer.step()
+    return ["momentum_buffer" in optimizer.state[parameter] for parameter in parameters]
+
+
+@pytest.mark.parametrize(
+    ("model", "channels", "left_to_adamw"),
+    [
+        ("resnet9", 1, {"conv1.kernel"}),
+        ("resnet9", 3, set()),
+        ("timm/test_vit", 1, {"patch_embed.proj.weight"}),
+        ("timm/test_vit", 3, {"patch_embed.proj.weight"}),  # of patches of one pixel: 64 × 3
+        ("timm/mobilenetv3_small_050", 3, None),
+        ("timm/test_convnext", 3, None),
+    ],
+)
+def test_muon_leaves_to_adamw_the_kernels_that_timm_leaves_and_the_classifiers(
+    model: str, channels: int, left_to_adamw: set[str] | None
+) -> None:
+    network = build(parse({"model": model}), channels, 8, 8, 10)
+    kernels = [spec for spec in network.parameters if spec.kind == "kernel"]
+    classifiers = {spec.name for spec in kernels if spec.classifier}
+    left = {spec.name for spec in kernels if not orthogonalised("muon", spec)}
+    by_timm = orthogonalised_by_timm([spec.shape for spec in kernels])
+    theirs = {spec.name for spec, taken in zip(kernels, by_timm, strict=True) if not taken}
+    assert left == theirs | classifiers
+    assert len(classifiers) == 1
+    if left_to_adamw is None:  # every depthwise convolution, and more
+        depthwise = {s.name for s in kernels if len(s.shape) == 4 and s.shape[1] == 1}
+        assert depthwise
+        assert depthwise < left
+    else:
+        assert left == left_to_adamw | classifiers
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.integers(1, 9), st.integers(1, 1200)),
+            st.tuples(st.integers(1, 600), st.integers(1, 9)),
+            st.tuples(*[st.integers(1, 40)] * 2, *[st.integers(1, 3)] * 2),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_hidden_matrix_is_what_timms_muon_orthogonalises(shapes: list[tuple[int, ...]]) -> None:
+    assert [is_hidden_matrix(shape) for shape in shapes] == orthogonalised_by_timm(shapes)
 
 
 @pytest.mark.parametrize("keras", [True, False])

@@ -17,7 +17,7 @@ from suite.basics.randomness import stream_key
 from suite.data.splits import load
 from suite.declarations.config import ConfigError, RunConfig, parse
 from suite.engine.fleet import Fleet
-from suite.models import build, timm_network
+from suite.models import build, timm_sizes
 from suite.models.initialization import initial_buffer, initial_parameter
 from suite.models.specs import Network, ParameterSpec
 
@@ -309,7 +309,7 @@ def test_timm_models_draw_nothing_from_global_random_state(monkeypatch: pytest.M
         "embed_dim": 12,
         "depths": (2, 2),
     }
-    monkeypatch.setitem(timm_network.SIZE_OPTIONS, "swin", lambda _: options)
+    monkeypatch.setitem(timm_sizes.OPTIONS_BY_MODULE, "swin_transformer", lambda _: options)
     own = timm.create_model("swin_tiny_patch4_window7_224", **options)
     assert own.layers[1].blocks[1].drop_path1.drop_prob > 0
     before = torch.get_rng_state()
@@ -333,8 +333,8 @@ def test_unknown_timm_model_is_answered_in_one_line_with_a_suggestion() -> None:
 
 def test_timm_model_that_cannot_take_the_images_is_answered_in_one_line() -> None:
     with pytest.raises(
-        ConfigError, match=r"^model: cannot be built for 8×8 images, got 'timm/test_vit' \(Input "
+        ConfigError, match=r"^model: cannot be built for 8×8 images, got 'timm/levit_128s' \(Exp"
     ):
-        network_of(parse({"model": "timm/test_vit"}))
+        network_of(parse({"model": "timm/levit_128s"}))
     with pytest.raises(ConfigError, match=r"^model: timm models take square images, got 8×9; "):
         build(parse({"model": "timm/resnet18"}), 1, 8, 9, 10)
