@@ -87,7 +87,10 @@ class PlainLoops:
         self.dtype = DTYPES[self.run.precision]
         self.names = [spec.name for spec in _network(self.run, data).parameters]
         self.models = [
-            StockResNet9(CHANNELS, run.width, CLASSES).to(device, self.dtype) for run in runs
+            StockResNet9(CHANNELS, run.width, CLASSES).to(
+                device, self.dtype, memory_format=torch.channels_last
+            )
+            for run in runs
         ]
         for run, model in zip(runs, self.models, strict=True):
             start = _initial(run, data)
@@ -109,6 +112,7 @@ class PlainLoops:
         for run, (model, optimizer) in enumerate(zip(self.models, self.optimizers, strict=True)):
             chosen = index[:, run]
             images = scaled(self.data.images[chosen], self.dtype)
+            images = images.contiguous(memory_format=torch.channels_last)
             with autocast(self.run, images.device):  # type: ignore[arg-type]
                 predicted = model(images)
             loss = F.cross_entropy(predicted.to(self.dtype), self.data.labels[chosen])

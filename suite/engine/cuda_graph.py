@@ -81,11 +81,20 @@ class CudaGraphs:
     def capture(self, work: Callable[[], Outputs]) -> Callable[[], Outputs]:
         """Record the work; nothing of it is done yet."""
         graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.device(self.device),
-            torch.cuda.graph(graph, pool=self.pool, stream=self.stream),
-        ):
-            outputs = work()
+        before = torch.cuda.current_stream(self.device)
+        try:
+            with (
+                torch.cuda.device(self.device),
+                # Other threads, such as the one that uploads, may go on using the device.
+                torch.cuda.graph(
+                    graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+                ),
+            ):
+                outputs = work()
+        except BaseException:
+            # Ending a broken capture raises before it has left the capturing stream.
+            torch.cuda.set_stream(before)
+            raise
 
         def replay() -> Outputs:
             graph.replay()

@@ -35,13 +35,19 @@ def autocast(config: RunConfig, device: torch.device) -> AbstractContextManager[
 def set_precision(config: RunConfig) -> None:
     """Make fp32 mean fp32 on GPUs, where TensorFloat-32 is torch's default for convolutions.
 
+    bf16 allows it for what is left in fp32: Muon's products, which would cost more than the step.
     cuDNN's algorithms are fixed ones without atomic sums, not those which win a race in this very
-    process: a run that is resumed goes on bit by bit.
+    process, and attention is plain products, as its fused backward passes may add in any order: a
+    run that is resumed goes on bit by bit.
     """
-    allowed = config.precision == "tf32"
+    allowed = config.precision in ("tf32", "bf16")
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    if torch.cuda.is_available():  # the CPU's fused attention obeys the same switch
+        torch.backends.cuda.enable_flash_sdp(False)
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -78,11 +84,12 @@ def evaluate(
     chunk = max(1, PIXELS_PER_BATCH // (runs * pixels))
     loss = torch.zeros(runs, dtype=torch.float64, device=split.images.device)
     correct = torch.zeros_like(loss)
+    scores_of = network.inference(parameters, buffers)
     chunks = zip(torch.split(split.images, chunk), torch.split(split.labels, chunk), strict=True)
     for images, labels in chunks:
         shared = scaled(images, DTYPES[config.precision]).unsqueeze(1).expand(-1, runs, -1, -1, -1)
         with autocast(config, images.device):
-            scores = network.logits(parameters, buffers, shared, training=False)
+            scores = scores_of(shared)
         scores = scores.to(DTYPES[config.precision])
         expected = labels.unsqueeze(1).expand(-1, runs)
         losses = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")

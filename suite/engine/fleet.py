@@ -316,13 +316,14 @@ class Fleet:
         flats["best_parameters"] = (self.layout, self.best_theta)
         for name, flat in self.optimizer.moments.items():
             flats[f"moment_{name}"] = (self.optimizer.moment_layouts[name], flat)
-        stacks = {group: place.views(flat) for group, (place, flat) in flats.items()}
-        stacks |= {"buffers": self.buffers, "best_buffers": self.best_buffers}
+        stacks = {group: place.views(_on_cpu(flat)) for group, (place, flat) in flats.items()}
+        for group, stack in (("buffers", self.buffers), ("best_buffers", self.best_buffers)):
+            stacks[group] = {name: _on_cpu(value) for name, value in stack.items()}
         return [
             RunState(
                 member.config,
                 {
-                    group: {name: value[run].cpu().clone() for name, value in stack.items()}
+                    group: {name: value[run].clone() for name, value in stack.items()}
                     for group, stack in stacks.items()
                 },
                 list(member.history),
@@ -345,6 +346,13 @@ def _kernel_norm(specs: Sequence[ParameterSpec], parameters: Group) -> float:
     kernels = [spec.name for spec in specs if spec.kind == "kernel"]
     squares = [parameters[name].double().square().sum() for name in kernels]
     return float(torch.stack(squares).sum().sqrt())
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    """The tensor on the CPU, from a GPU in one copy to page-locked memory."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor)
 
 
 def _stacked(runs: Sequence[Group], device: torch.device) -> Group:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -60,6 +60,9 @@ class State:
     buffers: Mapping[str, Tensor]
     runs: int
     training: bool
+    # Out of training, kernels and biases that have taken in the normalization after them, by the
+    # convolution's name: filled in the first time, and to be kept as long as the numbers are.
+    folded: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 class Layer(Protocol):
@@ -210,9 +213,11 @@ class BatchNorm:
         kernel, bias = convolution.kernel(state), convolution.bias(state)
         if state.training:
             return self(state, convolution.apply(x, kernel, None), offset=bias)
-        factor, shift = self._affine(state)
-        kernel = kernel * factor[..., None, None, None]
-        return convolution.apply(x, kernel, bias * factor + shift)
+        if convolution.name not in state.folded:
+            factor, shift = self._affine(state)
+            folded = kernel * factor[..., None, None, None], bias * factor + shift
+            state.folded[convolution.name] = folded
+        return convolution.apply(x, *state.folded[convolution.name])
 
     def __call__(self, state: State, x: Tensor, offset: Tensor | None = None) -> Tensor:
         """Normalize activations that lack `offset`, shape (R, channels), which the batch's mean

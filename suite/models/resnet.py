@@ -6,8 +6,9 @@ normalization.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +75,16 @@ class ResNet(ABC):
         training: bool,
     ) -> Tensor:
         """Class scores; see :class:`suite.models.specs.Network`."""
-        state = State(parameters, buffers, images.shape[1], training)
+        return self._scores(State(parameters, buffers, images.shape[1], training), images)
+
+    def inference(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Class scores of images; see :class:`suite.models.specs.Network`."""
+        runs = next(iter(parameters.values())).shape[0]
+        return functools.partial(self._scores, State(parameters, buffers, runs, training=False))
+
+    def _scores(self, state: State, images: Tensor) -> Tensor:
         # Channels last: normalization and pooling then run along them.
         x = images.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         return self.forward(state, x)

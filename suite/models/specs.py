@@ -7,7 +7,7 @@ activations carry the runs after the batch axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -96,5 +96,13 @@ class Network(Protocol):
         -------
         Tensor
             Shape (batch, R, classes).
+        """
+        ...
+
+    def inference(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """`logits` out of training as a function of the images, for many batches on the same
+        numbers: what depends on these alone is computed once.
         """
         ...

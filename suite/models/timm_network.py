@@ -7,7 +7,8 @@ one takes a ViT or a ConvNeXt, arithmetic dominates and fusing has nothing to wi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
@@ -84,6 +85,12 @@ class TimmNetwork:
             numbers |= {name: value[run] for name, value in buffers.items()}
             scores.append(functional_call(self.module, numbers, (images[:, run],)))
         return torch.stack(scores, dim=1)
+
+    def inference(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Class scores of images; see :class:`suite.models.specs.Network`."""
+        return functools.partial(self.logits, parameters, buffers, training=False)
 
 
 def _create(model: str, channels: int, side: int, classes: int, seed: int) -> nn.Module:

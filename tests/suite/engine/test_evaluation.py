@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -52,6 +53,9 @@ class Linear:
         assert not buffers
         self.batches.append(len(images))
         return torch.einsum("brchw,rkchw->brk", images, parameters["kernel"])
+
+    def inference(self, parameters: Group, buffers: Group) -> Callable[[Tensor], Tensor]:
+        return functools.partial(self.logits, parameters, buffers, training=False)
 
 
 def directly(kernel: Tensor, split: Split) -> tuple[list[float], list[float]]:
@@ -177,8 +181,23 @@ def test_tensor_float_32_is_used_only_where_it_is_asked_for() -> None:
     try:
         for precision in ("tf32", "fp32", "tf32", "bf16", "fp64"):
             set_precision(parse({"precision": precision}))
-            expected = precision == "tf32"
+            expected = precision in ("tf32", "bf16")
             assert [backend.allow_tf32 for backend in backends] == [expected, expected]
     finally:
         for backend, allowed in zip(backends, before, strict=True):
             backend.allow_tf32 = allowed
+
+
+@pytest.mark.parametrize("model", ["resnet9", "resnet56"])
+def test_many_batches_on_the_same_numbers_score_as_each_by_itself(model: str) -> None:
+    network = build(parse({"model": model, "width": 2}), 1, 8, 8, 3)
+    stream = torch.Generator().manual_seed(0)
+    parameters, buffers = (
+        {spec.name: torch.rand((2, *spec.shape), generator=stream) + 0.1 for spec in specs}
+        for specs in (network.parameters, network.buffers)
+    )
+    scores_of = network.inference(parameters, buffers)
+    for _ in range(2):
+        images = torch.rand((3, 2, 1, 8, 8), generator=stream)
+        expected = network.logits(parameters, buffers, images, training=False)
+        assert torch.equal(scores_of(images), expected)
