@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suite.declarations.factorial import Experiment
-from suite.declarations.miniatures import MINIATURES
+from suite.declarations.miniatures import CIFAR_SMALL, MINIATURES
 from suite.declarations.paper_experiments import (
     PAPER_EXPERIMENTS,
     PAPER_OPTIMIZERS,
@@ -46,7 +46,8 @@ DEMO = Experiment(
 )
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    experiment.name: experiment for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES)
+    experiment.name: experiment
+    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, CIFAR_SMALL)
 }
 # Names that stand for several experiments.
 GROUPS: Mapping[str, Sequence[str]] = {

@@ -136,3 +136,25 @@ MINIATURES = (
         },
     ),
 )
+
+# Real images overnight: not of the group, since it takes hours.
+CIFAR_SMALL = Experiment(
+    "cifar-small",
+    "real images overnight: CIFAR-10 at 16×16, a quarter of it, SGD against Adam",
+    "§3.1 in miniature",
+    axes={
+        "optimizer": ("sgd", "adam"),
+        "batch_size": (32, 128),
+        "sigma_w": SIGMA_W_COARSE,
+        "seed": PAPER_SEEDS[:3],
+    },
+    fixed={
+        "dataset": "cifar10",
+        "image_side": 16,
+        "train_fraction": 0.25,
+        "width": 8,
+        "epochs": 200,
+        "learning_rate": 1e-2,
+    },
+    miniature_of="main",
+)

@@ -9,7 +9,7 @@ import pytest
 
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, PRESETS, Experiment
+from suite.declarations.experiments import EXPERIMENTS, GROUPS, PRESETS, Experiment
 
 SEEDS = {0, 1, 42, 123, 456, 789, 999, 2024, 2025, 2026}
 COARSE = {0.1, 0.5, 1.0, 1.8, 2.5}
@@ -210,3 +210,36 @@ def test_an_impossible_point_says_so() -> None:
 def _all(runs: dict[str, list[RunConfig]]) -> Iterator[RunConfig]:
     for configs in runs.values():
         yield from configs
+
+
+@pytest.mark.parametrize("name", [name for name, one in EXPERIMENTS.items() if one.miniature_of])
+def test_a_miniature_varies_what_its_experiment_varies(name: str) -> None:
+    small = EXPERIMENTS[name]
+    large = EXPERIMENTS[small.miniature_of]
+    assert set(large.axes) <= set(small.axes) or name == "mini-long"
+    assert {"sigma_w", "seed"} <= set(small.axes)
+    assert set(small.axes["sigma_w"]) <= set(large.axes["sigma_w"])
+    assert small.axes["sigma_w"][0] == large.axes["sigma_w"][0]
+    assert small.axes["sigma_w"][-1] == large.axes["sigma_w"][-1]
+
+
+@pytest.mark.parametrize("name", GROUPS["mini"])
+def test_a_miniature_needs_neither_network_nor_many_images(name: str) -> None:
+    for config in EXPERIMENTS[name].configs():
+        assert config.dataset == "digits"
+        assert config.train_fraction == 0.2
+        # An epoch's lag at most, or thereabouts: at most 29 steps an epoch.
+        assert config.norm == "layer" or config.norm_momentum == 0.9
+
+
+def test_every_miniature_has_five_seeds_but_the_long_one() -> None:
+    seeds = {name: len(EXPERIMENTS[name].axes["seed"]) for name in GROUPS["mini"]}
+    assert seeds.pop("mini-long") == 3
+    assert seeds.pop("mini-main") == 10
+    assert min(seeds.values()) >= 5
+
+
+def test_cifar_small_is_a_quarter_of_cifar10_at_half_its_side() -> None:
+    configs = list(EXPERIMENTS["cifar-small"].configs())
+    assert {(c.dataset, c.image_side, c.train_fraction) for c in configs} == {("cifar10", 16, 0.25)}
+    assert len(configs) == 60
