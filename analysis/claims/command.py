@@ -9,6 +9,10 @@ the bound or above 0 for an order; of several parts, all do.
 contradicted: it lies wholly outside (of one part out of m, the interval at 1 − 5 %/m).
 undetermined: neither, or too few runs.
 
+At reduced scale, by miniatures of the experiments or the experiments with fewer epochs, a smaller
+width, …, claims of direction, order or threshold are judged by the same rule, and never counted as
+reproduced: they hold, are reversed, or are open. Numbers are judged at the paper's recipe alone.
+
 Tolerances with their reasons are in `analysis/claims/paper.toml`, the rule and why it is this one
 in `analysis/claims/rule.py`.
 """
@@ -18,17 +22,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose
+from analysis.claims.differences import differences, differences_text
+from analysis.claims.frame import Verdicts, frame
 from analysis.claims.next_sweep import next_sweep
-from analysis.claims.paper_file import paper
-from analysis.claims.runs import ExperimentRuns, differences, differences_text
-from analysis.claims.text import markdown, table, totals
-from analysis.claims.verdicts import Judged, judge_claim
+from analysis.claims.numbers import NUMBER_ALONE
+from analysis.claims.paper_file import PaperFile, paper
+from analysis.claims.places import find_places
+from analysis.claims.reduced import judge_reduced
+from analysis.claims.runs import ExperimentRuns
+from analysis.claims.sources import Source
+from analysis.claims.text import markdown, reduced_settings, table, totals
+from analysis.claims.verdicts import judge_claim
 from analysis.output import OutputFolder
 from analysis.store.backend import Backend
 from analysis.store.frames import Store, StoreError, load
@@ -56,44 +67,35 @@ def judge(stores: Mapping[str, Store], *, seed: int = 0) -> pd.DataFrame:
         paper (what it says), ours (the number that decided: of several parts the one nearest to,
         or farthest over, the border; of an order the difference), low, high (95 % interval), n
         (seeds; 0 without runs), verdict ('reproduced', 'contradicted' or 'undetermined'), reason.
+        The same at reduced scale: reduced ('holds', 'reversed', 'open', or '' where the claim is
+        not judged there), reduced_ours, reduced_low, reduced_high, reduced_n, reduced_on (recipes,
+        and which of the paper's they stand for), reduced_differs (from those), reduced_reason.
     """
     return frame(judged(stores, seed=seed))
 
 
-def paper_experiments() -> tuple[str, ...]:
-    """The experiments by which claims are judged."""
+def judged_experiments() -> tuple[str, ...]:
+    """The experiments by which claims are judged: the paper's, and miniatures of them."""
     needed = {name for claim in paper().claim for name in claim.experiments}
-    return tuple(name for name in EXPERIMENTS if name in needed)
-
-
-def judged(stores: Mapping[str, Store], *, seed: int = 0) -> list[Judged]:
-    """The verdict on every claim as an object, which knows what is missing where it is open."""
-    file = paper()
-    runs = {name: ExperimentRuns(store) for name, store in stores.items()}
-    return [judge_claim(claim, runs, file, seed) for claim in file.claim]
-
-
-def frame(found: Sequence[Judged]) -> pd.DataFrame:
-    """Verdicts as a frame with the columns of `judge`."""
-    return pd.DataFrame(
-        [
-            {
-                "claim": one.claim.id,
-                "place": one.claim.place,
-                "statement": one.claim.statement,
-                "experiment": ", ".join(one.claim.experiments),
-                "unit": one.claim.unit,
-                "paper": one.claim.paper_text,
-                "ours": one.ours,
-                "low": one.low,
-                "high": one.high,
-                "n": one.n,
-                "verdict": one.verdict,
-                "reason": one.reason,
-            }
-            for one in found
-        ]
+    return tuple(
+        name for name, one in EXPERIMENTS.items() if name in needed or one.miniature_of in needed
     )
+
+
+def judged(
+    stores: Mapping[str, Store], *, seed: int = 0, file: PaperFile | None = None
+) -> list[Verdicts]:
+    """The verdicts on every claim as objects, which know what is missing where they are open."""
+    file = file or paper()
+    runs = {name: ExperimentRuns(store) for name, store in stores.items()}
+    places = find_places(runs, file.miniatures)
+    return [
+        Verdicts(
+            judge_claim(claim, Source(runs), file, seed),
+            judge_reduced(claim, runs, places, file, seed),
+        )
+        for claim in file.claim
+    ]
 
 
 def parser() -> Parser:
@@ -168,7 +170,7 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[Mapping[str, Sto
 def _of_the_paper(backend: Backend) -> list[str]:
     """The paper's experiments that are in the store."""
     known = backend.experiments()
-    return [name for name in paper_experiments() if name in known]
+    return [name for name in judged_experiments() if name in known]
 
 
 def _foreign(chosen: ChosenExperiments) -> list[str]:
@@ -181,7 +183,7 @@ def _foreign(chosen: ChosenExperiments) -> list[str]:
             return ["no runs of the paper's experiments"]
     lines = []
     for name, store in stores.items():
-        if name in paper_experiments():
+        if name in judged_experiments():
             continue
         changed = _changed(store)
         says = f" ({differences_text(changed)})" if changed else ""
@@ -199,11 +201,17 @@ def _changed(store: Store) -> Mapping[str, tuple[object, object]]:
     return {}
 
 
-def _show(found: Sequence[Judged]) -> None:
+def _show(found: Sequence[Verdicts]) -> None:
     file, claims = paper(), frame(found)
     print(f"\n{table(claims)}\n")
     print("ours: of several parts the one that decides; of an order the difference that does")
-    print(totals(claims))
-    if sweep := next_sweep(found, file.seeds.number):
+    print(f"reduced: directions, orders and thresholds only; {NUMBER_ALONE}")
+    for line in (*reduced_settings(found), totals(claims)):
+        print(line)
+    if sweep := next_sweep([one.full for one in found], file.seeds.number):
         print(f"next, {sweep.runs:,} runs that decide {sweep.claims} more claims:")
         print(f"  {sweep.command}")
+    missing = Counter(name for one in found for name in set(one.reduced.missing))
+    for name, claims_there in missing.most_common():
+        print(f"at reduced scale {claims_there} more claims need {EXPERIMENTS[name].size:,} runs:")
+        print(f"  python -m suite.grid --experiment {name}")

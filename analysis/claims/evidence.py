@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from analysis.claims.numbers import Region
 from analysis.claims.paper_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
 from analysis.claims.rule import Part
-from analysis.claims.runs import MOST_LOST, ExperimentRuns, Gap, Sample, common_seeds, sample
+from analysis.claims.runs import MOST_LOST, Gap, Sample, common_seeds
+from analysis.claims.sources import Source
 from analysis.claims.statistics import (
     QUANTITIES,
     Measured,
@@ -26,7 +27,6 @@ from analysis.estimates.collapse import collapse
 from analysis.estimates.recipes import find_recipes
 from analysis.estimates.sensitivity import curves
 
-Found = Sample | Gap
 # What a run has only if it interpolates.
 AFTER_FIT = ("interpolation_epoch", "best_minus_interpolation", "repair_gap")
 POSITIVE = Region(0.0, math.inf, "> 0")
@@ -44,26 +44,29 @@ class Evidence:
         The runs they are from.
     terms
         Of an order, each term's name and value.
+    points
+        Such as '5-point', where it is on fewer σw than the paper's.
     """
 
     parts: Sequence[Part]
-    samples: Sequence[Sample]
-    terms: Mapping[str, float]
+    samples: Sequence[Sample] = ()
+    terms: Mapping[str, float] = field(default_factory=dict)
+    points: str = ""
 
 
 def number_evidence(
     claim: NumberClaim,
-    experiments: Mapping[str, ExperimentRuns],
+    source: Source,
     file: PaperFile,
     rng: np.random.Generator,
 ) -> Evidence | list[Gap]:
     """The claim's quantity, for each recipe and, where runs have it, each σw."""
     fewest = file.seeds.number
-    found = [sample(experiments, recipe, fewest) for recipe in claim.recipes]
-    if gaps := _gaps(found):
-        return gaps
+    found = source.samples(claim.recipes, fewest)
+    if found.gaps:
+        return list(found.gaps)
+    samples = found.samples
     region = claim.region(file.tolerance[claim.tolerance])
-    samples = [one for one in found if isinstance(one, Sample)]
     parts: list[Part] = []
     for one in samples:
         name = one.recipe.label if len(samples) > 1 else ""
@@ -76,22 +79,22 @@ def number_evidence(
                 return [measured]
             at = f"σw={scale:g}" if len(one.recipe.scales) > 1 else ""
             parts.append(Part(f"{name} {at}".strip(), measured, region))
-    return Evidence(parts, samples, {})
+    return Evidence(parts, samples, points=found.points)
 
 
 def order_evidence(
     claim: OrderClaim,
-    experiments: Mapping[str, ExperimentRuns],
+    source: Source,
     file: PaperFile,
     rng: np.random.Generator,
 ) -> Evidence | list[Gap]:
     """The differences between every two terms of neighbouring groups, on the seeds of all."""
     fewest = file.seeds.order
-    found = {term.name: sample(experiments, claim.of(term), fewest) for term in claim.terms}
-    if gaps := _gaps(list(found.values())):
-        return gaps
-    samples = {name: one for name, one in found.items() if isinstance(one, Sample)}
-    seeds = common_seeds(list(samples.values()))
+    found = source.samples(claim.recipes, fewest)
+    if found.gaps:
+        return list(found.gaps)
+    samples = dict(zip((term.name for term in claim.terms), found.samples, strict=True))
+    seeds = common_seeds(found.samples)
     if seeds.size < fewest:
         smallest = min(samples.values(), key=lambda one: one.seeds.size)
         return [Gap(smallest.recipe, f"{seeds.size} of {fewest} seeds in common to all recipes")]
@@ -107,9 +110,8 @@ def order_evidence(
         for a in higher
         for b in lower
     ]
-    return Evidence(
-        parts, list(samples.values()), {name: one.value for name, one in values.items()}
-    )
+    terms = {name: one.value for name, one in values.items()}
+    return Evidence(parts, found.samples, terms, found.points)
 
 
 def _term(
@@ -162,22 +164,20 @@ class Collapse:
 
     row: Mapping[Hashable, Any]
     samples: Sequence[Sample]
+    points: str
 
 
 def collapse_evidence(
-    claim: CollapseClaim, experiments: Mapping[str, ExperimentRuns], file: PaperFile, seed: int
+    claim: CollapseClaim, source: Source, file: PaperFile, seed: int
 ) -> Collapse | list[Gap]:
-    """The collapse of the claim's batch sizes on its clock."""
-    found = [sample(experiments, recipe, file.seeds.order) for recipe in claim.recipes]
-    if gaps := _gaps(found):
-        return gaps
-    samples = [one for one in found if isinstance(one, Sample)]
+    """The collapse of the claim's batch sizes on its clock, of those that have a counterpart."""
+    found = source.samples([one for one in claim.recipes if source.has(one)], file.seeds.order)
+    if found.gaps:
+        return list(found.gaps)
+    samples = found.samples
     experiment = samples[0].experiment
     rows = np.sort(np.concatenate([one.rows.ravel() for one in samples]))
     runs = experiment.runs.iloc[rows].reset_index(drop=True)
     table = collapse(curves(runs, experiment.history, recipes=find_recipes(runs)), seed=seed)
-    return Collapse(table[table["axis"] == claim.axis].to_dict("records")[0], samples)
-
-
-def _gaps(found: Sequence[Found]) -> list[Gap]:
-    return [one for one in found if isinstance(one, Gap)]
+    row = table[table["axis"] == claim.axis].to_dict("records")[0]
+    return Collapse(row, samples, found.points)

@@ -43,7 +43,15 @@ class Region:
 
 
 class AnyClaim(Declared):
-    """Where the paper says it, what it says in our words, and its unit."""
+    """Where the paper says it, what it says in our words, and its unit.
+
+    Attributes
+    ----------
+    not_reduced
+        Why it has no meaning at reduced scale, where it has none.
+    about
+        Settings that tell its recipes apart, and must at reduced scale too.
+    """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     place: Annotated[str, Field(pattern=r"^(§|App\. )", max_length=40)]
@@ -51,16 +59,33 @@ class AnyClaim(Declared):
     unit: str
     paper: Annotated[str, Field(max_length=21)] = ""  # the paper's words, where it gives no number
     note: str = ""
+    not_reduced: str = ""
+    about: tuple[str, ...] = ()
+
+    @property
+    def only_full_scale(self) -> str:
+        """Why it is judged at the paper's recipe alone; '' where it is judged elsewhere too."""
+        return self.not_reduced
+
+
+NUMBER_ALONE = "a number is judged at the paper's recipe alone"
 
 
 class AnyNumber(AnyClaim):
-    """A claim about a number: exactly one of value, range, at_least and at_most."""
+    """A claim about a number: exactly one of value, range, at_least and at_most.
+
+    Attributes
+    ----------
+    reduced
+        Why a bound has the same meaning at reduced scale, where it has.
+    """
 
     value: Printed | None = None
     range: tuple[Printed, Printed] | None = None
     at_least: Printed | None = None
     at_most: Printed | None = None
     tolerance: str
+    reduced: str = ""
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -68,6 +93,11 @@ class AnyNumber(AnyClaim):
         if sum(number is not None for number in given) != 1:
             raise ValueError("exactly one of value, range, at_least and at_most")
         return self
+
+    @property
+    def only_full_scale(self) -> str:
+        """Why it is judged at the paper's recipe alone; '' where it is judged elsewhere too."""
+        return NUMBER_ALONE if self.value is not None else self.not_reduced
 
     @property
     def bounds(self) -> tuple[float, float]:

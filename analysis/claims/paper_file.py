@@ -12,12 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from analysis.claims.miniatures import Correspondence, Miniature, miniatures
 from analysis.claims.numbers import AnyClaim, AnyNumber, Declared, Tolerance
 from analysis.claims.recipes import DeclaredRecipe, declared_recipe
 from analysis.claims.statistics import QUANTITIES
 from analysis.estimates.clock_axis import Axis
+from suite.basics.settings import ConfigError
+from suite.declarations.config import RunConfig
 from suite.minimal_model.experiments import FIGURE_9
 
 Value = str | int | float
@@ -52,6 +55,10 @@ class NumberClaim(AnyNumber):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         _check_quantity(self.quantity, self.unit)
+        if self.value is not None and (self.reduced or self.not_reduced):
+            raise ValueError("no word on reduced scale, as a value is judged at full scale alone")
+        if self.value is None and bool(self.reduced) == bool(self.not_reduced):
+            raise ValueError("why a bound is judged at reduced scale (reduced) or not_reduced")
         assert self.recipes
         return self
 
@@ -191,6 +198,7 @@ class PaperFile(Declared):
 
     seeds: Seeds
     tolerance: Mapping[str, Tolerance]
+    miniature: Mapping[str, Mapping[str, Correspondence]] = Field(default_factory=dict)
     claim: tuple[Annotated[Claim, Field(discriminator="kind")], ...]
 
     @model_validator(mode="after")
@@ -201,7 +209,16 @@ class PaperFile(Declared):
         for claim in self.claim:
             if isinstance(claim, AnyNumber) and claim.tolerance not in self.tolerance:
                 raise ValueError(f"{claim.id}: a declared tolerance, got {claim.tolerance}")
+            for setting in claim.about:
+                if setting not in RunConfig.model_fields:
+                    raise ValueError(f"{claim.id}: about settings of a run, got {setting}")
+        assert self.miniatures is not None
         return self
+
+    @property
+    def miniatures(self) -> list[Miniature]:
+        """The small experiments whose recipes stand for the paper's."""
+        return miniatures(self.miniature)
 
 
 @cache
@@ -210,11 +227,29 @@ def paper() -> PaperFile:
 
     Raises
     ------
-    pydantic.ValidationError
+    ConfigError
         Where it is not consistent with itself, the experiments or the quantities.
     """
-    text = Path(__file__).with_name("paper.toml").read_text(encoding="utf-8")
-    return PaperFile.model_validate(tomllib.loads(text))
+    return read(Path(__file__).with_name("paper.toml"))
+
+
+def read(path: Path) -> PaperFile:
+    """A file of claims.
+
+    Raises
+    ------
+    ConfigError
+        In one line, for the first mistake in it.
+    """
+    try:
+        return PaperFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path.name}: must be TOML; {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        says = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{path.name}: {f'{place}: ' if place else ''}{says}") from None
 
 
 def _check_quantity(name: str, unit: str) -> None:

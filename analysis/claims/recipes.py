@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from analysis.estimates.recipe_labels import word
 from suite.basics.settings import ConfigError
 from suite.declarations.config import PERTURBED, RunConfig
 from suite.declarations.experiments import EXPERIMENTS
+
+Key = tuple[str, str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,20 @@ class DeclaredRecipe:
         The recipe, with σw and the seed at their defaults.
     scales
         The σw that are needed.
+    changes
+        Settings at which its runs are, other than the experiment declares.
     """
 
     experiment: str
     point: Mapping[str, str | int | float]
     config: RunConfig
     scales: tuple[float, ...]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others: experiments may share a recipe, at other σw."""
+        return self.experiment, self.config.fingerprint, self.scales
 
     @property
     def varied(self) -> set[str]:
@@ -84,7 +95,7 @@ def command(recipes: Sequence[DeclaredRecipe], seeds: int, *, whole: bool = Fals
     Parameters
     ----------
     recipes
-        Of one experiment; what has been trained already costs nothing.
+        Of one experiment, with the same changes; what has been trained already costs nothing.
     seeds
         How many are needed: an experiment that is declared with fewer is asked for more.
     whole
@@ -96,6 +107,7 @@ def command(recipes: Sequence[DeclaredRecipe], seeds: int, *, whole: bool = Fals
     for axis, values in spanned(recipes).items():
         if len(values) < len(axes[axis]) and not whole:
             words.append(f"--set {axis}={','.join(f'{value}' for value in values)}")
+    words += [f"--set {setting}={value}" for setting, value in recipes[0].changes.items()]
     if len(axes["seed"]) < seeds:
         more = [seed for seed in EXPERIMENTS["main"].axes["seed"] if seed not in axes["seed"]]
         chosen = [*axes["seed"], *more][:seeds]

@@ -14,13 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.claims.differences import differences, differences_text
 from analysis.claims.recipes import DeclaredRecipe
 from analysis.estimates.histories import epoch_matrix
-from analysis.estimates.recipe_labels import word
 from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.scale_table import per_run
 from analysis.store.frames import Store
-from suite.declarations.config import RunConfig
 
 Floats = NDArray[np.float64]
 MOST_LOST = 0.25  # of the seeds; beyond that, those left are no fair sample
@@ -165,20 +164,6 @@ def _no_runs(experiment: ExperimentRuns, recipe: DeclaredRecipe) -> str:
     if not foreign:
         return f"no run of {recipe.label}"
     return f"not the paper's recipe: {differences_text(foreign)}"
-
-
-def differences(paper: RunConfig, other: RunConfig) -> dict[str, tuple[object, object]]:
-    """The settings that act in both and differ: name to (paper's, other's)."""
-    own, theirs = paper.recipe, other.recipe
-    both = [name for name in RunConfig.names() if name in own and name in theirs]
-    return {name: (own[name], theirs[name]) for name in both if own[name] != theirs[name]}
-
-
-def differences_text(found: Mapping[str, tuple[object, object]]) -> str:
-    """Such as 'digits instead of cifar10, width 8 instead of width 64'."""
-    return ", ".join(
-        f"{word(name, other)} instead of {word(name, own)}" for name, (own, other) in found.items()
-    )
 
 
 def _some(scales: Sequence[float]) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis import tables
+from analysis.claims.frame import Verdicts, is_arithmetic
+from analysis.claims.numbers import NUMBER_ALONE
+from analysis.claims.reduced import NOT_TRAINED
 from analysis.units import SPOKEN, with_interval
 
 WIDTH = 120
 INDENT = "  "
 UNBREAKABLE = "\N{NO-BREAK SPACE}"
-HEADINGS = ("claim", "paper", "ours [95 %]", "n", "verdict")
+HEADINGS = ("claim", "paper", "ours [95 %]", "n", "verdict", "reduced")
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undetermined": "?"}
+REDUCED_MARKS = {"holds": "+", "reversed": "−", "open": "?"}
 COLUMN_NAMES = {
     "claim": "Claim",
     "place": "Place",
@@ -27,6 +31,11 @@ COLUMN_NAMES = {
     "n": "Seeds",
     "verdict": "Verdict",
     "reason": "Reason",
+    "reduced": "At reduced scale",
+    "reduced_ours": "There [95 %]",
+    "reduced_n": "Seeds there",
+    "reduced_on": "On",
+    "reduced_reason": "Reason there",
 }
 
 # A number of the paper, behind which its unit is written, and not behind words.
@@ -45,38 +54,97 @@ def table(claims: pd.DataFrame) -> str:
     """
     rows = claims.to_dict("records")
     heading, *lines = (INDENT + line for line in tables.aligned(HEADINGS, map(_cells, rows)))
-    groups: dict[str, list[tuple[str, str]]] = {}
+    groups: dict[str, list[tuple[str, list[str]]]] = {}
     for row, line in zip(rows, lines, strict=True):
-        groups.setdefault(row["place"], []).append((line, row["reason"]))
+        groups.setdefault(row["place"], []).append((line, _reasons(row)))
     shown = [heading]
     for place, group in groups.items():
         shown += ["", place]
-        for reason, same in itertools.groupby(group, key=lambda one: one[1]):
+        for reasons, same in itertools.groupby(group, key=lambda one: one[1]):
             shown += [line for line, _ in same]
-            shown += _wrapped(reason)
+            shown += [line for reason in reasons for line in _wrapped(reason)]
     return "\n".join(shown)
 
 
 def totals(claims: pd.DataFrame) -> str:
-    """How many have which verdict, in one line."""
-    counts = claims["verdict"].value_counts()
-    words = [f"{int(counts.get(verdict, 0))} {verdict}" for verdict in MARKS]
-    return f"{len(claims)} claims: {', '.join(words)}"
+    """How many have which verdict, in three lines: by training, by arithmetic, at reduced scale."""
+    arithmetic = is_arithmetic(claims)
+    lines = [
+        _total("claims on training, at full scale", claims.loc[~arithmetic, "verdict"], MARKS),
+        _total("claims of arithmetic", claims.loc[arithmetic, "verdict"], MARKS),
+        _total("claims at reduced scale", judged_reduced(claims)["reduced"], REDUCED_MARKS),
+    ]
+    return "\n".join(lines)
+
+
+def _total(what: str, verdicts: pd.Series[str], kinds: Mapping[str, str]) -> str:
+    counts = verdicts.value_counts()
+    words = [f"{int(counts.get(verdict, 0))} {verdict}" for verdict in kinds]
+    return f"{len(verdicts)} {what}: {', '.join(words)}"
+
+
+def judged_reduced(claims: pd.DataFrame) -> pd.DataFrame:
+    """The claims that have a verdict at reduced scale."""
+    return claims[claims["reduced"] != ""]
+
+
+def reduced_settings(found: Sequence[Verdicts]) -> list[str]:
+    """In what the runs at reduced scale differ from the paper's, a line for each experiment."""
+    there = [one.reduced for one in found if one.reduced.n]
+    settings = {name: text for one in there for name, text in one.settings.items() if text}
+    return [f"reduced scale, {name}: {text}" for name, text in settings.items()]
 
 
 def markdown(claims: pd.DataFrame) -> str:
     """One table with a row for each claim."""
     rows = [
-        {**row, "paper": _paper(row), "ours": _ours(row), "n": _seeds(row)}
+        {
+            **row,
+            "paper": _paper(row),
+            "ours": _ours(row),
+            "n": _seeds(row["n"]),
+            "reduced": row["reduced"] or tables.ABSENT,
+            "reduced_ours": reduced_ours(row),
+            "reduced_n": _seeds(row["reduced_n"]),
+        }
         for row in claims.to_dict("records")
     ]
     shown = pd.DataFrame(rows)[list(COLUMN_NAMES)].rename(columns=COLUMN_NAMES)
-    return f"{tables.markdown(shown)}\n{totals(claims)}\n"
+    lines = "".join(f"- {line}\n" for line in totals(claims).splitlines())
+    return f"{tables.markdown(shown)}\n{lines}"
+
+
+def marked(verdict: str) -> str:
+    """The verdict at full scale behind its mark, so that it does not hang on a colour."""
+    return f"{MARKS[verdict]} {verdict}"
+
+
+def reduced_marked(verdict: str) -> str:
+    """The verdict at reduced scale behind its mark; a dash where there is none."""
+    return f"{REDUCED_MARKS[verdict]} {verdict}" if verdict else tables.ABSENT
+
+
+def reduced_ours(row: Row) -> str:
+    """Our value at reduced scale with its interval."""
+    ends = row["reduced_low"], row["reduced_high"]
+    return with_interval(row["reduced_ours"], *ends, row["unit"], n=row["reduced_n"])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    mark = MARKS[row["verdict"]]
-    return row["statement"], _paper(row), _ours(row), _seeds(row), f"{mark} {row['verdict']}"
+    verdicts = marked(row["verdict"]), reduced_marked(row["reduced"])
+    return row["statement"], _paper(row), _ours(row), _seeds(row["n"]), *verdicts
+
+
+def _reasons(row: Row) -> list[str]:
+    """Why the verdicts are these; a word that all numbers share is said once, at the end."""
+    reasons = [row["reason"]]
+    if row["reduced_n"]:
+        value = f"{reduced_ours(row)} {row['unit']}" if row["unit"] in SPOKEN else reduced_ours(row)
+        judged = f"{value} at {row['reduced_n']} seeds; {row['reduced_reason']}"
+        reasons.append(f"reduced scale: {judged}; {row['reduced_on']}")
+    elif row["reduced_reason"] not in ("", NUMBER_ALONE, NOT_TRAINED):
+        reasons.append(f"reduced scale: {row['reduced_reason']}")
+    return reasons
 
 
 def _paper(row: Row) -> str:
@@ -88,8 +156,8 @@ def _ours(row: Row) -> str:
     return with_interval(row["ours"], row["low"], row["high"], row["unit"], n=row["n"])
 
 
-def _seeds(row: Row) -> str:
-    return str(row["n"]) if row["n"] else "–"
+def _seeds(n: int) -> str:
+    return str(n) if n else tables.ABSENT
 
 
 def _wrapped(reason: str) -> list[str]:

@@ -27,7 +27,8 @@ from analysis.claims.paper_file import (
 )
 from analysis.claims.recipes import command
 from analysis.claims.rule import Judgement, Verdict, judge_parts
-from analysis.claims.runs import ExperimentRuns, Gap, Sample
+from analysis.claims.runs import Gap, Sample
+from analysis.claims.sources import Source
 from analysis.units import SPOKEN, in_unit, number
 
 BIAS_WORTH_A_WORD = 0.1  # of the estimate
@@ -55,28 +56,26 @@ class Judged:
     gaps: Sequence[Gap] = ()
 
 
-def judge_claim(
-    claim: Claim, experiments: Mapping[str, ExperimentRuns], file: PaperFile, seed: int
-) -> Judged:
+def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Judged:
     """The verdict on one claim; the same seed gives the same verdict whatever else is judged."""
     rng = np.random.default_rng([seed, *claim.id.encode()])
     if isinstance(claim, ClockClaim):
         parts, note = clock_parts(claim, claim.region(file.tolerance[claim.tolerance]))
-        return _from_parts(claim, Evidence(parts, [], {}), [note])
+        return _from_parts(claim, Evidence(parts), [note])
     if isinstance(claim, MinimalClaim):
         region = claim.region(file.tolerance[claim.tolerance])
-        return _from_parts(claim, Evidence(minimal_parts(claim, region, seed), [], {}))
+        return _from_parts(claim, Evidence(minimal_parts(claim, region, seed)))
     if isinstance(claim, CollapseClaim):
-        collapsed = collapse_evidence(claim, experiments, file, seed)
+        collapsed = collapse_evidence(claim, source, file, seed)
         return (
             _from_collapse(claim, collapsed)
             if isinstance(collapsed, Collapse)
             else _open(claim, collapsed, file)
         )
     if isinstance(claim, OrderClaim):
-        found = order_evidence(claim, experiments, file, rng)
+        found = order_evidence(claim, source, file, rng)
     else:
-        found = number_evidence(claim, experiments, file, rng)
+        found = number_evidence(claim, source, file, rng)
     return _from_parts(claim, found) if isinstance(found, Evidence) else _open(claim, found, file)
 
 
@@ -90,7 +89,7 @@ def _from_parts(claim: Claim, evidence: Evidence, notes: Sequence[str] = ()) -> 
         bias = measured.value - measured.corrected
         if abs(bias) > BIAS_WORTH_A_WORD * abs(measured.value):
             words.append(f"bias-corrected {in_unit(measured.corrected, claim.unit)}")
-    words += [_diverged(evidence.samples), *notes, claim.note]
+    words += [evidence.points, _diverged(evidence.samples), *notes, claim.note]
     return Judged(
         claim,
         found.verdict,
@@ -139,7 +138,7 @@ def _diverged(samples: Sequence[Sample]) -> str:
 
 def _from_collapse(claim: CollapseClaim, found: Collapse) -> Judged:
     verdict, reason = _collapse_verdict(found.row)
-    words = [reason, _diverged(found.samples)]
+    words = [reason, found.points, _diverged(found.samples)]
     # Where nothing could be measured on any axis, there are no such columns.
     quality, low, high = (float(found.row.get(name, math.nan)) for name in QUALITY)
     reason = "; ".join(word for word in words if word)

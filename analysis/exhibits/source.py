@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.claims.runs import differences, differences_text
+from analysis.claims.differences import differences, differences_text
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory
 from analysis.estimates.overview import Estimates, estimate

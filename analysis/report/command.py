@@ -101,12 +101,28 @@ def make(chosen: ChosenExperiments, folder: OutputFolder) -> dict[str, float]:
     )
     path = folder.text(REPORT, render(page))
     _say(page, folder, path)
-    counts = claims["verdict"].value_counts()
     return {
         "exhibits_made": len(shown),
         "exhibits_missing": len(missing),
-        **{f"claims_{verdict}": int(count) for verdict, count in counts.items()},
+        **_claims_metrics(claims),
         **report_findings.memory_metrics(memories),
+    }
+
+
+def _claims_metrics(claims: pd.DataFrame) -> dict[str, int]:
+    """Verdicts of all claims, of arithmetic alone, and at reduced scale."""
+    from analysis.claims.frame import is_arithmetic
+    from analysis.claims.text import judged_reduced
+
+    parts = {
+        "claims": claims["verdict"],
+        "claims_arithmetic": claims.loc[is_arithmetic(claims), "verdict"],
+        "claims_reduced": judged_reduced(claims)["reduced"],
+    }
+    return {
+        f"{name}_{verdict}": int(count)
+        for name, verdicts in parts.items()
+        for verdict, count in verdicts.value_counts().items()
     }
 
 
@@ -145,6 +161,8 @@ def _claims_texts(claims: pd.DataFrame) -> dict[str, str]:
     # LaTeX has the place of a page: without ids, experiments and reasons, the interval in one cell.
     columns = {name: name for name in ("place", "statement", "paper", "ours")}
     columns |= {"low": "ours low", "high": "ours high", "unit": "unit", "verdict": "verdict"}
+    columns |= {"reduced": "reduced", "reduced_ours": "there"}
+    columns |= {"reduced_low": "there low", "reduced_high": "there high"}
     short = claims[list(columns)].rename(columns=columns)
     return {
         "csv": claims.to_csv(index=False, lineterminator="\n"),

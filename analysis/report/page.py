@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.claims.numbers import NUMBER_ALONE
 from analysis.output import DOTS_PER_INCH
 from analysis.report.table_views import TableView, claims_view, count_views, table_view
 
@@ -135,7 +136,11 @@ def render(page: Page) -> str:
     claims = None
     if not page.claims.empty:
         texts = downloads("claims", page.claims_files)
-        claims = {"table": claims_view(page.claims), "downloads": texts}
+        claims = {
+            "view": claims_view(page.claims),
+            "number_alone": NUMBER_ALONE,
+            "downloads": texts,
+        }
     return environment.get_template("report.html.j2").render(
         title=page.title,
         policy=_policy(style, script),

@@ -29,6 +29,7 @@ def paper_store(
     best: float = 0.85,
     truth: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
+    scales: Sequence[float] | None = None,
 ) -> Store:
     """Runs of some recipes, at every σw of the experiment, with accuracy falling linearly in σw.
 
@@ -42,6 +43,8 @@ def paper_store(
         Fields of `synthetic_frames.Truth`.
     changes
         Settings that are not the paper's.
+    scales
+        Fewer σw than the experiment's.
     """
     found = EXPERIMENTS[experiment]
     names = [name for name in found.axes if name not in PERTURBED]
@@ -54,7 +57,9 @@ def paper_store(
             | {"test_accuracy": lambda _, s, d=spread / 100: best - d * (s - s[0]) / np.ptp(s)}
             | dict(truth or {})
         )
-        parts.append(frames([recipe], one, rng, scales=found.axes["sigma_w"], seeds=seeds))
+        parts.append(
+            frames([recipe], one, rng, scales=scales or found.axes["sigma_w"], seeds=seeds)
+        )
     runs = pd.concat([runs for runs, _ in parts], ignore_index=True)
     runs["run_id"] = [f"{i:032x}" for i in range(len(runs))]
     first = np.cumsum([0, *(len(runs) for runs, _ in parts[:-1])])

@@ -50,7 +50,10 @@ def claims() -> pd.DataFrame:
         )
     ]
     frame = pd.DataFrame(rows, columns=list(CLAIM))
-    return frame.assign(verdict=verdicts, reason="because")
+    frame = frame.assign(verdict=verdicts, reason="because", reduced=["", "holds", "open", ""])
+    numbers = dict.fromkeys(("reduced_ours", "reduced_low", "reduced_high"), np.nan)
+    words = dict.fromkeys(("reduced_on", "reduced_differs", "reduced_reason"), HOSTILE)
+    return frame.assign(reduced_n=0, **numbers, **words)
 
 
 def texts() -> dict[str, str]:

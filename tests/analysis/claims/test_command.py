@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from miniature_experiments import MINIATURES, declare
 from store_helpers import SMALL, empty_store, write
 
 from analysis.claims import command as claims
@@ -13,9 +14,16 @@ from analysis.claims.next_sweep import next_sweep
 from analysis.claims.recipes import command, declared_recipe
 from analysis.claims.text import WIDTH, markdown, table, totals
 from benchmarks.synthetic_truth import Truth
+from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 
 ARITHMETIC = 11
+
+
+def declare_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command find the tests' own miniatures."""
+    file = declare(monkeypatch)
+    monkeypatch.setattr(claims, "paper", lambda: file)
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +47,15 @@ def test_an_empty_store_leaves_the_arithmetic_and_says_what_to_run(
     assert claims.main(["--tracking-uri", empty_store(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "no runs of the paper's experiments"
-    counts = f"{ARITHMETIC} reproduced, 0 contradicted, 68 undetermined"
-    assert f"79 claims: {counts}" in lines
-    assert lines[-2].startswith("next, ")
-    assert lines[-1].startswith("  python -m suite.grid --experiment ")
+    assert (
+        "71 claims on training, at full scale: 0 reproduced, 0 contradicted, 71 undetermined"
+        in (lines)
+    )
+    assert (
+        f"{ARITHMETIC} claims of arithmetic: {ARITHMETIC} reproduced, 0 contradicted, 0 undetermined"
+    ) in lines
+    (at,) = [at for at, line in enumerate(lines) if line.startswith("next, ")]
+    assert lines[at + 1].startswith("  python -m suite.grid --experiment ")
 
 
 def test_where_there_is_no_store_yet_the_command_says_so_and_goes_on(
@@ -66,6 +79,7 @@ def test_the_demo_is_not_the_papers_recipe(
         says = "digits instead of cifar10, width 8 instead of width 64, 6 epochs instead of 300"
         assert f"experiment demo is not the paper's ({says} epochs): no claim" in output
         assert f"{ARITHMETIC} reproduced, 0 contradicted" in output
+        assert "0 reproduced, 0 contradicted, 71 undetermined" in output
 
 
 def test_a_part_of_one_experiment_is_judged_and_written(
@@ -82,6 +96,7 @@ def test_a_part_of_one_experiment_is_judged_and_written(
     assert frame.loc["best-sgd-accuracy-smallest", "verdict"] == "contradicted"
     text = (tmp_path / "out" / "deep" / "claims.md").read_text(encoding="utf-8")
     assert text.count("\n| ") == len(frame) + 1
+    assert "\n- 71 claims on training" in text
     assert "| reproduced |" in text
     assert "\\|Δ\\|" in text  # a bar in a cell is no border
 
@@ -122,6 +137,7 @@ def test_the_rule_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         "undetermined:",
         "95 %",
         "exact settings",
+        "reduced scale",
         "5 seeds",
     ):
         assert word in text
@@ -137,8 +153,61 @@ def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
     text = table(judged)
     needs = "needs experiment best: `python -m suite.grid --experiment best`"
     assert text.count(needs) == 1
-    assert totals(judged) == f"79 claims: {ARITHMETIC} reproduced, 0 contradicted, 68 undetermined"
+    assert totals(judged).splitlines()[:2] == [
+        "71 claims on training, at full scale: 0 reproduced, 0 contradicted, 71 undetermined",
+        "11 claims of arithmetic: 11 reproduced, 0 contradicted, 0 undetermined",
+    ]
     assert markdown(judged).count("\n| ") == len(judged) + 1
+
+
+def test_the_kinds_of_verdict_are_counted_apart() -> None:
+    kinds = ["holds", "holds", "reversed", "open", "", ""]
+    rows = pd.DataFrame(
+        {
+            "experiment": ["main"] * 4 + ["none", "main"],
+            "verdict": ["undetermined"] * 4 + ["reproduced", "contradicted"],
+            "reduced": kinds,
+        }
+    )
+    assert totals(rows).splitlines() == [
+        "5 claims on training, at full scale: 0 reproduced, 1 contradicted, 4 undetermined",
+        "1 claims of arithmetic: 1 reproduced, 0 contradicted, 0 undetermined",
+        "4 claims at reduced scale: 2 holds, 1 reversed, 1 open",
+    ]
+
+
+def test_a_miniature_in_a_store_is_judged_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare_file(monkeypatch)
+    uri = empty_store(tmp_path)
+    small = MINIATURES["small-main"]
+    axes = {**small.axes, "optimizer": ("sgd", "momentum", "adam"), "batch_size": (8,)}
+    fixed = {**small.fixed, "epochs": 6}
+    reduced = dataclasses.replace(small, axes=axes, fixed=fixed)
+    monkeypatch.setitem(EXPERIMENTS, "small-main", dataclasses.replace(small, fixed=fixed))
+
+    def beta(config: RunConfig) -> np.ndarray:
+        slope = {"sgd": -0.1, "momentum": -0.05, "adam": 0.0}[config.optimizer]
+        return np.full(config.epochs, slope)
+
+    write(uri, list(reduced.configs()), experiment="small-main", truth=Truth(chosen_beta=beta))
+    out = tmp_path / "out"
+    assert claims.main(["--tracking-uri", uri, "--out", str(out)]) == 0
+    output = capsys.readouterr().out
+    assert "experiment small-main: 75 finished runs" in output
+    assert "reduced scale, small-main: digits instead of cifar10" in output
+    (line,) = [one for one in output.splitlines() if "SGD, momentum, Adam in this order" in one]
+    assert line.endswith("? undetermined  + holds")
+    assert max(len(one) for one in output.splitlines() if one.startswith("  b=")) <= WIDTH
+    row = pd.read_csv(out / "claims.csv").set_index("claim").loc["hierarchy-b16"]
+    assert (row["verdict"], row["reduced"], row["reduced_n"]) == ("undetermined", "holds", 5)
+    assert row["reduced_low"] > 0
+    text = (out / "claims.md").read_text(encoding="utf-8")
+    assert "| holds |" in text
+    assert "claims at reduced scale: " in text
+    needs = "  python -m suite.grid --experiment small-lr-l2"
+    assert needs in output.splitlines()
 
 
 def test_a_command_asks_for_just_the_recipes_and_enough_seeds() -> None:
@@ -153,7 +222,7 @@ def test_a_command_asks_for_just_the_recipes_and_enough_seeds() -> None:
 
 
 def test_the_next_sweep_is_the_one_that_decides_most_claims_a_step() -> None:
-    found = next_sweep(claims.judged({}), seeds=5)
+    found = next_sweep([one.full for one in claims.judged({})], seeds=5)
     assert found is not None
     assert found.command.startswith("python -m suite.grid --experiment ")
     # Two procedures × 2 σw × 10 seeds × 200 epochs × 313 steps decide four claims.

@@ -115,6 +115,9 @@ def test_a_recipe_that_the_experiment_does_not_have_is_refused(
         ({"statement": "x" * 60}, "at most 50"),
         ({"place": "somewhere"}, "match pattern"),
         ({"sedes": 3}, "Extra inputs"),
+        ({"reduced": "a sign"}, "no word on reduced scale"),
+        ({"value": None, "at_most": 3}, "why a bound is judged at reduced scale"),
+        ({"about": ["widht"]}, "about settings of a run, got widht"),
     ],
 )
 def test_a_mistake_in_the_file_is_found_on_loading(change: dict[str, object], says: str) -> None:
@@ -123,6 +126,9 @@ def test_a_mistake_in_the_file_is_found_on_loading(change: dict[str, object], sa
     assert isinstance(claims, list)
     (spread,) = [claim for claim in claims if claim["id"] == "sgd-b128-spread"]
     spread |= change
+    content["claim"] = [
+        {key: value for key, value in claim.items() if value is not None} for claim in claims
+    ]
     with pytest.raises(ValidationError, match=says):
         PaperFile.model_validate(content)
 
@@ -134,6 +140,24 @@ def test_ids_are_unique() -> None:
     claims.append(claims[0])
     with pytest.raises(ValidationError, match="every id once"):
         PaperFile.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[miniature.mini-mian]\n", "paper.toml: miniature: must be an experiment that is one"),
+        ("[seeds\n", "paper.toml: must be TOML; "),
+        ("[tolerance.wide]\nabsolute = 'much'\nreason = 'r'\n", "tolerance.wide.absolute: "),
+    ],
+)
+def test_a_file_with_a_mistake_is_refused_in_one_line(text: str, says: str, tmp_path: Path) -> None:
+    shipped = Path(claim_file.__file__).with_name("paper.toml").read_text(encoding="utf-8")
+    path = tmp_path / "paper.toml"
+    path.write_text(f"{shipped}\n{text}", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        claim_file.read(path)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_every_tolerance_says_why() -> None:

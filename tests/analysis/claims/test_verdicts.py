@@ -12,7 +12,8 @@ from analysis.store.frames import Store
 from suite.declarations.experiments import PAPER_SEEDS
 
 COLUMNS = ["claim", "place", "statement", "experiment", "unit", "paper"]
-COLUMNS += ["ours", "low", "high", "n", "verdict", "reason"]
+COLUMNS += ["ours", "low", "high", "n", "verdict", "reason", "reduced"]
+COLUMNS += [f"reduced_{name}" for name in ("ours", "low", "high", "n", "on", "differs", "reason")]
 TUNED = ("sgd", 128)
 
 
@@ -98,12 +99,53 @@ def test_too_few_seeds_decide_nothing_on_a_number(seeds: int) -> None:
     assert np.isnan(row["ours"])
 
 
-def test_a_seed_without_a_run_at_some_scale_does_not_count() -> None:
+def test_a_seed_without_a_run_at_an_end_of_the_scales_does_not_count() -> None:
     whole = paper_store("main", {("sgd", 128): 26.5})
-    hole = ~((whole.runs["sigma_w"] == 0.7) & (whole.runs["seed"] == PAPER_SEEDS[0]))
+    hole = ~((whole.runs["sigma_w"] == 2.5) & (whole.runs["seed"] == PAPER_SEEDS[0]))
     runs = whole.runs[hole].reset_index(drop=True)
     row = verdict_on(judge({"main": _with_runs(whole, runs)}), "sgd-b128-spread")
+    assert row["verdict"] == "undetermined"
     assert "4 of 5 seeds at every σw" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [(0.7, "5-point"), (1.1, "5-point"), (1.8, "24-point"), (1.0, "24-point")],
+)
+@pytest.mark.parametrize("seeds", [PAPER_SEEDS[:1], PAPER_SEEDS[:5]])
+def test_a_hole_inside_the_scales_leaves_a_verdict_on_fewer_and_says_so(
+    scale: float, says: str, seeds: tuple[int, ...]
+) -> None:
+    whole = paper_store("main", {("sgd", 128): 26.5})
+    hole = (whole.runs["sigma_w"] == scale) & whole.runs["seed"].isin(seeds)
+    runs = whole.runs[~hole].reset_index(drop=True)
+    row = verdict_on(judge({"main": _with_runs(whole, runs)}), "sgd-b128-spread")
+    assert (row["verdict"], row["n"]) == ("reproduced", 5)
+    assert row["reason"] == f"agrees with 26.5 ± 3.97 pp; {says}"
+    assert "point" not in verdict_on(judge({"main": whole}), "sgd-b128-spread")["reason"]
+
+
+def test_an_order_takes_the_same_scales_in_all_its_recipes() -> None:
+    """SGD lacks one σw at which momentum's accuracy drops: it counts in neither."""
+    whole = paper_store("main", {("sgd", 16): 22.8, ("momentum", 16): 10.9, ("adam", 16): 1.6})
+    runs = whole.runs
+    sgd = runs["optimizer"] == "sgd"
+    odd = (runs["optimizer"] == "momentum") & (runs["sigma_w"] == 0.7)
+    runs = runs.assign(test_accuracy=runs["test_accuracy"].mask(odd, 0.2))
+    kept = _with_runs(whole, runs[~(sgd & (runs["sigma_w"] == 0.7))].reset_index(drop=True))
+    row = verdict_on(judge({"main": kept}), "hierarchy-b16")
+    assert row["verdict"] == "reproduced"
+    assert "momentum 10.9 pp" in row["reason"]
+    assert "5-point" in row["reason"]
+
+
+def test_scales_at_which_runs_diverged_are_not_taken_for_missing() -> None:
+    whole = paper_store("main", {("sgd", 128): 26.5})
+    lost = (whole.runs["sigma_w"] == 2.4) & whole.runs["seed"].isin(PAPER_SEEDS[:3])
+    diverged = _with_runs(whole, whole.runs.assign(diverged=lost))
+    row = verdict_on(judge({"main": diverged}), "sgd-b128-spread")
+    assert row["verdict"] == "undetermined"
+    assert "3 runs diverged" in row["reason"]
 
 
 def test_a_scale_without_runs_is_named() -> None:

@@ -127,16 +127,16 @@ def test_words_are_sorted_with_their_numbers_in_order(desk: Opened) -> None:
 
 
 def test_the_keyboard_sorts_too(desk: Opened) -> None:
-    desk.page.locator("#claims th button", has_text="Ours").focus()
+    desk.page.locator("#claims th button", has_text="Ours").first.focus()
     desk.page.keyboard.press("Enter")
-    assert desk.column(4, "#claims") == [
+    assert desk.column(5, "#claims") == [
         "9.0 [8.0, 10.0]",
         "25.1 [24.0, 27.0]",
         "100.0 [90.0, 110.0]",
         "–",
     ]
     desk.page.keyboard.press("Space")
-    assert desk.orders("#claims")[3] == "descending"
+    assert desk.orders("#claims")[4] == "descending"
 
 
 def test_a_table_is_downloaded_as_it_was_written(desk: Opened, tmp_path: Path) -> None:

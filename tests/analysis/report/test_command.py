@@ -76,14 +76,16 @@ def test_every_exhibit_is_written_in_every_format(
     tables = {f"{stem}.{kind}" for stem in named for kind in ("csv", "md", "tex")}
     assert {path.name for path in (out / "tables").iterdir()} == tables
     said = capsys.readouterr().out.splitlines()
-    assert said[:4] == [
+    assert said[:6] == [
         "experiment plane: 6 finished runs",
-        "4 claims: 2 reproduced, 1 contradicted, 1 undetermined",
+        "4 claims on training, at full scale: 2 reproduced, 1 contradicted, 1 undetermined",
+        "0 claims of arithmetic: 0 reproduced, 0 contradicted, 0 undetermined",
+        "2 claims at reduced scale: 1 holds, 0 reversed, 1 open",
         f"made: {', '.join(STEMS)}",
         "not made: Figure 4: Memory of the recipes: python -m suite.grid …",
     ]
-    assert said[4].startswith(f"wrote {out / 'report.html'} (")
-    assert said[4].endswith("and 15 files beside it")
+    assert said[6].startswith(f"wrote {out / 'report.html'} (")
+    assert said[6].endswith("and 15 files beside it")
 
 
 def test_the_report_says_what_it_is_made_from(plane: Store, few: object, tmp_path: Path) -> None:
@@ -103,6 +105,7 @@ def test_all_of_it_is_logged_as_an_analysis(plane: Store, few: object, tmp_path:
     assert logged.info.status == "FINISHED"
     assert logged.data.tags["analysed_experiments"] == "plane"
     assert logged.data.metrics["claims_reproduced"] == 2
+    assert logged.data.metrics["claims_reduced_holds"] == 1
     assert logged.data.metrics["exhibits_missing"] == 1
     tables = memories({"plane": load("plane", plane.uri)})
     assert memory_metrics(tables).items() <= logged.data.metrics.items()

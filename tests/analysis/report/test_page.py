@@ -14,7 +14,7 @@ import pytest
 from report_pages import HOSTILE, claims, exhibit, figure, page, recipes, texts
 
 from analysis.report.page import LARGEST_DOWNLOAD, ROWS_SHOWN, Page, image, render, show
-from analysis.report.table_views import claims_view, count_views, key, table_view
+from analysis.report.table_views import TableView, claims_view, count_views, key, table_view
 
 
 class Parsed(HTMLParser):
@@ -196,7 +196,8 @@ def test_a_named_index_is_a_column() -> None:
 
 
 def test_claims_show_our_value_with_its_interval_and_a_mark_beside_the_verdict() -> None:
-    view = claims_view(claims())
+    found = claims_view(claims())
+    view = TableView(found.decided.headings, [*found.decided.rows, *found.open.rows])
     columns = [heading.text for heading in view.headings]
     rows = [dict(zip(columns, row, strict=True)) for row in view.rows]
     assert [(row["Verdict"].text, row["Ours [95 %]"].text) for row in rows] == [
@@ -208,5 +209,33 @@ def test_claims_show_our_value_with_its_interval_and_a_mark_beside_the_verdict()
 
 
 def test_verdicts_are_counted_those_of_none_too() -> None:
-    counts = {count.look: count.number for count in count_views(claims().iloc[:1])}
-    assert counts == {"reproduced": 1, "contradicted": 0, "undetermined": 0}
+    arithmetic = claims().iloc[:2].assign(experiment=["main", "none"])
+    counts = {
+        kind: {count.look: count.number for count in counts}
+        for kind, counts in count_views(arithmetic)
+    }
+    assert counts == {
+        "Trained": {"reproduced": 1, "contradicted": 0, "undetermined": 0},
+        "At reduced scale, where no number is judged": {"holds": 1, "reversed": 0, "open": 0},
+        "Arithmetic": {"reproduced": 0, "contradicted": 1, "undetermined": 0},
+    }
+
+
+def test_undetermined_claims_fold_away_unless_they_hold_at_reduced_scale() -> None:
+    kinds = [("undetermined", "holds"), ("undetermined", "open"), ("contradicted", "open")]
+    verdict, reduced = zip(*kinds, ("reproduced", ""), strict=True)
+    made = claims().assign(
+        verdict=verdict, reduced=reduced, experiment=["main", "main", "main", "none"]
+    )
+    view = claims_view(made)
+    looks = [[(row[0].look, row[1].text) for row in part.rows] for part in vars(view).values()]
+    assert looks == [
+        [("contradicted", "? open"), ("undetermined", "+ holds")],
+        [("undetermined", "? open")],
+        [("reproduced", "–")],
+    ]
+    page = Page(title="t", facts=[], findings=[], claims=made)
+    source = render(page)
+    summaries = re.findall(r"<details><summary>(\d+ claims? [^<]*)<", source)
+    assert summaries == ["1 claims undetermined", "1 claims of arithmetic, which need no runs"]
+    assert "a number is judged at the paper's recipe alone".replace("'", "&#39;") in source
