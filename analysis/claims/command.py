@@ -32,13 +32,12 @@ from analysis.chosen_experiments import ChosenExperiments, add_store_options, ch
 from analysis.claims.differences import differences, differences_text
 from analysis.claims.frame import Verdicts, frame
 from analysis.claims.next_sweep import next_sweep
-from analysis.claims.numbers import NUMBER_ALONE
 from analysis.claims.paper_file import PaperFile, paper
 from analysis.claims.places import find_places
 from analysis.claims.reduced import judge_reduced
 from analysis.claims.runs import ExperimentRuns
 from analysis.claims.sources import Source
-from analysis.claims.text import markdown, reduced_settings, table, totals
+from analysis.claims.text import legend, markdown, reduced_settings, table, totals
 from analysis.claims.verdicts import judge_claim
 from analysis.output import OutputFolder
 from analysis.store.backend import Backend
@@ -204,14 +203,13 @@ def _changed(store: Store) -> Mapping[str, tuple[object, object]]:
 def _show(found: Sequence[Verdicts]) -> None:
     file, claims = paper(), frame(found)
     print(f"\n{table(claims)}\n")
-    print("ours: of several parts the one that decides; of an order the difference that does")
-    print(f"reduced: directions, orders and thresholds only; {NUMBER_ALONE}")
-    for line in (*reduced_settings(found), totals(claims)):
+    for line in (legend(), *reduced_settings(found), totals(claims)):
         print(line)
     if sweep := next_sweep([one.full for one in found], file.seeds.number):
         print(f"next, {sweep.runs:,} runs that decide {sweep.claims} more claims:")
         print(f"  {sweep.command}")
     missing = Counter(name for one in found for name in set(one.reduced.missing))
-    for name, claims_there in missing.most_common():
-        print(f"at reduced scale {claims_there} more claims need {EXPERIMENTS[name].size:,} runs:")
+    for name, number in missing.most_common():
+        runs = EXPERIMENTS[name].size
+        print(f"at reduced scale, {runs:,} runs; open claims that they may decide: {number}")
         print(f"  python -m suite.grid --experiment {name}")

@@ -105,6 +105,12 @@ def _miniature(own: Experiment, declared: Mapping[str, Correspondence]) -> Minia
         else {value: value for value in paper.axes[axis] if value in own.axes[axis]}
         for axis in needed
     }
+    for axis, values in axes.items():
+        if not values:
+            raise ConfigError(
+                f"miniature.{own.name}.{axis}: must say which values stand for those of "
+                f"{paper.name}, got none in common; name them in paper.toml"
+            )
     return Miniature(own.name, paper.name, axes)
 
 

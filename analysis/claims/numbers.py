@@ -55,7 +55,7 @@ class AnyClaim(Declared):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     place: Annotated[str, Field(pattern=r"^(§|App\. )", max_length=40)]
-    statement: Annotated[str, Field(max_length=50)]
+    statement: Annotated[str, Field(max_length=47)]
     unit: str
     paper: Annotated[str, Field(max_length=21)] = ""  # the paper's words, where it gives no number
     note: str = ""

@@ -19,9 +19,10 @@ from analysis.units import SPOKEN, with_interval
 WIDTH = 120
 INDENT = "  "
 UNBREAKABLE = "\N{NO-BREAK SPACE}"
-HEADINGS = ("claim", "paper", "ours [95 %]", "n", "verdict", "reduced")
+REDUCED = "↓"  # a mark alone, as lines are full
+HEADINGS = ("claim", "paper", "ours [95 %]", "n", "verdict", REDUCED)
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undetermined": "?"}
-REDUCED_MARKS = {"holds": "+", "reversed": "−", "open": "?"}
+REDUCED_MARKS = {"holds": "▲", "reversed": "▼", "open": "?"}
 COLUMN_NAMES = {
     "claim": "Claim",
     "place": "Place",
@@ -92,7 +93,16 @@ def reduced_settings(found: Sequence[Verdicts]) -> list[str]:
     """In what the runs at reduced scale differ from the paper's, a line for each experiment."""
     there = [one.reduced for one in found if one.reduced.n]
     settings = {name: text for one in there for name, text in one.settings.items() if text}
-    return [f"reduced scale, {name}: {text}" for name, text in settings.items()]
+    return [f"{REDUCED} {name}: {text}" for name, text in settings.items()]
+
+
+def legend() -> str:
+    """What stands in the columns, in two lines."""
+    marks = ", ".join(f"{mark} {verdict}" for verdict, mark in REDUCED_MARKS.items())
+    return (
+        "ours: of several parts the one that decides; of an order the difference that does\n"
+        f"{REDUCED} at reduced scale: {marks}; {NUMBER_ALONE}"
+    )
 
 
 def markdown(claims: pd.DataFrame) -> str:
@@ -131,8 +141,9 @@ def reduced_ours(row: Row) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    verdicts = marked(row["verdict"]), reduced_marked(row["reduced"])
-    return row["statement"], _paper(row), _ours(row), _seeds(row["n"]), *verdicts
+    reduced = REDUCED_MARKS.get(row["reduced"], tables.ABSENT)
+    verdict = marked(row["verdict"])
+    return row["statement"], _paper(row), _ours(row), _seeds(row["n"]), verdict, reduced
 
 
 def _reasons(row: Row) -> list[str]:
@@ -140,10 +151,11 @@ def _reasons(row: Row) -> list[str]:
     reasons = [row["reason"]]
     if row["reduced_n"]:
         value = f"{reduced_ours(row)} {row['unit']}" if row["unit"] in SPOKEN else reduced_ours(row)
-        judged = f"{value} at {row['reduced_n']} seeds; {row['reduced_reason']}"
-        reasons.append(f"reduced scale: {judged}; {row['reduced_on']}")
+        judged = f"{row['reduced']}, {value}, {row['reduced_n']} seeds"
+        reasons.append(f"{REDUCED} {judged}; {row['reduced_reason']}; {row['reduced_on']}")
     elif row["reduced_reason"] not in ("", NUMBER_ALONE, NOT_TRAINED):
-        reasons.append(f"reduced scale: {row['reduced_reason']}")
+        verdict = row["reduced"] or "not judged"
+        reasons.append(f"{REDUCED} {verdict}: {row['reduced_reason']}")
     return reasons
 
 

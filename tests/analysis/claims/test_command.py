@@ -17,7 +17,8 @@ from benchmarks.synthetic_truth import Truth
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 
-ARITHMETIC = 11
+ARITHMETIC, TRAINED = 11, 71
+NONE = "0 reproduced, 0 contradicted"
 
 
 def declare_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,13 +48,9 @@ def test_an_empty_store_leaves_the_arithmetic_and_says_what_to_run(
     assert claims.main(["--tracking-uri", empty_store(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "no runs of the paper's experiments"
-    assert (
-        "71 claims on training, at full scale: 0 reproduced, 0 contradicted, 71 undetermined"
-        in (lines)
-    )
-    assert (
-        f"{ARITHMETIC} claims of arithmetic: {ARITHMETIC} reproduced, 0 contradicted, 0 undetermined"
-    ) in lines
+    assert f"{TRAINED} claims on training, at full scale: {NONE}, {TRAINED} undetermined" in lines
+    counts = f"{ARITHMETIC} reproduced, 0 contradicted, 0 undetermined"
+    assert f"{ARITHMETIC} claims of arithmetic: {counts}" in lines
     (at,) = [at for at, line in enumerate(lines) if line.startswith("next, ")]
     assert lines[at + 1].startswith("  python -m suite.grid --experiment ")
 
@@ -79,7 +76,7 @@ def test_the_demo_is_not_the_papers_recipe(
         says = "digits instead of cifar10, width 8 instead of width 64, 6 epochs instead of 300"
         assert f"experiment demo is not the paper's ({says} epochs): no claim" in output
         assert f"{ARITHMETIC} reproduced, 0 contradicted" in output
-        assert "0 reproduced, 0 contradicted, 71 undetermined" in output
+        assert f"{NONE}, {TRAINED} undetermined" in output
 
 
 def test_a_part_of_one_experiment_is_judged_and_written(
@@ -96,7 +93,7 @@ def test_a_part_of_one_experiment_is_judged_and_written(
     assert frame.loc["best-sgd-accuracy-smallest", "verdict"] == "contradicted"
     text = (tmp_path / "out" / "deep" / "claims.md").read_text(encoding="utf-8")
     assert text.count("\n| ") == len(frame) + 1
-    assert "\n- 71 claims on training" in text
+    assert f"\n- {TRAINED} claims on training" in text
     assert "| reproduced |" in text
     assert "\\|Δ\\|" in text  # a bar in a cell is no border
 
@@ -154,7 +151,7 @@ def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
     needs = "needs experiment best: `python -m suite.grid --experiment best`"
     assert text.count(needs) == 1
     assert totals(judged).splitlines()[:2] == [
-        "71 claims on training, at full scale: 0 reproduced, 0 contradicted, 71 undetermined",
+        f"{TRAINED} claims on training, at full scale: {NONE}, {TRAINED} undetermined",
         "11 claims of arithmetic: 11 reproduced, 0 contradicted, 0 undetermined",
     ]
     assert markdown(judged).count("\n| ") == len(judged) + 1
@@ -196,9 +193,10 @@ def test_a_miniature_in_a_store_is_judged_and_written(
     assert claims.main(["--tracking-uri", uri, "--out", str(out)]) == 0
     output = capsys.readouterr().out
     assert "experiment small-main: 75 finished runs" in output
-    assert "reduced scale, small-main: digits instead of cifar10" in output
-    (line,) = [one for one in output.splitlines() if "SGD, momentum, Adam in this order" in one]
-    assert line.endswith("? undetermined  + holds")
+    assert "↓ small-main: digits instead of cifar10" in output
+    (line,) = [one for one in output.splitlines() if "SGD, momentum, Adam in order" in one]
+    assert line.endswith("? undetermined  ▲")
+    assert "    └ ↓ holds, " in output
     assert max(len(one) for one in output.splitlines() if one.startswith("  b=")) <= WIDTH
     row = pd.read_csv(out / "claims.csv").set_index("claim").loc["hierarchy-b16"]
     assert (row["verdict"], row["reduced"], row["reduced_n"]) == ("undetermined", "holds", 5)

@@ -10,7 +10,8 @@ from miniature_experiments import MINIATURES, TABLES, declare, with_tables
 from pydantic import ValidationError
 
 from analysis.claims.miniatures import Miniature
-from analysis.claims.paper_file import PaperFile
+from analysis.claims.paper_file import PaperFile, paper
+from analysis.claims.places import ReducedScale, find_places, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe, declared_recipe
 from suite.declarations.experiments import EXPERIMENTS
 
@@ -80,7 +81,8 @@ def test_a_value_or_scale_without_a_counterpart_is_named(file: PaperFile) -> Non
 
 
 def test_an_axis_without_a_table_has_the_papers_values(file: PaperFile) -> None:
-    plain = miniature_of(with_tables({}), "main")
+    tables = {name: table for name, table in TABLES.items() if name != "small-main"}
+    plain = miniature_of(with_tables(tables), "main")
     assert plain.axes["batch_size"] == {16: 16, 32: 32, 64: 64}
     assert plain.axes["optimizer"] == {o: o for o in EXPERIMENTS["main"].axes["optimizer"]}
 
@@ -88,6 +90,7 @@ def test_an_axis_without_a_table_has_the_papers_values(file: PaperFile) -> None:
 @pytest.mark.parametrize(
     ("tables", "says"),
     [
+        ({}, "miniature.small-long.batch_size: must say which values stand for those of long"),
         (
             {"small-mian": {}},
             "miniature: must be an experiment that is one .*, got 'small-mian'",
@@ -137,4 +140,18 @@ def test_an_experiment_that_cannot_be_a_miniature_is_refused(
 ) -> None:
     monkeypatch.setitem(EXPERIMENTS, "small-main", replace(MINIATURES["small-main"], **change))
     with pytest.raises(ValidationError, match=says):
-        with_tables({})
+        with_tables(TABLES)
+
+
+@pytest.mark.parametrize("miniature", paper().miniatures, ids=lambda one: one.name)
+def test_every_miniature_that_ships_decides_a_claim(miniature: Miniature) -> None:
+    places = {name: [] for name in EXPERIMENTS} | find_places({}, paper().miniatures)
+    judged = [claim for claim in paper().claim if hasattr(claim, "recipes")]
+    of = [
+        scale
+        for claim in judged
+        if not claim.only_full_scale
+        for scale in reduced_scales(claim.recipes, places, about=claim.about)
+        if isinstance(scale, ReducedScale)
+    ]
+    assert miniature.name in {place.experiment for scale in of for place in scale.places}

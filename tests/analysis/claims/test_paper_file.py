@@ -112,7 +112,7 @@ def test_a_recipe_that_the_experiment_does_not_have_is_refused(
         ({"at_most": 3.0}, "exactly one of"),
         ({"tolerance": "generous"}, "a declared tolerance"),
         ({"recipe": {"optimizer": "sgd"}}, "must give optimizer, batch_size"),
-        ({"statement": "x" * 60}, "at most 50"),
+        ({"statement": "x" * 60}, "at most 47"),
         ({"place": "somewhere"}, "match pattern"),
         ({"sedes": 3}, "Extra inputs"),
         ({"reduced": "a sign"}, "no word on reduced scale"),

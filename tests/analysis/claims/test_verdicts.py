@@ -135,7 +135,7 @@ def test_an_order_takes_the_same_scales_in_all_its_recipes() -> None:
     kept = _with_runs(whole, runs[~(sgd & (runs["sigma_w"] == 0.7))].reset_index(drop=True))
     row = verdict_on(judge({"main": kept}), "hierarchy-b16")
     assert row["verdict"] == "reproduced"
-    assert "momentum 10.9 pp" in row["reason"]
+    assert "SGD 22.8 pp, momentum 10.8 pp" in row["reason"]
     assert "5-point" in row["reason"]
 
 

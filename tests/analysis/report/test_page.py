@@ -230,7 +230,7 @@ def test_undetermined_claims_fold_away_unless_they_hold_at_reduced_scale() -> No
     view = claims_view(made)
     looks = [[(row[0].look, row[1].text) for row in part.rows] for part in vars(view).values()]
     assert looks == [
-        [("contradicted", "? open"), ("undetermined", "+ holds")],
+        [("contradicted", "? open"), ("undetermined", "▲ holds")],
         [("undetermined", "? open")],
         [("reproduced", "–")],
     ]
