@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.estimates.recipe_labels import word
 from suite.declarations.config import PERTURBED, RunConfig
+from suite.declarations.update_constants import NORM_MOMENTUM
 
 Pairs = Mapping[str, tuple[Any, Any]]
 
@@ -26,8 +27,15 @@ def acting(config: RunConfig) -> dict[str, Any]:
 def differences(paper: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
     """The settings that act in both and differ: name to (paper's, other's)."""
     own, theirs = acting(paper), acting(other)
-    both = [name for name in own if name in theirs]
-    return {name: (own[name], theirs[name]) for name in both if own[name] != theirs[name]}
+    both = [name for name in own if name in theirs and own[name] != theirs[name]]
+    return {name: (_said(paper, name, own), _said(other, name, theirs)) for name in both}
+
+
+def _said(config: RunConfig, name: str, values: Mapping[str, Any]) -> Any:
+    """The value, in full where 0 stands for that of the semantics."""
+    if name == "norm_momentum":
+        return values[name] or NORM_MOMENTUM[config.semantics]
+    return values[name]
 
 
 def changes(declared: RunConfig, other: RunConfig) -> dict[str, Any]:

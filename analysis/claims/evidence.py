@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,30 +89,36 @@ def order_evidence(
     file: PaperFile,
     rng: np.random.Generator,
 ) -> Evidence | list[Gap]:
-    """The differences between every two terms of neighbouring groups, on the seeds of all."""
+    """The differences between every two terms of neighbouring groups, on the seeds of all.
+
+    At reduced scale terms without a counterpart are left out.
+    """
     fewest = file.seeds.order
-    found = source.samples(claim.recipes, fewest)
+    order = [[term for term in group if source.has(claim.of(term))] for group in claim.order]
+    order = [group for group in order if group]
+    terms = [term for group in order for term in group]
+    found = source.samples([claim.of(term) for term in terms], fewest)
     if found.gaps:
         return list(found.gaps)
-    samples = dict(zip((term.name for term in claim.terms), found.samples, strict=True))
+    samples = dict(zip((term.name for term in terms), found.samples, strict=True))
     seeds = common_seeds(found.samples)
     if seeds.size < fewest:
         smallest = min(samples.values(), key=lambda one: one.seeds.size)
         return [Gap(smallest.recipe, f"{seeds.size} of {fewest} seeds in common to all recipes")]
     values: dict[str, Statistic] = {}
-    for term in claim.terms:
+    for term in terms:
         value = _term(samples[term.name].only(seeds), term, claim.quantity, fewest, rng)
         if isinstance(value, Gap):
             return [value]
         values[term.name] = value
     parts = [
         Part(f"{a.name} − {b.name}", values[a.name].minus(values[b.name]), POSITIVE)
-        for higher, lower in zip(claim.order[:-1], claim.order[1:], strict=True)
+        for higher, lower in pairwise(order)
         for a in higher
         for b in lower
     ]
-    terms = {name: one.value for name, one in values.items()}
-    return Evidence(parts, found.samples, terms, found.points)
+    known = {name: one.value for name, one in values.items()}
+    return Evidence(parts, found.samples, known, found.points)
 
 
 def _term(

@@ -1,18 +1,20 @@
 """The paper's recipes in miniature: which recipe of a small experiment stands for which of them.
 
-An experiment that says what it is a `miniature_of` has the axes of that experiment. `paper.toml`
-says which of its values stand for which; an axis without a word there has the paper's values.
+An experiment that says what it is a `miniature_of` has the axes of that experiment, and perhaps
+more. `paper.toml` says which of its values stand for which; an axis without a word there has the
+paper's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 from pydantic import BaseModel, ConfigDict
 
 from analysis.claims.recipes import DeclaredRecipe, declared_recipe
+from analysis.estimates.recipe_labels import word
 from suite.basics.settings import ConfigError
 from suite.declarations.config import PERTURBED
 from suite.declarations.experiments import EXPERIMENTS, Experiment
@@ -38,13 +40,22 @@ class Miniature:
     of
         The paper's experiment.
     axes
-        Every axis but σw and the seed, each with the paper's values that have a counterpart, and
-        that counterpart.
+        Every axis of that but σw and the seed, each with the paper's values that have a
+        counterpart, and that counterpart.
+    own
+        The values on axes that are its own alone: each makes it another miniature.
     """
 
     name: str
     of: str
     axes: Mapping[str, Mapping[Value, Value]]
+    own: Mapping[str, Value]
+
+    @property
+    def label(self) -> str:
+        """Such as 'mini-main', or 'mini-long (η=0.01)'."""
+        words = ", ".join(word(axis, value) for axis, value in self.own.items())
+        return f"{self.name} ({words})" if words else self.name
 
     def counterpart(self, recipe: DeclaredRecipe) -> DeclaredRecipe | str:
         """The recipe that stands for one of the paper's, or in words why there is none."""
@@ -56,11 +67,11 @@ class Miniature:
         if absent := {min(recipe.scales), max(recipe.scales)} - set(scales):
             return f"{self.name} has no run at σw={min(absent):g}"
         point = {axis: self.axes[axis][value] for axis, value in recipe.point.items()}
-        return declared_recipe(self.name, point, scales)
+        return declared_recipe(self.name, {**point, **self.own}, scales)
 
 
 def miniatures(declared: Mapping[str, Mapping[str, Correspondence]]) -> list[Miniature]:
-    """All miniatures, in the order of the experiments.
+    """All miniatures, in the order of the experiments, one for each value on axes of their own.
 
     Parameters
     ----------
@@ -79,17 +90,17 @@ def miniatures(declared: Mapping[str, Mapping[str, Correspondence]]) -> list[Min
                 f"miniature: must be an experiment that is one ({', '.join(names) or 'none is'}), "
                 f"got {name!r}; give it a miniature_of, or leave its table out"
             )
-    return [_miniature(EXPERIMENTS[name], declared.get(name, {})) for name in names]
+    return [one for name in names for one in _miniatures(EXPERIMENTS[name], declared.get(name, {}))]
 
 
-def _miniature(own: Experiment, declared: Mapping[str, Correspondence]) -> Miniature:
+def _miniatures(own: Experiment, declared: Mapping[str, Correspondence]) -> list[Miniature]:
     if own.miniature_of not in EXPERIMENTS:
         raise ConfigError(
             f"miniature_of: must be an experiment, got {own.miniature_of!r} in {own.name}"
         )
     paper = EXPERIMENTS[own.miniature_of]
     needed, given = ([n for n in one.axes if n not in PERTURBED] for one in (paper, own))
-    if set(needed) != set(given):
+    if not set(needed) <= set(given):
         raise ConfigError(
             f"miniature.{own.name}: must have the axes of {paper.name} ({', '.join(needed)}), "
             f"got {', '.join(given)}"
@@ -111,7 +122,11 @@ def _miniature(own: Experiment, declared: Mapping[str, Correspondence]) -> Minia
                 f"miniature.{own.name}.{axis}: must say which values stand for those of "
                 f"{paper.name}, got none in common; name them in paper.toml"
             )
-    return Miniature(own.name, paper.name, axes)
+    alone = [axis for axis in given if axis not in needed]
+    return [
+        Miniature(own.name, paper.name, axes, dict(zip(alone, values, strict=True)))
+        for values in product(*(own.axes[axis] for axis in alone))
+    ]
 
 
 def _corresponding(

@@ -7,7 +7,7 @@ them, so that it stands for exactly one configuration per σw and seed.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from analysis.claims.miniatures import Correspondence, Miniature, miniatures
 from analysis.claims.numbers import AnyClaim, AnyNumber, Declared, Tolerance
-from analysis.claims.recipes import DeclaredRecipe, declared_recipe
+from analysis.claims.recipes import DeclaredRecipe, Key, declared_recipe
 from analysis.claims.statistics import QUANTITIES
 from analysis.estimates.clock_axis import Axis
 from suite.basics.settings import ConfigError
@@ -27,6 +27,7 @@ Value = str | int | float
 Settings = Mapping[str, Value]
 Numbers = tuple[float, ...]
 NO_EXPERIMENT = "none"
+FEWEST_CURVES = 3  # of a collapse at reduced scale
 
 
 class NumberClaim(AnyNumber):
@@ -51,6 +52,10 @@ class NumberClaim(AnyNumber):
     def experiments(self) -> tuple[str, ...]:
         """The experiments it needs."""
         return (self.experiment,)
+
+    def enough(self, keys: Collection[Key]) -> bool:
+        """Whether it can be judged on the recipes of these keys: on all."""
+        return all(recipe.key in keys for recipe in self.recipes)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -102,6 +107,11 @@ class OrderClaim(AnyClaim):
         """The experiments it needs, its own first."""
         return tuple(dict.fromkeys([self.experiment, *(r.experiment for r in self.recipes)]))
 
+    def enough(self, keys: Collection[Key]) -> bool:
+        """Whether it can be judged on the recipes of these keys: on terms of two groups."""
+        groups = [any(self.of(term).key in keys for term in group) for group in self.order]
+        return sum(groups) > 1
+
     @property
     def paper_text(self) -> str:
         """The order in words."""
@@ -143,6 +153,10 @@ class CollapseClaim(AnyClaim):
         """The experiments it needs."""
         return (self.experiment,)
 
+    def enough(self, keys: Collection[Key]) -> bool:
+        """Whether it can be judged on the recipes of these keys: on three curves."""
+        return sum(recipe.key in keys for recipe in self.recipes) >= FEWEST_CURVES
+
     @property
     def paper_text(self) -> str:
         """The paper's word."""
@@ -183,7 +197,8 @@ class MinimalClaim(AnyNumber):
         return self
 
 
-Claim = NumberClaim | OrderClaim | CollapseClaim | ClockClaim | MinimalClaim
+TrainedClaim = NumberClaim | OrderClaim | CollapseClaim
+Claim = TrainedClaim | ClockClaim | MinimalClaim
 
 
 class Seeds(Declared):

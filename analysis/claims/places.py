@@ -17,6 +17,7 @@ from typing import Any
 from analysis.claims.differences import acting
 from analysis.claims.matching import found_changes
 from analysis.claims.miniatures import Miniature
+from analysis.claims.paper_file import TrainedClaim
 from analysis.claims.recipes import DeclaredRecipe, Key
 from analysis.claims.runs import ExperimentRuns
 from analysis.estimates.recipe_labels import word
@@ -52,7 +53,8 @@ class Place:
     def label(self) -> str:
         """Such as 'mini-main', or 'main (width 8, 20 epochs)'."""
         words = ", ".join(word(name, value) for name, value in self.changes.items())
-        return f"{self.experiment} ({words})" if words else self.experiment
+        name = self.miniature.label if self.miniature else self.experiment
+        return f"{name} ({words})" if words else name
 
     def counterpart(self, recipe: DeclaredRecipe) -> DeclaredRecipe | str:
         """The recipe that stands for one of the paper's, or in words why there is none."""
@@ -125,24 +127,10 @@ class ReducedScale:
 
 
 def reduced_scales(
-    recipes: Sequence[DeclaredRecipe],
-    places: Mapping[str, Sequence[Place]],
-    *,
-    about: Sequence[str] = (),
-    fewest: int = 0,
+    claim: TrainedClaim, places: Mapping[str, Sequence[Place]]
 ) -> Iterator[ReducedScale | str]:
-    """All of them, or for each that cannot be judged a word why.
-
-    Parameters
-    ----------
-    recipes
-        The claim's.
-    about
-        Settings in which the counterparts have to differ.
-    fewest
-        How many of the recipes must have a counterpart; 0 for all.
-    """
-    distinct = list({recipe.key: recipe for recipe in recipes}.values())
+    """All on which a claim can be judged, or for each on which it cannot a word why."""
+    distinct = list({recipe.key: recipe for recipe in claim.recipes}.values())
     needed = dict.fromkeys(recipe.experiment for recipe in distinct)
     for chosen in product(*(places[name] for name in needed)):
         small = {place.miniature is not None for place in chosen}
@@ -151,10 +139,10 @@ def reduced_scales(
         by_name = dict(zip(needed, chosen, strict=True))
         found = [(one, by_name[one.experiment].counterpart(one)) for one in distinct]
         pairs = [(paper, other) for paper, other in found if not isinstance(other, str)]
-        if len(pairs) < (fewest or len(distinct)):
-            yield next(other for _, other in found if isinstance(other, str))
+        if claim.enough({paper.key for paper, _ in pairs}):
+            yield incomparable(pairs, claim.about) or ReducedScale(chosen, pairs)
         else:
-            yield incomparable(pairs, about) or ReducedScale(chosen, pairs)
+            yield next(other for _, other in found if isinstance(other, str))
 
 
 def incomparable(
@@ -199,9 +187,12 @@ def _unequal(
             continue
         if a.get(name) == b.get(name):
             return name
-        numbers = [v.get(name) for v in (a, b, own_a, own_b)]
-        if all(isinstance(v, int | float) for v in numbers):
-            paper_a, paper_b, other_a, other_b = map(float, numbers)
-            if (paper_a < paper_b) != (other_a < other_b):
-                return name
+        if _turned_round(a.get(name), b.get(name)) != _turned_round(own_a[name], own_b[name]):
+            return name
     return ""
+
+
+def _turned_round(first: object, second: object) -> bool:
+    """Whether two numbers fall; words do not."""
+    numbers = isinstance(first, int | float) and isinstance(second, int | float)
+    return numbers and first > second

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from analysis.claims.differences import acting, differences
-from analysis.claims.paper_file import Claim, ClockClaim, CollapseClaim, MinimalClaim, PaperFile
+from analysis.claims.paper_file import Claim, ClockClaim, MinimalClaim, PaperFile, TrainedClaim
 from analysis.claims.places import Place, ReducedScale, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe
 from analysis.claims.rule import Verdict
@@ -37,7 +37,6 @@ KINDS: Mapping[Verdict, ReducedVerdict] = {
     "contradicted": "reversed",
     "undetermined": "open",
 }
-FEWEST_CURVES = 3  # of a collapse
 FEWEST_SCALES = 2
 NOT_TRAINED = "no runs at reduced scale"
 
@@ -88,8 +87,7 @@ def judge_reduced(
         return Reduced("", "")
     if claim.only_full_scale:
         return Reduced("", claim.only_full_scale)
-    fewest = FEWEST_CURVES if isinstance(claim, CollapseClaim) else 0
-    found = list(reduced_scales(claim.recipes, places, about=claim.about, fewest=fewest))
+    found = list(reduced_scales(claim, places))
     tried = []
     for scale in found:
         if isinstance(scale, ReducedScale) and _begun(scale, experiments):
@@ -99,7 +97,7 @@ def judge_reduced(
         says = dict.fromkeys(one for one in found if isinstance(one, str))
         return Reduced("", "; ".join(says) or NOT_TRAINED)
     tried.sort(key=lambda one: _rank(*one))
-    return _verdict(tried)
+    return _verdict(claim, tried)
 
 
 def _begun(scale: ReducedScale, experiments: Mapping[str, ExperimentRuns]) -> bool:
@@ -116,9 +114,11 @@ def _rank(scale: ReducedScale, judged: Judged) -> tuple[int, int, str]:
     return openness, len(_pairs_by_setting(scale.pairs)), scale.label
 
 
-def _verdict(tried: Sequence[tuple[ReducedScale, Judged]]) -> Reduced:
+def _verdict(claim: TrainedClaim, tried: Sequence[tuple[ReducedScale, Judged]]) -> Reduced:
     (scale, judged), *others = tried
     words = [judged.reason]
+    absent = [one.label for one in claim.recipes if one.key not in scale.counterparts]
+    words += [f"without {', '.join(absent)}"] if absent else []
     words += [f"{KINDS[one.verdict]} on {where.label}" for where, one in others if not one.gaps]
     by_setting = _pairs_by_setting(scale.pairs)
     return Reduced(

@@ -10,7 +10,7 @@ from miniature_experiments import MINIATURES, TABLES, declare, with_tables
 from pydantic import ValidationError
 
 from analysis.claims.miniatures import Miniature
-from analysis.claims.paper_file import PaperFile, paper
+from analysis.claims.paper_file import PaperFile, TrainedClaim, paper
 from analysis.claims.places import ReducedScale, find_places, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe, declared_recipe
 from suite.declarations.experiments import EXPERIMENTS
@@ -80,6 +80,27 @@ def test_a_value_or_scale_without_a_counterpart_is_named(file: PaperFile) -> Non
     assert main.counterpart(inner) == "small-main has no run at σw=0.2"
 
 
+def test_each_value_on_an_axis_of_its_own_is_another_miniature(
+    file: PaperFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = MINIATURES["small-long"]
+    fixed = {name: value for name, value in long.fixed.items() if name != "learning_rate"}
+    axes = {"learning_rate": (1e-3, 1e-2), **long.axes}
+    monkeypatch.setitem(EXPERIMENTS, long.name, replace(long, axes=axes, fixed=fixed))
+    found = [one for one in file.miniatures if one.of == "long"]
+    assert [one.label for one in found] == ["small-long (η=0.001)", "small-long (η=0.01)"]
+    recipe = found[0].counterpart(declared_recipe("long", {"batch_size": 128}))
+    assert isinstance(recipe, DeclaredRecipe)
+    assert recipe.point == {"learning_rate": 1e-3, "batch_size": 64}
+    # The main grid in miniature has one rate, so that of the two can be compared with it.
+    (order,) = [one for one in file.claim if one.id == "long-does-not-erase"]
+    scales = list(reduced_scales(order, find_places({}, file.miniatures)))
+    assert [one.label for one in scales if isinstance(one, ReducedScale)] == [
+        "small-long (η=0.01), small-main"
+    ]
+    assert "small-long and small-main: η=0.001 and η=0.01 cannot be compared" in scales
+
+
 def test_an_axis_without_a_table_has_the_papers_values(file: PaperFile) -> None:
     tables = {name: table for name, table in TABLES.items() if name != "small-main"}
     plain = miniature_of(with_tables(tables), "main")
@@ -132,7 +153,7 @@ def test_a_mistake_in_a_table_is_one_line(
     ("change", "says"),
     [
         ({"miniature_of": "mian"}, "miniature_of: must be an experiment, got 'mian'"),
-        ({"miniature_of": "long"}, "must have the axes of long .batch_size., got optimizer"),
+        ({"miniature_of": "lr-l2"}, "must have the axes of lr-l2 .learning_rate, kernel_l2, "),
     ],
 )
 def test_an_experiment_that_cannot_be_a_miniature_is_refused(
@@ -143,15 +164,14 @@ def test_an_experiment_that_cannot_be_a_miniature_is_refused(
         with_tables(TABLES)
 
 
-@pytest.mark.parametrize("miniature", paper().miniatures, ids=lambda one: one.name)
-def test_every_miniature_that_ships_decides_a_claim(miniature: Miniature) -> None:
-    places = {name: [] for name in EXPERIMENTS} | find_places({}, paper().miniatures)
-    judged = [claim for claim in paper().claim if hasattr(claim, "recipes")]
+@pytest.mark.parametrize("name", [n for n, one in EXPERIMENTS.items() if one.miniature_of])
+def test_every_miniature_that_ships_decides_a_claim(name: str) -> None:
+    places = find_places({}, paper().miniatures)
     of = [
         scale
-        for claim in judged
-        if not claim.only_full_scale
-        for scale in reduced_scales(claim.recipes, places, about=claim.about)
+        for claim in paper().claim
+        if isinstance(claim, TrainedClaim) and not claim.only_full_scale
+        for scale in reduced_scales(claim, places)
         if isinstance(scale, ReducedScale)
     ]
-    assert miniature.name in {place.experiment for scale in of for place in scale.places}
+    assert name in {place.experiment for scale in of for place in scale.places}

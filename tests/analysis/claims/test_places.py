@@ -10,7 +10,7 @@ from miniature_experiments import declare
 
 from analysis.claims.differences import changes
 from analysis.claims.matching import found_changes
-from analysis.claims.paper_file import PaperFile
+from analysis.claims.paper_file import paper
 from analysis.claims.places import Place, find_places, incomparable, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe, command, declared_recipe
 from analysis.claims.runs import ExperimentRuns
@@ -113,13 +113,15 @@ def test_recipes_must_differ_in_what_the_claim_is_about() -> None:
 
 def test_runs_of_the_papers_recipes_are_no_reduced_scale() -> None:
     runs = {"main": ExperimentRuns(paper_store("main", {("sgd", 128): 26.5}, scales=(0.1, 2.5)))}
-    assert list(reduced_scales([MAIN], {"main": find_places(runs, [])["main"]})) == []
+    (spread,) = [one for one in paper().claim if one.id == "sgd-b128-fits"]
+    assert list(reduced_scales(spread, find_places(runs, []))) == []
 
 
 def test_miniatures_and_the_papers_experiments_are_never_mixed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    file: PaperFile = declare(monkeypatch)
+    file = declare(monkeypatch)
+    (order,) = [one for one in file.claim if one.id == "long-does-not-erase"]
     places = find_places({}, file.miniatures)
-    labels = [one.label for one in reduced_scales([MAIN, LONG], places) if not isinstance(one, str)]
-    assert labels == ["small-main, small-long"]
+    labels = [one.label for one in reduced_scales(order, places) if not isinstance(one, str)]
+    assert labels == ["small-long, small-main"]

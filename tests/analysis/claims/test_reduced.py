@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 from claim_stores import paper_store, verdict_on
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from miniature_experiments import declare
+from miniature_experiments import MINIATURES, declare
 
 from analysis.claims.command import judge, judged
 from analysis.claims.frame import frame
 from analysis.claims.numbers import NUMBER_ALONE, AnyNumber
 from analysis.claims.paper_file import PaperFile, paper
 from analysis.store.frames import Store
+from suite.declarations.experiments import EXPERIMENTS
 
 HIERARCHY = ("sgd", "momentum", "adam")
 FALLING = dict(zip(HIERARCHY, (16.0, 6.0, 2.0), strict=True))
@@ -111,6 +113,22 @@ def test_a_recipe_without_a_counterpart_is_named(file: PaperFile) -> None:
     row = verdict_on(verdicts({"small-main": small_main({"adam": 2.0})}, file), "adam-batch-size")
     assert row["reduced"] == ""
     assert row["reduced_reason"] == "small-main has no counterpart of batch_size=256"
+
+
+def test_an_order_is_judged_on_the_terms_that_have_a_counterpart(
+    file: PaperFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = MINIATURES["small-main"]
+    axes = {**small.axes, "optimizer": ("sgd", "adam")}
+    monkeypatch.setitem(EXPERIMENTS, small.name, dataclasses.replace(small, axes=axes))
+    made = small_main({"sgd": 16.0, "adam": 2.0})
+    row = verdict_on(verdicts({"small-main": made}, file), "hierarchy-b16")
+    assert row["reduced"] == "holds"
+    assert "SGD 16.1 pp, Adam 1.9 pp; 5-point; without momentum b16" in row["reduced_reason"]
+    only = {**small.axes, "optimizer": ("sgd",)}
+    monkeypatch.setitem(EXPERIMENTS, small.name, dataclasses.replace(small, axes=only))
+    alone = small_main({"sgd": 16.0})
+    assert verdict_on(verdicts({"small-main": alone}, file), "hierarchy-b16")["reduced"] == ""
 
 
 def test_a_collapse_is_judged_on_the_batch_sizes_that_have_a_counterpart(file: PaperFile) -> None:
