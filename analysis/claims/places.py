@@ -194,5 +194,4 @@ def _unequal(
 
 def _turned_round(first: object, second: object) -> bool:
     """Whether two numbers fall; words do not."""
-    numbers = isinstance(first, int | float) and isinstance(second, int | float)
-    return numbers and first > second
+    return isinstance(first, int | float) and isinstance(second, int | float) and first > second

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from analysis.claims.arithmetic import train_images
 from analysis.claims.differences import acting, differences
 from analysis.claims.paper_file import Claim, ClockClaim, MinimalClaim, PaperFile, TrainedClaim
 from analysis.claims.places import Place, ReducedScale, reduced_scales
@@ -80,8 +81,9 @@ def judge_reduced(
 ) -> Reduced:
     """The verdict on one claim at reduced scale.
 
-    Of several places where it can be judged the one decides that differs from the paper in the
-    fewest settings, whatever the verdicts are; the others are named beside it.
+    Of several reduced scales on which it is judged, the one decides that has most of the claim's
+    recipes, and of these the one that differs from the paper in the fewest settings, whatever the
+    verdicts are; the others are named beside it.
     """
     if isinstance(claim, ClockClaim | MinimalClaim):
         return Reduced("", "")
@@ -96,7 +98,7 @@ def judge_reduced(
     if not tried:
         says = dict.fromkeys(one for one in found if isinstance(one, str))
         return Reduced("", "; ".join(says) or NOT_TRAINED)
-    tried.sort(key=lambda one: _rank(*one))
+    tried.sort(key=lambda one: _rank(claim, *one))
     return _verdict(claim, tried)
 
 
@@ -109,9 +111,19 @@ def _begun(scale: ReducedScale, experiments: Mapping[str, ExperimentRuns]) -> bo
     )
 
 
-def _rank(scale: ReducedScale, judged: Judged) -> tuple[int, int, str]:
+def _rank(
+    claim: TrainedClaim, scale: ReducedScale, judged: Judged
+) -> tuple[int, int, int, int, str]:
+    """Judged before open; then most of the claim; then nearest to the paper, or cheapest."""
     openness = 0 if not judged.gaps else 1 + any(gap.absent for gap in judged.gaps)
-    return openness, len(_pairs_by_setting(scale.pairs)), scale.label
+    cost = sum(_images(other) for _, other in scale.pairs) if openness else 0
+    absent = sum(one.key not in scale.counterparts for one in claim.recipes)
+    return openness, absent, cost, len(_pairs_by_setting(scale.pairs)), scale.label
+
+
+def _images(recipe: DeclaredRecipe) -> int:
+    """How many training images the runs of one seed see."""
+    return len(recipe.scales) * recipe.config.epochs * train_images(recipe.config)
 
 
 def _verdict(claim: TrainedClaim, tried: Sequence[tuple[ReducedScale, Judged]]) -> Reduced:

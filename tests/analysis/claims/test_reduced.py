@@ -238,6 +238,27 @@ def test_of_two_scales_the_one_nearer_to_the_paper_decides_and_the_other_is_name
     assert "reversed on main (width 8, 20 epochs)" in row["reduced_reason"]
 
 
+def test_a_scale_with_all_of_the_claim_goes_before_a_nearer_one_with_part_of_it(
+    file: PaperFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearer one is of CIFAR-10, and has no momentum."""
+    small = MINIATURES["small-main"]
+    axes = {**small.axes, "optimizer": ("sgd", "adam"), "batch_size": (16,)}
+    near = dataclasses.replace(
+        small, name="near", axes=axes, fixed={"epochs": 40, "dataset": "cifar10", "width": 64}
+    )
+    monkeypatch.setitem(EXPERIMENTS, "near", near)
+    part = paper_store("near", {("sgd", 16): 2.0, ("adam", 16): 16.0})
+    row = verdict_on(
+        verdicts({"near": part, "small-main": small_main(FALLING)}, file), "hierarchy-b16"
+    )
+    assert row["reduced"] == "holds"
+    assert row["reduced_reason"].endswith("; reversed on near")
+    alone = verdict_on(verdicts({"near": part}, file), "hierarchy-b16")
+    assert alone["reduced"] == "reversed"
+    assert alone["reduced_on"] == "near: sgd b16, adam b16"
+
+
 def _joined(one: Store, other: Store) -> Store:
     runs = pd.concat([one.runs, other.runs], ignore_index=True)
     runs["run_id"] = [f"{i:032x}" for i in range(len(runs))]
