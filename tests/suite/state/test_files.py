@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from suite.basics.settings import ConfigError
 from suite.declarations.config import parse
 from suite.declarations.metrics import EpochRecord
-from suite.engine.checkpoint import CheckpointError, RunState
+from suite.engine.checkpoint import CheckpointError, RefusedError, RunState
 from suite.engine.runs import TrainedRun
 from suite.state.workspace import Workspace
 
@@ -171,6 +171,39 @@ def test_an_object_that_is_no_checkpoint_is_one_line(workspace: Workspace, conte
     with pytest.raises(CheckpointError, match="delete it to train from the start") as failure:
         workspace.load(KEY)
     assert "\n" not in str(failure.value)
+
+
+def test_an_object_set_aside_is_not_found_again_and_goes_with_its_run(workspace: Workspace) -> None:
+    workspace.save(some_state())
+    (before,) = objects()
+    assert workspace.set_aside(KEY, "checkpoint.safetensors") == "checkpoint.safetensors.refused"
+    assert objects() == [f"{before}.refused"]
+    assert workspace.load(KEY) is None
+    workspace.forget(KEY)
+    assert objects() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000])
+def test_an_object_that_is_no_result_is_refused_and_the_store_is_not_blamed(
+    workspace: Workspace, content: bytes
+) -> None:
+    workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
+    (name,) = (name for name in objects() if name.endswith("result.json"))
+    workspace.check_result(KEY)
+    fsspec.filesystem("memory").pipe_file(name, content)
+    with pytest.raises(RefusedError, match="; train its run again") as failure:
+        workspace.check_result(KEY)
+    assert str(failure.value).startswith("result: memory://bucket/state/main-sweep-")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_result_in_another_runs_folder_is_refused(workspace: Workspace) -> None:
+    workspace.keep_result(finished_run(), ("zero",), (1, 8, 8))
+    store = fsspec.filesystem("memory")
+    for name in objects():
+        store.pipe_file(name.replace(KEY, other_key()), store.cat_file(name))
+    with pytest.raises(RefusedError, match=f"config: must be that of run {other_key()}"):
+        workspace.result(other_key())
 
 
 def test_a_result_comes_back_with_its_files_and_none_stays_on_this_machine(
