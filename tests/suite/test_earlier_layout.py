@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import optuna
 import pytest
 from earlier_store import CUT_OFF, FINISHED, NOT_UPLOADED, TRAINED, Earlier, unpack
+from job_helpers import ThisProcess
 from numpy.testing import assert_allclose
-from training_commands import ROOT, Ended, Nursery
+from training_commands import Ended, Nursery
 
 from analysis.store import load
+from suite import grid
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
+from suite.sweep import sweep as sweep_module
 
 
 @pytest.fixture
@@ -63,26 +63,14 @@ def test_a_cut_off_run_goes_on_from_its_checkpoint(nursery: Nursery, earlier: Ea
     assert "after epoch 2 of 4" in train(nursery, earlier, CUT_OFF).out
 
 
-@pytest.mark.timeout(600)
 def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_trained(
-    earlier: Earlier,
+    earlier: Earlier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def sweep(*more: str) -> str:
-        command = [sys.executable, "-m", "suite.grid", "--experiment", "earlier-sweep.toml"]
         sizes = ["--workers", "1", "--fleet", "2", "--threads", "1"]
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "SUITE_CACHE_DIR": str(earlier.folder / "cache"),
-        }
-        done = subprocess.run(
-            [*command, *sizes, *more],
-            cwd=earlier.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout + done.stderr
+        assert grid.main(["--experiment", "earlier-sweep.toml", *sizes, *more]) == 0
+        captured = capsys.readouterr()
+        return captured.out + captured.err
 
     def trials() -> list[str]:
         storage = f"sqlite:///{earlier.folder / 'optuna.db'}"
@@ -91,6 +79,11 @@ def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_train
         found = optuna.load_study(study_name=name, storage=storage).trials
         return sorted(trial.user_attrs["fingerprint"] for trial in found)
 
+    for name, value in grid.QUIET.items():  # set here, so that they are undone
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(earlier.folder / "cache"))
+    monkeypatch.chdir(earlier.folder)
+    monkeypatch.setattr(sweep_module, "find_place", lambda _where, job, _workers: ThisProcess(job))
     runs = load("earlier-sweep", earlier.store.uri, cache=False).runs
     assert trials() == sorted(runs["fingerprint"])
     assert "nothing to do" in sweep()
