@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -9,10 +10,11 @@ import pytest
 from earlier_store import CUT_OFF, FINISHED, NOT_UPLOADED, TRAINED, Earlier, unpack
 from job_helpers import ThisProcess
 from numpy.testing import assert_allclose
-from training_commands import Ended, Nursery
+from training_commands import Ended
 
 from analysis.store import load
 from suite import grid
+from suite import train as train_command
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.sweep import sweep as sweep_module
@@ -23,8 +25,18 @@ def earlier(tmp_path: Path) -> Earlier:
     return unpack(tmp_path)
 
 
-def train(nursery: Nursery, earlier: Earlier, seed: str) -> Ended:
-    return nursery.run([*TRAINED, "--seed", seed], earlier.folder)
+@pytest.fixture
+def train(
+    earlier: Earlier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Ended]:
+    """The training command of a seed, where the earlier version was run."""
+    monkeypatch.chdir(earlier.folder)
+
+    def run(seed: str) -> Ended:
+        code = train_command.main([*TRAINED, "--seed", seed])
+        return Ended(code, *capsys.readouterr())
+
+    return run
 
 
 def history(earlier: Earlier, run_id: str) -> dict[str, list[float]]:
@@ -35,9 +47,11 @@ def history(earlier: Earlier, run_id: str) -> dict[str, list[float]]:
     return found
 
 
-def test_a_finished_run_is_not_trained_again(nursery: Nursery, earlier: Earlier) -> None:
+def test_a_finished_run_is_not_trained_again(
+    train: Callable[[str], Ended], earlier: Earlier
+) -> None:
     before = earlier.run(FINISHED)
-    ended = train(nursery, earlier, FINISHED)
+    ended = train(FINISHED)
     assert (ended.code, ended.err) == (0, "")
     assert "is finished already" in ended.out
     assert before[0] in ended.out
@@ -46,11 +60,11 @@ def test_a_finished_run_is_not_trained_again(nursery: Nursery, earlier: Earlier)
 
 @pytest.mark.parametrize("seed", [CUT_OFF, NOT_UPLOADED])
 def test_a_run_that_was_killed_ends_in_its_own_mlflow_run_with_the_numbers_of_one_that_was_not(
-    nursery: Nursery, earlier: Earlier, seed: str
+    train: Callable[[str], Ended], earlier: Earlier, seed: str
 ) -> None:
     run_id, status = earlier.run(seed)
     assert status == "RUNNING"
-    ended = train(nursery, earlier, seed)
+    ended = train(seed)
     assert ended.code == 0, ended.err
     assert earlier.run(seed) == (run_id, "FINISHED")
     found = history(earlier, run_id)
@@ -59,8 +73,10 @@ def test_a_run_that_was_killed_ends_in_its_own_mlflow_run_with_the_numbers_of_on
         assert_allclose(found[name], values, rtol=1e-9)
 
 
-def test_a_cut_off_run_goes_on_from_its_checkpoint(nursery: Nursery, earlier: Earlier) -> None:
-    assert "after epoch 2 of 4" in train(nursery, earlier, CUT_OFF).out
+def test_a_cut_off_run_goes_on_from_its_checkpoint(
+    train: Callable[[str], Ended], earlier: Earlier
+) -> None:
+    assert "after epoch 2 of 4" in train(CUT_OFF).out
 
 
 def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_trained(
