@@ -158,14 +158,7 @@ class Tracker:
 
     def log_epochs(self, run_id: str, records: Iterable[EpochRecord]) -> None:
         """Log per-epoch metrics, many to a call."""
-        self._log(
-            run_id,
-            [
-                Metric(name, value, record.timestamp, record.epoch)
-                for record in records
-                for name, value in record.metrics().items()
-            ],
-        )
+        self._log(run_id, _metrics_of(records))
 
     def last_epoch(self, run_id: str) -> int:
         """The last epoch of which MLflow has any metric; 0 if there is none."""
@@ -191,15 +184,8 @@ class Tracker:
         """
         points = self._points(run_id)
         there = set(points)
-        self._log(
-            run_id,
-            [
-                Metric(name, value, record.timestamp, record.epoch)
-                for record in records
-                for name, value in record.metrics().items()
-                if (name, record.epoch) not in there
-            ],
-        )
+        missing = [one for one in _metrics_of(records) if (one.key, one.step) not in there]
+        self._log(run_id, missing)
         return len(there) < len(points)
 
     def _log(self, run_id: str, metrics: list[Metric]) -> None:
@@ -250,6 +236,14 @@ class Tracker:
         ends = {run.run_id: (run.end_time, run.run_id) for run in finished}
         for other in ends.keys() - {max(ends, key=lambda key: ends[key], default=run_id)}:
             self.delete(other)
+
+
+def _metrics_of(records: Iterable[EpochRecord]) -> list[Metric]:
+    return [
+        Metric(name, value, record.timestamp, record.epoch)
+        for record in records
+        for name, value in record.metrics().items()
+    ]
 
 
 def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:
