@@ -19,6 +19,7 @@ from suite.basics.cli import (
     BAD_INPUT,
     INTERRUPTED,
     Parser,
+    StopRequest,
     add_settings,
     chosen,
     complain,
@@ -214,8 +215,6 @@ def _check(sweep: Sweep) -> int:
 
 
 def _run(sweep: Sweep) -> int:
-    from suite.worker.stopping import StopRequest
-
     if not sweep.left:
         print(f"{sweep.experiment.name}: all {len(sweep.points)} runs are finished; nothing to do")
         sweep.settle()

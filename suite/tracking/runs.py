@@ -27,14 +27,14 @@ from suite.declarations.tags import (
     PARENT_TAG,
     STATE_TAG,
 )
-from suite.tracking.descriptions import (
+from suite.tracking.metadata import (
     DataDescription,
     about_experiment,
     note,
     params_of,
     tags_of,
 )
-from suite.tracking.schema import StoredRun, engine_of, points_of, runs_of
+from suite.tracking.queries import StoredRun, engine_of, points_of, runs_of
 from suite.tracking.store import client_of, one_name
 
 BEST_ARTIFACT = "best"
@@ -180,7 +180,9 @@ class Tracker:
 
         Returns
         -------
-        Whether MLflow has one twice, which it cannot undo.
+        bool
+            Whether some metric of some epoch was logged twice. MLflow cannot delete the second
+            point, so such a run has to be replaced.
         """
         points = self._points(run_id)
         there = set(points)

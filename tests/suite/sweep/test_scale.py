@@ -15,8 +15,8 @@ from benchmarks.scale_store import NAME, fill, grid
 from suite.declarations.experiment_files import apply, configurations, find
 from suite.declarations.experiments import EXPERIMENTS
 from suite.sweep.study import Scoreboard
-from suite.tracking.descriptions import DataDescription
 from suite.tracking.ledger import LedgerReader
+from suite.tracking.metadata import DataDescription
 from suite.tracking.runs import Tracker
 
 ONE_CELL = ["optimizer=adam", "batch_size=16", "sigma_w=0.1,2.5"]
