@@ -42,9 +42,16 @@ class MlflowServer(Server):
             *("--backend-store-uri", self._store),
             *("--artifacts-destination", str(self._folder / "artifacts")),
         ]
+        # Jobs are for evaluating language models, and take seven more processes.
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self._folder / "server.txt").open("a") as log:
             self._process = subprocess.Popen(
-                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=self._folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         until = time.monotonic() + PATIENCE
         while not self._answers():
