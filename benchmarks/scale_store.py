@@ -34,7 +34,7 @@ from suite.declarations.tags import (
     STATE_TAG,
 )
 from suite.sweep.study import Scoreboard
-from suite.tracking.descriptions import machine_tags
+from suite.tracking.metadata import machine_tags
 from suite.tracking.runs import Tracker
 
 NAME = "scale"

@@ -55,7 +55,7 @@ def write(uri: str, seed: int, seconds: float) -> Written:
     os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
     from suite.declarations.config import RunConfig
     from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
-    from suite.tracking.descriptions import DataDescription
+    from suite.tracking.metadata import DataDescription
     from suite.tracking.runs import Tracker
     from suite.worker.uploads import WriteQueue
 

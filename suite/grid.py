@@ -15,10 +15,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rich.console import Console
+from rich.table import Table
+
 from suite.basics.cli import (
     BAD_INPUT,
     INTERRUPTED,
     Parser,
+    StopRequest,
     add_settings,
     chosen,
     complain,
@@ -101,7 +105,7 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         arguments = vars(parse_known(parser(), argv, (*FLAGS, *OPTIONS)))
         if arguments.get("list"):
-            print(listing())
+            Console(highlight=False).print(listing())
             return 0
         given = argparse.Namespace(**arguments)
         machine = Machine.parse(chosen(given, Machine))
@@ -143,17 +147,21 @@ def _count(arguments: dict[str, Any], name: str, default: str, *, least: int) ->
     return int(given)
 
 
-def listing() -> str:
+def listing() -> Table:
     """All experiments with their counts and axes."""
-    lines = []
+    table = Table(box=None, pad_edge=False)
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("runs", justify="right", no_wrap=True)
+    table.add_column("what it asks, and how many values each axis has")
+    table.add_column("in the paper", no_wrap=True)
     for experiment in EXPERIMENTS.values():
         axes = " × ".join(f"{name} {len(values)}" for name, values in experiment.axes.items())
-        lines.append(f"{experiment.name:<13} {experiment.size:>6,} runs  {experiment.description}")
-        lines.append(f"{'':<13} {'':>6}       {axes}  ({experiment.source})")
+        asks = f"{experiment.description}\n{axes}"
+        table.add_row(experiment.name, f"{experiment.size:,}", asks, experiment.source)
     for group, names in GROUPS.items():
         size = sum(EXPERIMENTS[name].size for name in names)
-        lines.append(f"{group:<13} {size:>6,} runs  all of {', '.join(names)}")
-    return "\n".join(lines)
+        table.add_row(group, f"{size:,}", f"all of {', '.join(names)}", "")
+    return table
 
 
 def _sweep(
@@ -214,8 +222,6 @@ def _check(sweep: Sweep) -> int:
 
 
 def _run(sweep: Sweep) -> int:
-    from suite.worker.stopping import StopRequest
-
     if not sweep.left:
         print(f"{sweep.experiment.name}: all {len(sweep.points)} runs are finished; nothing to do")
         sweep.settle()

@@ -17,6 +17,7 @@ from suite.basics.cli import (
     BAD_INPUT,
     INTERRUPTED,
     Parser,
+    StopRequest,
     add_settings,
     chosen,
     complain,
@@ -120,7 +121,6 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.engine.fleet import Interrupted
     from suite.engine.preparation import data_key, load_data
     from suite.sweep.display import RunDisplay
-    from suite.worker.stopping import StopRequest
     from suite.worker.uploads import WriteError
     from suite.worker.worker import Worker
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sqlite3
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 
@@ -51,6 +55,20 @@ class Store:
 
     def latest(self, run_id: str) -> dict[str, float]:
         return dict(self.rows("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", run_id))
+
+
+@cache
+def made_store() -> Path:
+    """An SQLite file in which MLflow has made its tables: seconds, so once for all tests.
+
+    It is not to be changed.
+    """
+    from mlflow import MlflowClient
+
+    path = Path(mkdtemp()) / "mlflow.db"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 def new_store(empty_store: Path, folder: Path) -> Store:

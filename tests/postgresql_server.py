@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from contextlib import closing
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Server
+from servers import Server, free_port
 
 PATIENCE = 120.0  # seconds for a server to answer
 LEASES = "initialization-memory leases"
@@ -40,12 +39,6 @@ def _user() -> str | None:
         return pwd.getpwnam("postgres").pw_name
     except KeyError:
         pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PostgresqlServer(Server):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from typing import Self
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Server:

@@ -131,7 +131,7 @@ def test_what_an_upgrade_has_changed_is_named_with_the_modules_that_lean_on_it(
     (line,) = differences(engine, tags)
     assert line.startswith(f"{MLFLOW}: tags.value is not there, not str, asked by ")
     assert "analysis.store.sql" in line
-    assert "suite.tracking.schema" in line
+    assert "suite.tracking.queries" in line
     store.execute("ALTER TABLE params RENAME TO parameters")
     (line,) = differences(engine, params)
     assert line.startswith(f"{MLFLOW} has no table params, asked by analysis.store.sql")

@@ -1,17 +1,21 @@
-"""Command lines derived from declared settings."""
+"""What the commands share: flags from declared settings, one-line errors, and Ctrl-C."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any, NoReturn, Self
 
 from suite.basics.settings import ConfigError, Settings, unknown
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
 
@@ -98,3 +102,32 @@ def complain(error: Exception) -> None:
     """Print an error's lines, and nothing else."""
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
+
+
+class StopRequest:
+    """Ctrl-C and SIGTERM as a request, which training asks for where stopping is safe.
+
+    While entered, the first signal is noted; a second one interrupts at once.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def requested(self) -> bool:
+        """Whether someone has asked to stop."""
+        return self._event.is_set()
+
+    def __enter__(self) -> Self:
+        for number in STOPPING:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        self._event.set()

@@ -66,7 +66,15 @@ class TrainedRun(RunResult):
 
 @dataclass(frozen=True)
 class EpochOutcome:
-    """What one epoch of a fleet brought: fingerprint to record, and the runs that ended."""
+    """What an epoch of a fleet has brought.
+
+    Attributes
+    ----------
+    records
+        What each run measured in it, by the run's fingerprint.
+    ended
+        The runs that came to their end with it.
+    """
 
     records: dict[str, EpochRecord]
     ended: list[TrainedRun]

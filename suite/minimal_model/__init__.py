@@ -21,7 +21,7 @@ Rooms
 `updates`
     Gradient descent, SGD, coupled weight decay, Adam and general preconditioners.
 `laws`
-    What the eight propositions say about D, as functions to hold a simulation against.
+    What propositions say about D, as functions to hold a simulation against.
 `scalar`, `experiments`
     The scalar model (ab − 1)², run fast, and the experiments of Figure 9 and of the clocks.
 `orders`

@@ -1,12 +1,12 @@
-"""What the propositions of App. G say about the imbalance, as functions.
+"""What App. G says about the imbalance, as functions that a simulation is held against.
 
-Each takes the state before a step (or at time 0) and returns what the law predicts, so that a
-simulation can be held against it. The last four are not in the paper: they are leading-order
-solutions of the scalar model, derived here, that give its clocks a curve to be compared with.
+Each takes the state before a step (or at time 0) and returns what the law predicts. The last three
+are not in the paper: they are leading-order solutions of the scalar model, derived here, that give
+its clocks a curve to be compared with. The propositions that only the tests use stand there
+(`tests/suite/propositions.py`).
 
-None of them claims that memory falls monotonically. The Euclidean leak of Props. 4, 5 and 7 and the
-first-order term of Prop. 8 have no fixed sign; Props. 1, 3 and 6 are about flow, not about steps;
-and all are about linear networks.
+None of them claims that memory falls monotonically. The Euclidean leak of Prop. 7 has no fixed
+sign; Props. 1, 3 and 6 are about flow, not about steps; and all are about linear networks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from suite.minimal_model.network import (
     Matrix,
     layer_gradients,
     transposed,
-    two_factor_imbalance,
 )
 
 
@@ -35,31 +34,6 @@ def decayed_imbalance(
     Not claimed: that D decays so under finite steps, or without coupled decay.
     """
     return np.asarray(np.exp(-2.0 * weight_decay * time) * imbalance)
-
-
-def converged_norm_squared(imbalance: float, target: float) -> float:
-    """Prop. 2: ``a² + b² = √(D_0² + 4 p*²)`` where scalar gradient flow converges to ab = p*.
-
-    Not claimed: that the flow converges (it may end at the saddle a = b = 0), or that the norm is
-    so fixed in networks of more than one hidden unit.
-    """
-    return float(np.hypot(imbalance, 2.0 * target))
-
-
-def two_factor_next_imbalance(
-    U: Matrix, V: Matrix, product_gradient: Matrix, learning_rate: float, weight_decay: float = 0.0
-) -> Matrix:
-    """Prop. 4, and Prop. 5 at λ = 0: D after one simultaneous update of W = UV, exactly.
-
-    ``D_{k+1} = (1 − ηλ)² D_k + η² (V GᵀG Vᵀ − Uᵀ G Gᵀ U)``, shape (r, r).
-
-    Not claimed: a sign. The second-order term may lengthen memory as well as shorten it.
-    """
-    U_gradient = product_gradient @ transposed(V)
-    V_gradient = transposed(U) @ product_gradient
-    leak = transposed(U_gradient) @ U_gradient - V_gradient @ transposed(V_gradient)
-    kept = 1.0 - learning_rate * weight_decay
-    return np.asarray(kept**2 * two_factor_imbalance(U, V) + learning_rate**2 * leak)
 
 
 def euclidean_leak(
@@ -99,32 +73,6 @@ def batch_dependent_leak(factors: Sequence[Matrix], noise: Matrix, learning_rate
     return tuple(leak.mean(axis=0) for leak in euclidean_leak(factors, noise, learning_rate))
 
 
-def preconditioned_leak(
-    factors: Sequence[Matrix], directions: Sequence[Matrix], learning_rate: float
-) -> tuple[Factors, Factors]:
-    """Prop. 8: the first- and second-order parts of each D_j's change under directions Q, exactly.
-
-    Returns
-    -------
-    tuple of two tuples of arrays
-        ``−η [Q_j W_jᵀ + W_j Q_jᵀ − Q_{j+1}ᵀ W_{j+1} − W_{j+1}ᵀ Q_{j+1}]`` and
-        ``η² [Q_j Q_jᵀ − Q_{j+1}ᵀ Q_{j+1}]``; their sum is the change.
-
-    Not claimed: that every adaptive optimizer contracts D. The bracket's sign is free, and it
-    vanishes where the gradient does: full-batch Adam stops forgetting at the minimum.
-    """
-    first: list[Matrix] = []
-    second: list[Matrix] = []
-    for (W, W_next), (Q, Q_next) in zip(pairwise(factors), pairwise(directions), strict=True):
-        inner = Q @ transposed(W)
-        outer = transposed(Q_next) @ W_next
-        first.append(
-            -learning_rate * (inner + transposed(inner) - outer - transposed(outer)),
-        )
-        second.append(learning_rate**2 * (Q @ transposed(Q) - transposed(Q_next) @ Q_next))
-    return tuple(first), tuple(second)
-
-
 def sgd_imbalance_fraction(
     clock: NDArray[np.float64], target_variance: float, curvature: float = 2.0
 ) -> NDArray[np.float64]:
@@ -137,39 +85,14 @@ def sgd_imbalance_fraction(
     return np.asarray(np.exp(-(curvature**2) * target_variance * clock))
 
 
-def sign_descent_path(
-    start: tuple[float, float], target: float, clock: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(a, b) at ``T_adapt`` where both fall at unit speed until ab = target, shape (n, 2).
-
-    The limit of full-batch Adam for rates so small that its averages are short beside the way to
-    the minimum. It keeps b − a; from (1, 6) it stops with D = −5√29 = −26.93, the value at which
-    Das et al. 2026 (Figure 9c) see Adam freeze.
-
-    Raises
-    ------
-    ValueError
-        The start is not in the positive quadrant above the minimum.
-    """
-    a, b = start
-    if min(a, b) <= 0 or a * b < target or target <= 0:
-        raise ValueError(
-            f"start: positive with ab ≥ target > 0, got {start} and {target}; "
-            "other starts do not fall at unit speed in both"
-        )
-    arrival = 0.5 * (a + b - np.sqrt((b - a) ** 2 + 4.0 * target))
-    travelled = np.minimum(clock, arrival)
-    return np.stack([a - travelled, b - travelled], axis=-1)
-
-
 def averaged_descent_path(
     start: tuple[float, float], target: float, clock: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(a, b) at ``T_adapt`` under Adam whose second moment is the mean of all squares so far.
 
     This is full-batch Adam while the steps taken are many beside 1/(1 − β1) and few beside
-    1/(1 − β2); `sign_descent_path` is the limit where they are many beside both. The large
-    gradients of the start stay in the mean, so that the approach slows and more of D is kept.
+    1/(1 − β2). The large gradients of the start stay in the mean, so that the approach slows and
+    more of D is kept than where they are many beside both, and Adam becomes sign descent.
 
     Parameters
     ----------

@@ -18,26 +18,6 @@ from suite.minimal_model.network import Matrix, transposed
 ProductGradient: TypeAlias = Callable[[Matrix], Matrix]
 
 
-def squared_distance(target: Matrix) -> ProductGradient:
-    """The gradient ``2(F − target)`` of ``‖F − target‖²``; for scalars Figure 9's loss."""
-    goal = np.asarray(target, dtype=np.float64)
-
-    def gradient(function: Matrix) -> Matrix:
-        return 2.0 * (function - goal)
-
-    return gradient
-
-
-def log_cosh_distance(target: Matrix) -> ProductGradient:
-    """The gradient ``tanh(F − target)`` of ``Σ log cosh(F − target)``, a loss not quadratic."""
-    goal = np.asarray(target, dtype=np.float64)
-
-    def gradient(function: Matrix) -> Matrix:
-        return np.asarray(np.tanh(function - goal), dtype=np.float64)
-
-    return gradient
-
-
 @dataclass(frozen=True)
 class Regression:
     """Mean squared error of a linear network on data, ``‖F X − Y‖²/(2n)``.

@@ -13,9 +13,9 @@ from suite.basics.mlflow_client import every_page
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
 from suite.declarations.tags import FINGERPRINT_TAG
+from suite.tracking.queries import StoredRun, engine_of, runs_by_fingerprint
 from suite.tracking.results import read_results
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import StoredRun, engine_of, runs_by_fingerprint
 from suite.tracking.store import is_transient
 
 Row = tuple[str, StoredRun]  # a fingerprint and one of its runs
@@ -100,7 +100,11 @@ class LedgerReader:
         return read_results(self._tracker, self._engine, runs)
 
     def _some(self, fingerprints: Sequence[str]) -> list[Row]:
-        """Not the whole ledger: a worker asks before each fleet, so its cost would be squared."""
+        """The runs of a few configurations.
+
+        A worker asks before each fleet. If it read the whole ledger every time, a sweep of n runs
+        would read n rows n times.
+        """
         if self._engine is not None:
             return self._from_database(self._engine, fingerprints)
         return [(f, run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]

@@ -63,10 +63,17 @@ class Parents:
         return self._tracker.client.create_run(experiment, tags=tags, run_name=name)
 
     def end(self, recipes: Collection[str], status: str) -> None:
-        """End the running parents of some recipes, given by their fingerprints.
+        """End the running parents of some recipes.
 
-        Earlier versions told recipes apart by their names, which several shared. Parents of theirs
-        get no more runs, so one that a killed sweep has left running is ended, too.
+        A parent without a fingerprint is ended, too. Earlier versions made these, one for each
+        name of a recipe; no run is put under them any more.
+
+        Parameters
+        ----------
+        recipes
+            The fingerprints of the recipes.
+        status
+            MLflow's status to end them with, such as FINISHED.
         """
         for run in self._all():
             fingerprint = run.data.tags.get(RECIPE_FINGERPRINT_TAG)

@@ -11,8 +11,8 @@ from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES, EpochRecord
 from suite.declarations.results import RunResult
 from suite.declarations.tags import DIVERGED_TAG
+from suite.tracking.queries import diverged, latest_values, points_of_runs
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import diverged, latest_values, points_of_runs
 
 
 def read_results(

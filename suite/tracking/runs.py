@@ -27,14 +27,14 @@ from suite.declarations.tags import (
     PARENT_TAG,
     STATE_TAG,
 )
-from suite.tracking.descriptions import (
+from suite.tracking.metadata import (
     DataDescription,
     about_experiment,
     note,
     params_of,
     tags_of,
 )
-from suite.tracking.schema import StoredRun, engine_of, points_of, runs_of
+from suite.tracking.queries import StoredRun, engine_of, points_of, runs_of
 from suite.tracking.store import client_of, one_name
 
 BEST_ARTIFACT = "best"
@@ -158,14 +158,7 @@ class Tracker:
 
     def log_epochs(self, run_id: str, records: Iterable[EpochRecord]) -> None:
         """Log per-epoch metrics, many to a call."""
-        self._log(
-            run_id,
-            [
-                Metric(name, value, record.timestamp, record.epoch)
-                for record in records
-                for name, value in record.metrics().items()
-            ],
-        )
+        self._log(run_id, _metrics_of(records))
 
     def last_epoch(self, run_id: str) -> int:
         """The last epoch of which MLflow has any metric; 0 if there is none."""
@@ -187,19 +180,14 @@ class Tracker:
 
         Returns
         -------
-        Whether MLflow has one twice, which it cannot undo.
+        bool
+            Whether some metric of some epoch was logged twice. MLflow cannot delete the second
+            point, so such a run has to be replaced.
         """
         points = self._points(run_id)
         there = set(points)
-        self._log(
-            run_id,
-            [
-                Metric(name, value, record.timestamp, record.epoch)
-                for record in records
-                for name, value in record.metrics().items()
-                if (name, record.epoch) not in there
-            ],
-        )
+        missing = [one for one in _metrics_of(records) if (one.key, one.step) not in there]
+        self._log(run_id, missing)
         return len(there) < len(points)
 
     def _log(self, run_id: str, metrics: list[Metric]) -> None:
@@ -250,6 +238,14 @@ class Tracker:
         ends = {run.run_id: (run.end_time, run.run_id) for run in finished}
         for other in ends.keys() - {max(ends, key=lambda key: ends[key], default=run_id)}:
             self.delete(other)
+
+
+def _metrics_of(records: Iterable[EpochRecord]) -> list[Metric]:
+    return [
+        Metric(name, value, record.timestamp, record.epoch)
+        for record in records
+        for name, value in record.metrics().items()
+    ]
 
 
 def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:

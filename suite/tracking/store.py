@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from suite.basics.addresses import SQLITE, is_postgresql
 from suite.state.postgresql_leases import exclusively
-from suite.tracking.schema import prepare_sqlite
+from suite.tracking.queries import prepare_sqlite
 
 # Answers of MLflow that are the same however often one asks.
 LASTING_ERRORS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}

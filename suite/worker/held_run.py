@@ -9,7 +9,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
 from suite.engine.checkpoint import CheckpointError, RunState
 from suite.state.leases import Lease
-from suite.tracking.descriptions import DataDescription
+from suite.tracking.metadata import DataDescription
 
 
 @dataclass
@@ -27,11 +27,12 @@ class HeldRun:
     parent
         MLflow's id of the run under which it is listed; empty for none.
     logged
-        The last epoch which MLflow had when the run was taken up.
+        The last epoch that MLflow knew when this worker took the run.
     secured
-        The last epoch which a crash cannot make the run train again.
+        The last epoch that is in a checkpoint; after a crash, training goes on behind it. Only
+        epochs up to this one are logged.
     unlogged
-        Epochs that were trained and not yet handed to be logged.
+        Epochs that were trained, but not logged yet.
     """
 
     config: RunConfig

@@ -1,4 +1,4 @@
-"""When something costly is due again: often enough to lose little, seldom enough to cost little."""
+"""How often to write checkpoints and to log epochs, so that this takes little of the time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Pace:
-    """When a thing is due again: its cost stays a small part of the time.
+    """Says when a task is due again, by how long it took the last time.
 
     Parameters
     ----------
     times
-        It is due once so many times its last cost has passed.
+        The pause is so many times as long as the task took: 100 spends 1 % of the time on it.
     shortest, longest
-        Seconds after the last time: not sooner, and not later, whatever it cost.
+        Bounds on the pause, in seconds.
     """
 
     times: float
@@ -28,20 +28,20 @@ class Pace:
         self._last, self._interval = time.monotonic(), self.shortest
 
     def due(self) -> bool:
-        """Whether enough time has passed since the last one."""
+        """Whether the pause is over."""
         return time.monotonic() - self._last >= self._interval
 
     def done(self, cost: float) -> None:
-        """It was done just now, and one costs `cost` seconds."""
+        """Begin a pause: the task was done just now, and took `cost` seconds."""
         self._last = time.monotonic()
         self._interval = min(max(self.shortest, self.times * cost), self.longest)
 
 
 def checkpoint_pace() -> Pace:
-    """Of checkpoints: 1 % of the time that trains, and at most ten minutes lost in a crash."""
+    """For checkpoints: 1 % of the training time; a crash costs ten minutes of it at most."""
     return Pace(times=100.0, shortest=1.0, longest=600.0)
 
 
 def logging_pace() -> Pace:
-    """Of epochs to MLflow: 2 % of the time at most, and half a minute behind at most."""
+    """For logging to MLflow: 2 % of the training time; MLflow is half a minute behind at most."""
     return Pace(times=50.0, shortest=1.0, longest=30.0)

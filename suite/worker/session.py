@@ -1,8 +1,8 @@
-"""Trains fleets on one data set and keeps what they measure: on disk first, then in MLflow.
+"""Trains fleets on one data set, writes their checkpoints, and has their epochs logged to MLflow.
 
-At a pace that costs a few percent of the time, each run's state is written to its checkpoint, and
-the epochs up to that state are logged. MLflow never holds an epoch which a crash could make the
-run repeat with another clock time, so none is there twice.
+Every now and then each run's state is written to its checkpoint; this takes a few percent of the
+time at most. An epoch is logged only once a checkpoint holds it. After a crash, training goes on
+from the checkpoint, so no epoch that MLflow knows is trained, and logged, a second time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from suite.engine.runs import EpochOutcome, TrainedRun
 from suite.models import build
 from suite.state.leases import LeaseLostError
 from suite.state.workspace import CHECKPOINT_FILE, RESULT_FILE, Workspace
-from suite.tracking.descriptions import describe_data
+from suite.tracking.metadata import describe_data
 from suite.worker.held_run import FleetError, HeldRun, UnreadableError
 from suite.worker.pace import Pace, checkpoint_pace, logging_pace
 from suite.worker.uploads import Uploads, WriteError

@@ -282,12 +282,16 @@ class Uploads:
         self._upload(run)
 
     def _is_of(self, run_id: str, result: RunResult) -> bool:
-        """Whether MLflow's run is this result's: no two trainings end in the same millisecond."""
+        """Whether an MLflow run and a result come from the same training.
+
+        They do if the run has a point with the time of the result's last epoch, in milliseconds:
+        no two trainings of one configuration share it.
+        """
         points = self.tracker.client.get_metric_history(run_id, EPOCH_METRIC_NAMES[0])
         return result.history[-1].timestamp in {point.timestamp for point in points}
 
     def _upload(self, run: HeldRun) -> None:
-        """Give MLflow all of a finished run, then remove its files."""
+        """Give MLflow all that it lacks of a finished run, then remove the run's files."""
         fingerprint = run.config.fingerprint
         result = self.workspace.result(fingerprint)
         assert run.run_id is not None
@@ -308,7 +312,11 @@ class Uploads:
         self.uploaded(run.run_id, result)
 
     def _anew(self, run: HeldRun, spoilt: str, result: RunResult) -> str:
-        """A run in place of one to which a worker still wrote when it had lost the lease."""
+        """Replace an MLflow run that holds some epoch twice by one made from the result.
+
+        That comes about if a worker loses its lease and goes on logging until it notices, while
+        another one already trains the run.
+        """
         self.tracker.delete(spoilt)
         run_id = self.tracker.create(run.config, run.data, self.device, run.parent)
         self.tracker.log_epochs(run_id, result.history)

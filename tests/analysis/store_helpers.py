@@ -6,13 +6,12 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from mlflow_stores import made_store
 
 from analysis.store import frames as store
 from benchmarks.synthetic_store import Faults, Written, reduced, write
@@ -25,20 +24,10 @@ CONFIGS: Sequence[RunConfig] = tuple(SMALL.configs())  # 30 runs of 6 epochs
 FAULTS = Faults(missing=2, unfinished=3, duplicates=2, gaps=2, diverged=2, repeated=2, deleted=2)
 
 
-@cache
-def _empty_store() -> Path:
-    """An SQLite file in which MLflow has made its tables, which takes it seconds."""
-    from mlflow import MlflowClient
-
-    path = Path(mkdtemp()) / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 def empty_store(folder: Path) -> str:
     """The URI of a new store without runs."""
     path = folder / "mlflow.db"
-    shutil.copyfile(_empty_store(), path)
+    shutil.copyfile(made_store(), path)
     return f"sqlite:///{path}"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from numpy.typing import NDArray
 from sweep_commands import RUNS, Place, Reference, histories
@@ -24,6 +26,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _digits_are_read_once() -> Iterator[None]:
+    """scikit-learn decodes its text file anew at every call; nobody writes into the arrays."""
+    original = sklearn.datasets.load_digits
+    sklearn.datasets.load_digits = cache(original)
+    yield
+    sklearn.datasets.load_digits = original
+
+
 @pytest.fixture(scope="session")
 def keras_values() -> Mapping[str, NDArray[np.float64]]:
     """What Keras computed; `tests/reference/make_keras_values.py` says what each key holds."""
@@ -31,7 +42,7 @@ def keras_values() -> Mapping[str, NDArray[np.float64]]:
         return dict(file)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """Where training commands are born quickly."""
     made = Nursery()

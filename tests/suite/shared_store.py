@@ -5,21 +5,15 @@ Each machine is a working directory of its own.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 import pytest
+from mlflow_server import MlflowServer
 from optuna.storages import RDBStorage
-from postgresql_server import PostgresqlServer, free_port
+from postgresql_server import PostgresqlServer
 from sqlalchemy import NullPool
 from sweep_commands import EPOCHS, RUNS, SMALL, Command, Place, histories, unfinished
 
@@ -55,36 +49,19 @@ class Shared:
     ) -> None:
         self.folder, self.server, self.hosts = folder, server, hosts
         self.mlflow, self.optuna = server.new_database(), server.new_database()
-        self.port = free_port()
         self.state = folder / "shared state"
         self.machines: list[SharedPlace] = []
         monkeypatch.setenv(STORAGE_VARIABLE, self.optuna)
-        command = [sys.executable, "-m", "mlflow", "server", "--host", hosts[0]]
-        command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", self.mlflow]
-        command += ["--artifacts-destination", str(folder / "artifacts")]
-        with (folder / "server.txt").open("w") as log:
-            self._process = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, start_new_session=True
-            )
-        until = time.monotonic() + 180
-        while not self._answers():
-            assert time.monotonic() < until, (folder / "server.txt").read_text()
-            time.sleep(0.2)
-
-    def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(f"http://{self.hosts[0]}:{self.port}/health", timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            return False
-        return True
+        self._mlflow_server = MlflowServer(folder, self.mlflow, hosts[0])
+        self._mlflow_server.start()
 
     def machine(self, prefix: Sequence[str] = ()) -> SharedPlace:
         """Another machine. The server may go by another name on every second one."""
         number = len(self.machines)
         folder = self.folder / f"machine {number}"
         folder.mkdir()
-        uri = f"http://{self.hosts[number % len(self.hosts)]}:{self.port}"
+        host = self.hosts[number % len(self.hosts)]
+        uri = f"http://{host}:{self._mlflow_server.port}"
         place = SharedPlace(folder, uri, prefix, server=self.server, mlflow=self.mlflow)
         self.machines.append(place)
         return place
@@ -95,8 +72,7 @@ class Shared:
     def end(self) -> None:
         for machine in self.machines:
             machine.clean()
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._mlflow_server.stop()
 
     def checkpoints(self) -> list[Path]:
         return sorted(self.state.glob("*/*/checkpoint.safetensors"))

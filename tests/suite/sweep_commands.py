@@ -104,6 +104,12 @@ class Place:
         self.commands.append(Command(process, output))
         return self.commands[-1]
 
+    def begin(self, arguments: Sequence[str] = SMALL, epochs: int = 5) -> Command:
+        """Start the sweep, and let it train until MLflow has some epochs of it."""
+        command = self.start(arguments)
+        command.wait_until(lambda: self.epochs_logged() >= epochs, "epochs in MLflow")
+        return command
+
     def finish(self, arguments: Sequence[str] = SMALL) -> Command:
         """Start the sweep and let it come to its end."""
         command = self.start(arguments)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 from earlier_store import CUT_OFF, FINISHED, NOT_UPLOADED, TRAINED, Earlier, unpack
+from job_helpers import ThisProcess
 from numpy.testing import assert_allclose
-from training_commands import ROOT, Ended, Nursery
+from training_commands import Ended
 
 from analysis.store import load
+from suite import grid
+from suite import train as train_command
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
+from suite.sweep import sweep as sweep_module
 
 
 @pytest.fixture
@@ -23,8 +25,18 @@ def earlier(tmp_path: Path) -> Earlier:
     return unpack(tmp_path)
 
 
-def train(nursery: Nursery, earlier: Earlier, seed: str) -> Ended:
-    return nursery.run([*TRAINED, "--seed", seed], earlier.folder)
+@pytest.fixture
+def train(
+    earlier: Earlier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Ended]:
+    """The training command of a seed, where the earlier version was run."""
+    monkeypatch.chdir(earlier.folder)
+
+    def run(seed: str) -> Ended:
+        code = train_command.main([*TRAINED, "--seed", seed])
+        return Ended(code, *capsys.readouterr())
+
+    return run
 
 
 def history(earlier: Earlier, run_id: str) -> dict[str, list[float]]:
@@ -35,9 +47,11 @@ def history(earlier: Earlier, run_id: str) -> dict[str, list[float]]:
     return found
 
 
-def test_a_finished_run_is_not_trained_again(nursery: Nursery, earlier: Earlier) -> None:
+def test_a_finished_run_is_not_trained_again(
+    train: Callable[[str], Ended], earlier: Earlier
+) -> None:
     before = earlier.run(FINISHED)
-    ended = train(nursery, earlier, FINISHED)
+    ended = train(FINISHED)
     assert (ended.code, ended.err) == (0, "")
     assert "is finished already" in ended.out
     assert before[0] in ended.out
@@ -46,11 +60,11 @@ def test_a_finished_run_is_not_trained_again(nursery: Nursery, earlier: Earlier)
 
 @pytest.mark.parametrize("seed", [CUT_OFF, NOT_UPLOADED])
 def test_a_run_that_was_killed_ends_in_its_own_mlflow_run_with_the_numbers_of_one_that_was_not(
-    nursery: Nursery, earlier: Earlier, seed: str
+    train: Callable[[str], Ended], earlier: Earlier, seed: str
 ) -> None:
     run_id, status = earlier.run(seed)
     assert status == "RUNNING"
-    ended = train(nursery, earlier, seed)
+    ended = train(seed)
     assert ended.code == 0, ended.err
     assert earlier.run(seed) == (run_id, "FINISHED")
     found = history(earlier, run_id)
@@ -59,30 +73,20 @@ def test_a_run_that_was_killed_ends_in_its_own_mlflow_run_with_the_numbers_of_on
         assert_allclose(found[name], values, rtol=1e-9)
 
 
-def test_a_cut_off_run_goes_on_from_its_checkpoint(nursery: Nursery, earlier: Earlier) -> None:
-    assert "after epoch 2 of 4" in train(nursery, earlier, CUT_OFF).out
+def test_a_cut_off_run_goes_on_from_its_checkpoint(
+    train: Callable[[str], Ended], earlier: Earlier
+) -> None:
+    assert "after epoch 2 of 4" in train(CUT_OFF).out
 
 
-@pytest.mark.timeout(600)
 def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_trained(
-    earlier: Earlier,
+    earlier: Earlier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def sweep(*more: str) -> str:
-        command = [sys.executable, "-m", "suite.grid", "--experiment", "earlier-sweep.toml"]
         sizes = ["--workers", "1", "--fleet", "2", "--threads", "1"]
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "SUITE_CACHE_DIR": str(earlier.folder / "cache"),
-        }
-        done = subprocess.run(
-            [*command, *sizes, *more],
-            cwd=earlier.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout + done.stderr
+        assert grid.main(["--experiment", "earlier-sweep.toml", *sizes, *more]) == 0
+        captured = capsys.readouterr()
+        return captured.out + captured.err
 
     def trials() -> list[str]:
         storage = f"sqlite:///{earlier.folder / 'optuna.db'}"
@@ -91,6 +95,11 @@ def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_train
         found = optuna.load_study(study_name=name, storage=storage).trials
         return sorted(trial.user_attrs["fingerprint"] for trial in found)
 
+    for name, value in grid.QUIET.items():  # set here, so that they are undone
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(earlier.folder / "cache"))
+    monkeypatch.chdir(earlier.folder)
+    monkeypatch.setattr(sweep_module, "find_place", lambda _where, job, _workers: ThisProcess(job))
     runs = load("earlier-sweep", earlier.store.uri, cache=False).runs
     assert trials() == sorted(runs["fingerprint"])
     assert "nothing to do" in sweep()

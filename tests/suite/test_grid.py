@@ -26,15 +26,18 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_list_shows_every_experiment_with_its_count(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_every_experiment_with_its_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # as wide as no line is
     assert main(["--list"]) == 0
     text = capsys.readouterr().out
     for name, experiment in EXPERIMENTS.items():
-        (line,) = [line for line in text.splitlines() if line.split()[0] == name]
-        assert f"{experiment.size:,} runs" in line
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+        assert line.split()[1] == f"{experiment.size:,}"
     for group, names in GROUPS.items():
-        (line,) = [line for line in text.splitlines() if line.split()[0] == group]
-        assert f"{sum(EXPERIMENTS[name].size for name in names):,} runs" in line
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{group} ")]
+        assert line.split()[1] == f"{sum(EXPERIMENTS[name].size for name in names):,}"
         assert all(name in line for name in names)
 
 

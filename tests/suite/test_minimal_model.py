@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from propositions import (
+    converged_norm_squared,
+    log_cosh_distance,
+    preconditioned_leak,
+    sign_descent_path,
+    squared_distance,
+    two_factor_next_imbalance,
+)
 
 from suite.minimal_model import experiments, laws, orders, scalar
 from suite.minimal_model.flow import gradient_flow
-from suite.minimal_model.losses import (
-    MinibatchRegression,
-    Regression,
-    log_cosh_distance,
-    squared_distance,
-)
+from suite.minimal_model.losses import MinibatchRegression, Regression
 from suite.minimal_model.network import (
     as_factors,
     imbalances,
@@ -136,7 +139,7 @@ def test_conserved_imbalance_fixes_the_norm_of_the_converged_scalar_flow(a, b, t
     (end,) = gradient_flow(start, squared_distance(np.array([[target]])), [40.0])
     assert product(end)[0, 0] == pytest.approx(target, abs=1e-6)
     norm = float(end[0][0, 0] ** 2 + end[1][0, 0] ** 2)
-    assert norm == pytest.approx(laws.converged_norm_squared(a**2 - b**2, target), rel=1e-6)
+    assert norm == pytest.approx(converged_norm_squared(a**2 - b**2, target), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_two_factor_step_with_coupled_decay_obeys_its_identity(widths, seed, rat
     V, U = factors
     gradients = layer_gradients(factors, G)
     V_next, U_next = step(factors, gradients, rate, decay)
-    predicted = laws.two_factor_next_imbalance(U, V, G, rate, decay)
+    predicted = two_factor_next_imbalance(U, V, G, rate, decay)
     scale = gram_size(factors) + rate**2 * gram_size(gradients)
     assert_equal_to_round_off([two_factor_imbalance(U_next, V_next)], [predicted], scale)
 
@@ -189,7 +192,7 @@ def test_deep_euclidean_step_leaks_exactly_at_second_order(widths, seed, rate):
 def test_any_directions_move_imbalance_by_a_first_and_a_second_order_term(widths, seed, rate):
     factors, _, generator = drawn(widths, seed)
     directions = tuple(generator.normal(size=factor.shape) for factor in factors)
-    first, second = laws.preconditioned_leak(factors, directions, rate)
+    first, second = preconditioned_leak(factors, directions, rate)
     predicted = [
         old + linear + square
         for old, linear, square in zip(imbalances(factors), first, second, strict=True)
@@ -203,7 +206,7 @@ def test_any_directions_move_imbalance_by_a_first_and_a_second_order_term(widths
 def test_first_order_term_vanishes_for_the_gradient_and_not_for_its_signs(widths, seed):
     factors, G, _ = drawn(widths, seed)
     gradients = layer_gradients(factors, G)
-    first, _ = laws.preconditioned_leak(factors, gradients, 1.0)
+    first, _ = preconditioned_leak(factors, gradients, 1.0)
     bound = np.sqrt(gram_size(factors) * gram_size(gradients))
     assert_equal_to_round_off(first, [np.zeros_like(term) for term in first], bound)
 
@@ -211,7 +214,7 @@ def test_first_order_term_vanishes_for_the_gradient_and_not_for_its_signs(widths
 def test_sign_directions_move_imbalance_at_first_order():
     factors, G, _ = drawn([3, 4, 2], 3)
     signs = tuple(np.sign(gradient) for gradient in layer_gradients(factors, G))
-    first, _ = laws.preconditioned_leak(factors, signs, 1.0)
+    first, _ = preconditioned_leak(factors, signs, 1.0)
     assert size(first) > 0.1
 
 
@@ -230,10 +233,10 @@ def test_finite_steps_may_lengthen_memory_and_create_it():
     """No monotone forgetting: the second-order leak has no fixed sign."""
     one, two = np.array([[1.0]]), np.array([[2.0]])
     assert two_factor_imbalance(two, one)[0, 0] == 3.0
-    assert laws.two_factor_next_imbalance(two, one, two, 1.0)[0, 0] == -9.0
+    assert two_factor_next_imbalance(two, one, two, 1.0)[0, 0] == -9.0
     U, G = np.array([[1.0], [0.0]]), np.array([[0.0], [1.0]])
     assert two_factor_imbalance(U, one)[0, 0] == 0.0
-    assert laws.two_factor_next_imbalance(U, one, G, 0.5)[0, 0] == 0.25
+    assert two_factor_next_imbalance(U, one, G, 0.5)[0, 0] == 0.25
 
 
 def test_preconditioned_steps_may_lengthen_memory():
@@ -442,7 +445,7 @@ def test_epsilon_and_loss_constant_do_not_decide_where_full_batch_adam_freezes(r
 
 def test_full_batch_adam_at_a_tiny_rate_freezes_where_sign_descent_stops():
     """−5√29: with every average short beside the way, both factors fall at unit speed."""
-    stop = laws.sign_descent_path((1.0, 6.0), 1.0, np.array([0.0, 2.0]))[-1]
+    stop = sign_descent_path((1.0, 6.0), 1.0, np.array([0.0, 2.0]))[-1]
     assert scalar.imbalance(stop) == pytest.approx(-5 * np.sqrt(29))
     path = scalar.adam_path(
         (1.0, 6.0), scalar.cyclic_targets([1.0]), 1e-3, np.array([0, 3000]), beta1=0.0, beta2=0.0
@@ -461,7 +464,7 @@ def test_full_batch_adam_with_a_long_second_moment_follows_the_averaged_descent(
 
 def test_sign_descent_refuses_starts_below_the_minimum():
     with pytest.raises(ValueError, match="start"):
-        laws.sign_descent_path((0.1, 1.0), 1.0, np.array([0.0]))
+        sign_descent_path((0.1, 1.0), 1.0, np.array([0.0]))
 
 
 def test_sgd_forgets_at_the_rate_of_its_closed_form():

@@ -493,7 +493,7 @@ def test_a_result_that_mlflow_still_does_not_take_stays_and_is_not_trained_again
         raise MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
 
     monkeypatch.setattr(Tracker, "log_best", away)
-    monkeypatch.setattr(worker, "FINAL_WAIT", 3.0)
+    monkeypatch.setattr(worker, "FINAL_WAIT", 0.5)
     assert train.main(ARGUMENTS) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("MLflow is away (no answer); ")

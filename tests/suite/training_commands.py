@@ -17,6 +17,7 @@ import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,16 @@ def _child(request: dict[str, Any]) -> int:
 
 def _serve() -> None:
     """Answer each request with a process id, or with the exit code of an ended process."""
+    # All that a command imports, so that each is spared it.
+    import git  # noqa: F401  (MLflow asks it for the commit)
     import sklearn.datasets
     from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
 
     import suite.sweep.display
+    import suite.sweep.study
     import suite.worker.worker  # noqa: F401
 
+    sklearn.datasets.load_digits = cache(sklearn.datasets.load_digits)
     sklearn.datasets.load_digits()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

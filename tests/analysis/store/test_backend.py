@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow_server import MlflowServer
+from servers import free_port
 from store_helpers import CONFIGS, FAULTS, empty_store
 
 from analysis.store import bulk as store_bulk
@@ -87,12 +79,6 @@ def test_bulk_requests_ask_for_every_run_once_and_for_no_more_than_a_server_give
         assert len(batch) == 1 or sum(lengths[run] for run in batch) <= 20_000
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_server_that_does_not_answer_is_told_without_mlflow_s_minutes_of_retries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -123,48 +109,13 @@ def test_without_a_postgresql_driver_the_line_says_what_to_install(
         load("synthetic", "postgresql://me@127.0.0.1/mlflow")
 
 
-@contextmanager
-def running(
-    command: list[str], ready: Callable[[], bool], end: signal.Signals, **options: object
-) -> Iterator[None]:
-    """A server in a process group of its own, while it is needed."""
-    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
-    try:
-        deadline = time.monotonic() + 120
-        while not ready():
-            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{command[0]} does not answer"
-            time.sleep(0.2)
-        yield
-    finally:
-        os.killpg(process.pid, end)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-
-
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
-
-
 @pytest.mark.slow
 def test_a_real_mlflow_server_gives_the_same_as_its_file(
     file_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = load("synthetic", file_uri, cache=False)
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", file_uri]
-    command += ["--port", url.rpartition(":")[2], "--workers", "1"]
-    log = (tmp_path / "server.log").open("w")
-    ready = partial(answers, f"{url}/health")
-    with log, running(command, ready, signal.SIGTERM, stdout=log, stderr=log):
+    with MlflowServer(tmp_path, file_uri) as server:
+        url = server.uri
         assert_same(load("synthetic", url), expected)
         assert_same(load("", url), expected)
         for at_most in (1, 10**9):  # no answer counts as complete; all do

@@ -27,6 +27,7 @@ from suite.engine import training_step
 from suite.engine.evaluation import evaluate
 from suite.engine.fleet import Fleet
 from suite.engine.preparation import check
+from suite.engine.runs import TrainedRun
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
 # σw, seed, η0, λ
@@ -64,8 +65,8 @@ def test_fleet_of_five_is_five_fleets_of_one(optimizer: str, norm: str, data: Im
     # Over two channels layer normalization is nearly a sign function, and amplifies rounding.
     width = 2 if norm == "batch" else 4
     few = replace(data, train=Split(data.train.images[:27], data.train.labels[:27]))
-    configs = company(optimizer=optimizer, norm=norm, width=width, batch_size=4)
-    assert_company_does_not_matter(configs, few)  # 21 steps
+    configs = company(optimizer=optimizer, norm=norm, width=width, batch_size=4, epochs=2)
+    assert_company_does_not_matter(configs, few)  # 14 steps
 
 
 @pytest.mark.parametrize(
@@ -87,11 +88,18 @@ def test_company_does_not_matter_to_a_timm_model(data: ImageData) -> None:
     assert_company_does_not_matter(configs, data)
 
 
+@pytest.fixture(scope="module")
+def alone(data: ImageData) -> list[TrainedRun]:
+    """Each run of a company by itself."""
+    return [train_alone(config, data) for config in company(epochs=4)]
+
+
 @pytest.mark.parametrize("place", [0, 2])
-def test_a_run_that_diverges_leaves_the_others_as_they_are(place: int, data: ImageData) -> None:
+def test_a_run_that_diverges_leaves_the_others_as_they_are(
+    place: int, data: ImageData, alone: list[TrainedRun]
+) -> None:
     configs = company(epochs=4)
     wild = small_run(epochs=4, learning_rate=1e6, seed=5)
-    alone = [train_alone(config, data) for config in configs]
     configs.insert(place, wild)
     training = Fleet(configs, data, CPU)
     epochs = training.epochs()

@@ -211,8 +211,7 @@ def test_a_cluster_that_is_not_there_is_one_line(place: Place, address: str) -> 
 def test_ctrl_c_stops_the_cluster_and_the_next_start_gives_the_numbers_of_processes(
     place: Place, reference: Reference
 ) -> None:
-    command = place.start(RAY)
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin(RAY)
     start = time.monotonic()
     command.signal(signal.SIGINT)
     assert command.wait() == 130, command.text
@@ -263,8 +262,7 @@ def test_the_fleets_of_a_node_that_dies_go_on_from_their_checkpoints(
 def test_a_command_that_is_killed_takes_its_tasks_with_it(
     place: Place, reference: Reference
 ) -> None:
-    command = place.start((*RAY, "--set", f"epochs={EPOCHS}"))
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin((*RAY, "--set", f"epochs={EPOCHS}"))
     os.kill(command.process.pid, signal.SIGKILL)
     command.wait()
     place.finish(RAY)

@@ -240,8 +240,7 @@ def test_a_signal_before_the_time_limit_stops_training_first(
 def test_ctrl_c_ends_local_jobs_and_the_next_start_gives_the_numbers_of_processes(
     place: Place, reference: Reference
 ) -> None:
-    command = place.start(LOCAL)
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin(LOCAL)
     command.signal(signal.SIGINT)
     assert command.wait() == 130, command.text
     assert "interrupted; the same command goes on" in command.text
@@ -291,8 +290,7 @@ def test_slurm_is_asked_for_its_machines_and_jobs(cluster: SlurmServer) -> None:
 def test_a_job_that_is_signalled_is_queued_again_and_goes_on_from_its_checkpoints(
     place: Place, reference: Reference, cluster: SlurmServer
 ) -> None:
-    command = place.start(SLURM)
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin(SLURM)
     first = cluster.ask("squeue", "--noheader", "--array", "--format=%i").split()[0]
     cluster.ask("scancel", "--signal=USR2", first)
     assert place.epochs_logged() < RUNS * EPOCHS, "signalled too late to matter"

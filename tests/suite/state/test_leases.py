@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from postgresql_server import PostgresqlServer, free_port
+from postgresql_server import PostgresqlServer
+from servers import free_port
 from sqlalchemy import text
 
 from suite.basics.settings import ConfigError

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
+from mlflow_stores import made_store
 
 from analysis.store.frames import load
 from benchmarks import scale
@@ -13,8 +15,8 @@ from benchmarks.scale_store import NAME, fill, grid
 from suite.declarations.experiment_files import apply, configurations, find
 from suite.declarations.experiments import EXPERIMENTS
 from suite.sweep.study import Scoreboard
-from suite.tracking.descriptions import DataDescription
 from suite.tracking.ledger import LedgerReader
+from suite.tracking.metadata import DataDescription
 from suite.tracking.runs import Tracker
 
 ONE_CELL = ["optimizer=adam", "batch_size=16", "sigma_w=0.1,2.5"]
@@ -32,6 +34,7 @@ def test_a_filled_store_is_one_whose_runs_are_all_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uri, storage = (f"sqlite:///{tmp_path / name}.db" for name in ("mlflow", "optuna"))
+    shutil.copyfile(made_store(), tmp_path / "mlflow.db")
     experiment = apply(grid(1250), ONE_CELL)
     fill(uri, storage, experiment)
     tracker = Tracker(NAME, uri)

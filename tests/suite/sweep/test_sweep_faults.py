@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
+from mlflow_server import MlflowServer
 from sweep_commands import (
     EPOCHS,
     RUNS,
@@ -56,8 +53,7 @@ def test_a_killed_worker_is_replaced_and_its_runs_go_on_from_their_checkpoints(
     place: Place,
 ) -> None:
     few = (*SMALL, "--set", "optimizer=sgd", "--workers", "1", "--fleet", "4")
-    command = place.start(few)
-    command.wait_until(lambda: place.epochs_logged() > 0, "an epoch in MLflow")
+    command = place.begin(few, epochs=1)
     before = place.epochs_logged()
     os.kill(command.workers[0], signal.SIGKILL)
     assert command.wait() == 0, command.text
@@ -125,8 +121,7 @@ def test_sweeps_started_together_share_the_points(
 
 @pytest.mark.slow
 def test_workers_whose_sweep_is_killed_stop_by_themselves(place: Place) -> None:
-    command = place.start((*SMALL, "--set", "epochs=2000"))
-    command.wait_until(lambda: place.epochs_logged() > 0, "an epoch in MLflow")
+    command = place.begin((*SMALL, "--set", "epochs=2000"))
     workers = command.workers
     assert len(workers) == 2
     os.kill(command.process.pid, signal.SIGKILL)
@@ -149,8 +144,7 @@ def _alive(pid: int) -> bool:
 def test_ctrl_c_stops_in_ten_seconds_and_the_next_start_goes_on(
     place: Place, reference: Reference
 ) -> None:
-    command = place.start()
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin()
     start = time.monotonic()
     command.signal(signal.SIGINT)
     assert command.wait() == 130, command.text
@@ -206,63 +200,19 @@ def test_a_full_disk_is_one_clear_line_and_space_lets_the_sweep_go_on(
     assert_undisturbed(place, reference)
 
 
-class Server:
-    """The real tracking server on loopback, which can go away and come back."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-            *("--port", str(self.port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"),
-            *("--artifacts-destination", str(self._folder / "artifacts")),
-        ]
-        with (self._folder / "server.txt").open("a") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
-            )
-        until = time.monotonic() + 120
-        while not self._answers():
-            assert time.monotonic() < until, (self._folder / "server.txt").read_text()
-            time.sleep(0.2)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            return False
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
 @pytest.fixture
-def server(place: Place) -> Iterator[Server]:
-    made = Server(place.folder)
-    place.uri = made.uri
-    made.start()
-    yield made
-    made.stop()
+def server(place: Place) -> Iterator[MlflowServer]:
+    with MlflowServer(place.folder, f"sqlite:///{place.database}") as made:
+        place.uri = made.uri
+        yield made
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_server_that_is_away_for_a_while_loses_nothing(
-    place: Place, server: Server, reference: Reference
+    place: Place, server: MlflowServer, reference: Reference
 ) -> None:
-    command = place.start()
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin()
     server.stop()
     time.sleep(OUTAGE)
     server.start()
@@ -274,10 +224,9 @@ def test_a_server_that_is_away_for_a_while_loses_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_what_a_lost_server_lacks_is_kept_and_uploaded_by_the_next_start_without_training(
-    place: Place, server: Server, reference: Reference
+    place: Place, server: MlflowServer, reference: Reference
 ) -> None:
-    command = place.start()
-    command.wait_until(lambda: place.epochs_logged() > 4, "epochs in MLflow")
+    command = place.begin()
     server.stop()
     assert command.wait() == 1, command.text
     assert "the next start uploads it" in command.text

@@ -12,9 +12,9 @@ from mlflow_stores import Store
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.results import RunResult
+from suite.tracking.queries import engine_of
 from suite.tracking.results import read_results
 from suite.tracking.runs import Tracker
-from suite.tracking.schema import engine_of
 
 
 def finish(tracker: Tracker, points: list[tuple[int, int, float]], diverged: str) -> str:

@@ -25,9 +25,9 @@ from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import NOTE_TAG
 from suite.state.place import default_state_dir
-from suite.tracking.descriptions import note
+from suite.tracking.metadata import note
+from suite.tracking.queries import DIVERGED, LATEST, POINTS, RUNS_OF
 from suite.tracking.runs import DataDescription, Tracker, download_best
-from suite.tracking.schema import DIVERGED, LATEST, POINTS, RUNS_OF
 
 CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})
 DATA = DataDescription(

@@ -90,7 +90,13 @@ DIVERGED = select(tags.c.run_uuid).where(
 
 
 class StoredRun(NamedTuple):
-    """What the ledger needs of a run; it ends in milliseconds since 1970, if it has ended."""
+    """What the ledger needs to know of a run in MLflow.
+
+    Attributes
+    ----------
+    end_time
+        In milliseconds since 1970; None while the run has not ended.
+    """
 
     run_id: str
     status: str
