@@ -243,7 +243,7 @@ def test_a_scale_with_all_of_the_claim_goes_before_a_nearer_one_with_part_of_it(
 ) -> None:
     """The nearer one is of CIFAR-10, and has no momentum."""
     small = MINIATURES["small-main"]
-    axes = {**small.axes, "optimizer": ("sgd", "adam"), "batch_size": (16,)}
+    axes = {**small.axes, "optimizer": ("sgd", "adam"), "batch_size": (16, 128)}
     near = dataclasses.replace(
         small, name="near", axes=axes, fixed={"epochs": 40, "dataset": "cifar10", "width": 64}
     )
@@ -254,6 +254,11 @@ def test_a_scale_with_all_of_the_claim_goes_before_a_nearer_one_with_part_of_it(
     )
     assert row["reduced"] == "holds"
     assert row["reduced_reason"].endswith("; reversed on near")
+    # Where none is trained, the one that is proposed is the cheap one.
+    assert (
+        "--experiment small-main"
+        in (verdict_on(verdicts({}, file), "sgd-b128-fits-later")["reduced_reason"])
+    )
     alone = verdict_on(verdicts({"near": part}, file), "hierarchy-b16")
     assert alone["reduced"] == "reversed"
     assert alone["reduced_on"] == "near: sgd b16, adam b16"
