@@ -29,7 +29,7 @@ from analysis.store.contents import Contents
 from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning, kept_rows
 from suite.basics.code_version import code_version
-from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 
 SCHEMA = 1
