@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from analysis.store.backend import Backend, no_store
-from analysis.store.frames import Store, StoreError, load, open_store
+from analysis.store.contents import Contents
+from analysis.store.frames import Store, StoreError, contents, load, open_store
 from suite.basics.mlflow_client import default_uri
+from suite.declarations.experiments import MINIATURES, expand
+
+Read = TypeVar("Read")
+PATTERN = re.compile(r"[*?\[]")
+Expansion = Callable[[str], Sequence[str]]
 
 
 def add_store_options(parser: ArgumentParser, by_default: str) -> None:
@@ -23,10 +32,13 @@ def add_store_options(parser: ArgumentParser, by_default: str) -> None:
     parser.add_argument(
         "--experiment",
         default="",
-        help=f"MLflow experiments, with commas between (default {by_default})",
+        help=f"MLflow experiments, with commas between, a pattern such as 'my-*', or the group "
+        f"{MINIATURES} (default {by_default})",
     )
     parser.add_argument(
-        "--tracking-uri", default="", help="MLflow store (default $MLFLOW_TRACKING_URI, mlflow.db)"
+        "--tracking-uri",
+        default="",
+        help="MLflow store, or folder of exported runs (default $MLFLOW_TRACKING_URI, mlflow.db)",
     )
 
 
@@ -65,6 +77,14 @@ class ChosenExperiments:
         if not self.stores:
             raise self.left_out[-1]
 
+    def lines(self) -> list[str]:
+        """A line on each experiment, another where its runs are exported, and those left out."""
+        lines = []
+        for name, store in self.stores.items():
+            lines += [f"experiment {name}: {len(store.runs)} finished runs"]
+            lines += [store.origin] if store.origin else []
+        return [*lines, *(f"left out: {error}" for error in self.left_out)]
+
     @property
     def runs(self) -> int:
         """Finished runs of all experiments."""
@@ -72,43 +92,61 @@ class ChosenExperiments:
 
 
 def choose(
-    named: str, tracking_uri: str, default: Callable[[Backend], Sequence[str]]
+    named: str,
+    tracking_uri: str,
+    default: Callable[[Backend], Sequence[str]],
+    *,
+    expand: Expansion = expand,
 ) -> ChosenExperiments:
     """Read the experiments that are named, or else those of a command's own choice.
 
     Parameters
     ----------
     named
-        One experiment, or several with commas between; each has to be there. May be empty.
+        One experiment, or several with commas between; each has to be there. May be empty. A group
+        or a pattern such as 'mini-*' stands for those of its experiments that have runs.
     tracking_uri
-        Empty takes MLflow's own default.
+        Of a store, or a folder of exported runs; empty takes MLflow's own default.
     default
         From the opened store the names to take where none is given. Those of them without a
         finished run are left out.
+    expand
+        From a name the experiments that it stands for.
 
     Raises
     ------
     StoreError
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
-    uri = tracking_uri or default_uri()
-    with closing(open_store(uri)) as backend:
-        try:
-            known = tuple(backend.experiments())
-            names = _names(named, known)
-            wanted = names or default(backend)
-        except backend.errors as error:
-            raise no_store(backend.address, error) from None
-    stores: dict[str, Store] = {}
-    left_out: list[StoreError] = []
-    for name in wanted:
-        try:
-            stores[name] = load(name, uri)
-        except StoreError as error:
-            if names:
-                raise
-            left_out.append(error)
-    return ChosenExperiments(uri, backend.address, known, stores, left_out)
+    uri, wanted = _wanted(named, tracking_uri, default, expand)
+    stores, left_out = _read(wanted, lambda name: load(name, uri))
+    return ChosenExperiments(uri, wanted.address, wanted.known, stores, left_out)
+
+
+def choose_contents(
+    named: str,
+    tracking_uri: str,
+    default: Callable[[Backend], Sequence[str]],
+    *,
+    expand: Expansion = expand,
+) -> list[Contents]:
+    """What an MLflow store holds of the experiments that :func:`choose` would take.
+
+    Raises
+    ------
+    StoreError
+        As there, and if it is no MLflow store, or none of the experiments has a finished run.
+    """
+    uri, wanted = _wanted(named, tracking_uri, default, expand)
+    if not wanted.is_mlflow:
+        raise StoreError(
+            f"tracking_uri: must be an MLflow store, got {wanted.address}, which is exported "
+            "already; copy its folders"
+        )
+    found, left_out = _read(wanted, lambda name: contents(name, uri))
+    if not found:
+        raise left_out[-1]
+    return list(found.values())
 
 
 def newest(backend: Backend) -> list[str]:
@@ -119,7 +157,70 @@ def newest(backend: Backend) -> list[str]:
     return [backend.newest()]
 
 
-def _names(named: str, known: Collection[str]) -> list[str]:
+@dataclass(frozen=True)
+class _Wanted:
+    """The names to read.
+
+    Attributes
+    ----------
+    names
+        Each to whether it has to be there.
+    """
+
+    address: str
+    is_mlflow: bool
+    known: Collection[str]
+    names: Mapping[str, bool]
+
+
+def _wanted(
+    named: str,
+    tracking_uri: str,
+    default: Callable[[Backend], Sequence[str]],
+    expand: Expansion,
+) -> tuple[str, _Wanted]:
+    """The store's address as MLflow takes it, and what to read of it."""
+    uri = tracking_uri or default_uri()
+    with closing(open_store(uri)) as backend:
+        try:
+            known = tuple(backend.experiments())
+            names = _names(named, known, backend.address, expand)
+            names = names or dict.fromkeys(default(backend), False)
+        except backend.errors as error:
+            raise no_store(backend.address, error) from None
+    return uri, _Wanted(backend.address, backend.is_mlflow, known, names)
+
+
+def _names(named: str, known: Collection[str], address: str, expand: Expansion) -> dict[str, bool]:
+    """The experiments that a text names, each to whether it was named by itself."""
     if named in known:  # whatever commas it has
-        return [named]
-    return list(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+        return {named: True}
+    names: dict[str, bool] = {}
+    for name in filter(None, (part.strip() for part in named.split(","))):
+        members = fnmatch.filter(sorted(known), name) if PATTERN.search(name) else expand(name)
+        if name in known or tuple(members) == (name,):
+            names[name] = True
+            continue
+        there = [member for member in members if member in known]
+        if not there:
+            stands = f"stands for {', '.join(members)}" if members else "stands for no experiment"
+            raise StoreError(
+                f"experiment: {stands}, and none is in {address}, got {name!r}; there are "
+                f"{', '.join(sorted(known))}"
+            )
+        names |= {member: names.get(member, False) for member in there}
+    return names
+
+
+def _read(wanted: _Wanted, read: Callable[[str], Read]) -> tuple[dict[str, Read], list[StoreError]]:
+    """What is read of each name, and why others are left out."""
+    found: dict[str, Read] = {}
+    left_out: list[StoreError] = []
+    for name, needed in wanted.names.items():
+        try:
+            found[name] = read(name)
+        except StoreError as error:
+            if needed:
+                raise
+            left_out.append(error)
+    return found, left_out

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.basics.errors import first_line
+from suite.basics.files import written_whole
 from suite.basics.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -107,12 +109,29 @@ class OutputFolder:
         return [self.text(f"{stem}.{suffix}", text, below) for suffix, text in texts.items()]
 
     @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """A folder below this one that is written whole or not at all; where to write its files.
+
+        One that is there is exchanged.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be written.
+        """
+        path = self.path / name
+        with self._writing(path), written_whole(path) as scratch:
+            scratch.mkdir()
+            yield scratch
+        self.files.setdefault(name, []).extend(sorted(path.iterdir()))
+
+    @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield
         except OSError as error:
-            raise _unwritable(self.path, str(error.strerror)) from None
+            raise _unwritable(self.path, error.strerror or first_line(error)) from None
 
 
 def formats_of(text: str) -> list[str]:

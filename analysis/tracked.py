@@ -148,8 +148,9 @@ def logged(
     where = "" if RUN_ID_VARIABLE in os.environ else f" of the experiment {EXPERIMENT}"
     try:
         # MLflow's client itself would try for minutes to reach a server that has gone away.
-        with closing(open_store(tracking_uri or default_uri())):
-            pass
+        with closing(open_store(tracking_uri or default_uri())) as backend:
+            if not backend.is_mlflow:
+                return _not_logged(f"{backend.address} holds exported runs, and is no MLflow store")
         with tracked_run(
             kind,
             tracking_uri=tracking_uri or None,

@@ -158,12 +158,7 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[Mapping[str, Sto
         if experiment or tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"):
             raise
         return {}, [f"no runs: {error}"]
-    lines = [
-        f"experiment {name}: {len(store.runs)} finished runs"
-        for name, store in chosen.stores.items()
-    ]
-    lines += [f"left out: {error}" for error in chosen.left_out]
-    return chosen.stores, [*lines, *_foreign(chosen)]
+    return chosen.stores, [*chosen.lines(), *_foreign(chosen)]
 
 
 def _of_the_paper(backend: Backend) -> list[str]:

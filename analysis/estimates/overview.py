@@ -21,8 +21,8 @@ from analysis.store.frames import Store
 
 
 @dataclass(frozen=True)
-class Estimates:
-    """What is known of the recipes of an experiment.
+class PhaseEstimates:
+    """The memory of recipes, and where on the clocks it is lost.
 
     Attributes
     ----------
@@ -32,13 +32,31 @@ class Estimates:
         learning_rate, kernel_l2, batch_size; T_SGD, T_L2, T_adapt at the end of its training;
         own_clock; the columns of `memory.memory`; reached and censored (runs that did, or did not,
         reach τ_interp); verdict (see `verdict`).
-    scales
-        One row per recipe and σw: the columns naming the recipe; sigma_w; n, mean, p10, p90 of test
-        accuracy; train_accuracy_best, fitted_at_best, diverged; memory of the recipe.
     level
         Memory that tells remembering from forgetting; NaN where none is above its noise.
     boundaries
         As from `phase_boundary.boundaries`.
+    """
+
+    recipes: pd.DataFrame
+    level: float
+    boundaries: pd.DataFrame
+
+    @property
+    def memory_known(self) -> bool:
+        """Whether any recipe has runs at two σw."""
+        return bool(self.recipes["memory"].notna().any())
+
+
+@dataclass(frozen=True)
+class Estimates(PhaseEstimates):
+    """What is known of the recipes of an experiment, beside where memory is lost.
+
+    Attributes
+    ----------
+    scales
+        One row per recipe and σw: the columns naming the recipe; sigma_w; n, mean, p10, p90 of test
+        accuracy; train_accuracy_best, fitted_at_best, diverged; memory of the recipe.
     betas
         The columns of `sensitivity.sensitivity` and of `clock_axis.clock_frame`, with those naming
         the recipe, own_clock, and floor_smooth (the floor's root mean square over neighbouring
@@ -48,17 +66,9 @@ class Estimates:
         clock; empty where no two recipes differ in their batch size alone.
     """
 
-    recipes: pd.DataFrame
     scales: pd.DataFrame
-    level: float
-    boundaries: pd.DataFrame
     betas: pd.DataFrame
     collapses: pd.DataFrame
-
-    @property
-    def memory_known(self) -> bool:
-        """Whether any recipe has runs at two σw."""
-        return bool(self.recipes["memory"].notna().any())
 
     @property
     def plane_varies(self) -> bool:
@@ -83,27 +93,53 @@ def estimate(store: Store, *, seed: int = 0, resamples: int = 1000) -> Estimates
     resamples
         Bootstrap samples of the boundaries.
     """
-    runs, history = store.runs, store.history
+    recipes = find_recipes(store.runs)
+    fitted = interpolation(store.runs, store.history, recipes=recipes)
+    phases = _phases(store.runs, recipes, fitted, seed, resamples)
+    return Estimates(
+        recipes=phases.recipes,
+        level=phases.level,
+        boundaries=phases.boundaries,
+        scales=_scales(store, recipes, phases.recipes, fitted),
+        betas=_betas(store, recipes, phases.recipes),
+        collapses=_collapses(store, recipes, phases.recipes, seed),
+    )
+
+
+def estimate_phases(
+    runs: pd.DataFrame, history: pd.DataFrame, *, seed: int = 0, resamples: int = 1000
+) -> PhaseEstimates:
+    """Estimate the memory of all recipes among runs, and its boundaries, and nothing else.
+
+    Parameters
+    ----------
+    runs, history
+        Frames of a store, or of several in one (`analysis.store.pooled`).
+    seed, resamples
+        As in `estimate`.
+    """
     recipes = find_recipes(runs)
+    fitted = interpolation(runs, history, recipes=recipes)
+    return _phases(runs, recipes, fitted, seed, resamples)
+
+
+def _phases(
+    runs: pd.DataFrame,
+    recipes: Sequence[Recipe],
+    fitted: pd.DataFrame,
+    seed: int,
+    resamples: int,
+) -> PhaseEstimates:
     table = memory(runs, recipes=recipes, seed=seed)
     level = half_of_largest(table)
-    fitted = interpolation(runs, history, recipes=recipes)
     counts = fitted.groupby("recipe", sort=False)[["reached", "censored"]].sum().reset_index()
     about = _about(recipes, runs).merge(table, on="recipe").merge(counts, on="recipe")
     about["verdict"] = [
         verdict(low, high, level) for low, high in zip(table["low"], table["high"], strict=True)
     ]
-    found = boundaries(
-        about, seed_deviations(runs, recipes, table), level, seed=seed, resamples=resamples
-    )
-    return Estimates(
-        recipes=about,
-        scales=_scales(store, recipes, about, fitted),
-        level=level,
-        boundaries=found,
-        betas=_betas(store, recipes, about),
-        collapses=_collapses(store, recipes, about, seed),
-    )
+    deviations = seed_deviations(runs, recipes, table)
+    found = boundaries(about, deviations, level, seed=seed, resamples=resamples)
+    return PhaseEstimates(about, level, found)
 
 
 def verdict(low: float, high: float, level: float) -> str:

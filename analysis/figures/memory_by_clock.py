@@ -1,8 +1,9 @@
-"""Memory against the three forgetting clocks at the end of training: the phase diagram."""
+"""Memory against the forgetting clocks at the end of training: the phase diagram."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from analysis.figures.boundary_sides import draw_boundary
+from analysis.figures.direct_labels import Labels
+from analysis.figures.shades import Shades
 from analysis.figures.style import (
     CLOCK_LABELS,
-    FORGET_COLOUR,
-    REMEMBER_COLOUR,
-    hollow_handle,
+    darker,
     log_ticks,
     optimizer_handles,
     optimizer_look,
@@ -24,100 +26,144 @@ from analysis.figures.style import (
 
 DODGE = 0.035  # part of the panel's width between optimizers that stand at one clock value
 ROOM = 0.14  # part of the panel's width left free at both sides
+HIGHEST = 1.6  # an interval that ends higher, in largest memories, is cut off
+NAME_SIZE = 11
+LEGEND_COLUMNS = {1: 2, 2: 3, 3: 5}  # by the number of panels
+ELSEWHERE = "#B5B5B5"
 
 
 # --- the figure ---
 def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str) -> Figure:
     """Memory of each recipe against each clock at the end of its training.
 
-    Filled points are the recipes which a clock governs; these decide its boundary. Hollow ones are
-    governed by another clock. Recipes of several optimizers at one clock value stand side by side.
-    A recipe on which a clock stands still (T_L2 with λ = 0) is not in that clock's panel.
+    Recipes which a clock governs are in their optimizer's colour, with their interval; they decide
+    its boundary, and those that differ in batch size alone are joined by a line. The fuller the
+    marker, the higher the learning rate, or λ where the rate does not vary. Recipes that another
+    clock governs are grey dots. Optimizers at one clock value stand side by side. A clock on which
+    all recipes stand still or together has no panel, nor has one that governs none of them.
 
     Parameters
     ----------
     recipes
-        One row per recipe: optimizer, T_SGD, T_L2, T_adapt, own_clock, memory, corrected, low,
-        high (fractions; NaN where they cannot be had).
+        One row per recipe: family, optimizer, learning_rate, kernel_l2, T_SGD, T_L2, T_adapt,
+        own_clock, memory, corrected, low, high (fractions; NaN where they cannot be had).
     boundaries
-        One row per clock: the fields of `phase_boundary.Boundary`.
+        One row per clock: the fields of `boundary.Boundary`.
     title
         Above all panels.
     """
-    figure = Figure(figsize=(5.0 * len(CLOCK_LABELS), 5.6))
-    panels = figure.subplots(1, len(CLOCK_LABELS), sharey=True)
-    top = 100 * float(recipes[["memory", "high"]].max().max())
-    bottom = min(0.0, 100 * float(recipes["corrected"].min()))
-    span = max(top - bottom, 1.0) if math.isfinite(top) else 1.0
-    bottom = 0.0 if math.isnan(bottom) else bottom
-    for panel, clock in zip(panels, CLOCK_LABELS, strict=True):
+    clocks = shown_clocks(recipes)
+    figure = Figure(figsize=(max(4.6 * len(clocks), 6.2), 5.2))
+    panels = figure.subplots(1, len(clocks), sharey=True, squeeze=False)[0]
+    shades = Shades.of(recipes)
+    for panel, clock in zip(panels, clocks, strict=True):
         found = boundaries[boundaries["clock"] == clock].iloc[0]
-        panel.set_ylim(bottom - 0.04 * span, bottom + 1.08 * span)
-        _points(panel, recipes[recipes[clock] > 0], clock)
-        _regions(panel, found)
+        panel.set_ylim(*_limits(recipes))
+        placed = _placed(panel, recipes[recipes[clock] > 0], clock)
+        _points(panel, placed, clock, shades)
+        draw_boundary(panel, found, placed.loc[placed["own_clock"] == clock, "y"])
         panel.set_title(_heading(found), fontsize=11)
-        panel.set_xlabel(f"{CLOCK_LABELS[clock]}   at the end of training")
-    panels[0].set_ylabel("memory (pp of test accuracy)")
-    _legend(figure, recipes, boundaries)
-    figure.suptitle(title, fontsize=12)
+        panel.set_xlabel(f"{CLOCK_LABELS[clock]}   at the end of training", fontsize=12)
+    panels[0].set_ylabel("memory (pp of test accuracy)", fontsize=12)
+    figure.suptitle(title, fontsize=13)
+    # The legend names who has no label, and labels need the room that the legend leaves.
+    _legend(figure, recipes, boundaries, shades, clocks, list(recipes["optimizer"]))
+    figure.draw_without_rendering()
+    figure.legends[0].remove()
+    named = _name_points(panels, recipes, clocks)
+    nameless = [name for name in recipes["optimizer"] if name not in named]
+    _legend(figure, recipes, boundaries, shades, clocks, nameless)
     return figure
 
 
+def shown_clocks(recipes: pd.DataFrame) -> list[str]:
+    """The clocks that vary over the recipes and govern some of them; if none does, that govern."""
+    govern = [clock for clock in CLOCK_LABELS if (recipes["own_clock"] == clock).any()]
+    vary = [clock for clock in govern if _rounded(recipes.loc[recipes[clock] > 0, clock]) > 1]
+    return vary or govern
+
+
+def _rounded(values: pd.Series[float]) -> int:
+    """How many values there are but for rounding."""
+    return len({f"{value:.6g}" for value in values})
+
+
+def _limits(recipes: pd.DataFrame) -> tuple[float, float]:
+    """Of the vertical axis, in pp."""
+    largest = 100 * float(recipes[["memory", "corrected"]].max().max())
+    top = min(100 * float(recipes[["memory", "high"]].max().max()), HIGHEST * largest)
+    lowest = 100 * float(recipes["corrected"].min())
+    bottom = 0.0 if math.isnan(lowest) else min(0.0, lowest)
+    span = max(top - bottom, 1.0) if math.isfinite(top) else 1.0
+    return bottom - 0.04 * span, bottom + 1.12 * span
+
+
 # --- points ---
-def _points(panel: Axes, recipes: pd.DataFrame, clock: str) -> None:
-    if recipes.empty:
-        panel.text(
-            0.5,
-            0.75,
-            "λ = 0 in every recipe:\nthe clock stands still",
-            transform=panel.transAxes,
-            ha="center",
-            va="center",
-            color="#555555",
-        )
-        panel.set_xticks([0.5], [" "])  # as high as the others' numbers
-        return
-    panel.set_xscale("log")
-    low, high = float(recipes[clock].min()), float(recipes[clock].max())
+def _placed(panel: Axes, recipes: pd.DataFrame, clock: str) -> pd.DataFrame:
+    """The recipes with their places in a panel, set to hold those that its clock governs."""
+    own = recipes.loc[recipes["own_clock"] == clock, clock]
+    low, high = float(own.min()), float(own.max())
     width = max(math.log(high / low), 1.0)
     middle = math.sqrt(low * high)
     half = math.exp((0.5 + ROOM) * width)
+    panel.set_xscale("log")
     panel.set_xlim(middle / half, middle * half)
     log_ticks(panel.xaxis, middle / half, middle * half)
-    places = _side_by_side(recipes, clock, DODGE * width)
-    for optimizer, rows in recipes.assign(place=places).groupby("optimizer", sort=False):
-        for governed, part in rows.groupby(rows["own_clock"] == clock):
-            _series(panel, part, str(optimizer), filled=bool(governed))
-
-
-def _series(panel: Axes, rows: pd.DataFrame, optimizer: str, *, filled: bool) -> None:
-    y = 100 * rows["corrected"].fillna(rows["memory"])
-    # A limit raised to 0 may lie above a negative estimate.
-    below = (y - 100 * rows["low"].fillna(rows["memory"])).clip(lower=0)
-    above = (100 * rows["high"].fillna(rows["memory"]) - y).clip(lower=0)
-    colour = optimizer_look(optimizer).colour
-    panel.errorbar(
-        rows["place"],
-        y,
-        yerr=np.vstack([below, above]),
-        fmt=optimizer_look(optimizer).marker,
-        color=colour,
-        markerfacecolor=colour if filled else "white",
-        markersize=7 if filled else 6,
-        alpha=1.0 if filled else 0.6,
-        elinewidth=1.3,
-        capsize=2.5,
-        zorder=3 if filled else 2,
-        label=f"{optimizer_look(optimizer).name}{'' if filled else ', governed by another clock'}",
+    y = 100 * recipes["corrected"].fillna(recipes["memory"])
+    return recipes.assign(
+        place=_side_by_side(recipes, clock, DODGE * width),
+        y=y,
+        # A limit raised to 0 may lie above a negative estimate.
+        below=(y - 100 * recipes["low"].fillna(recipes["memory"])).clip(lower=0),
+        above=(100 * recipes["high"].fillna(recipes["memory"]) - y).clip(lower=0),
     )
 
 
+def _points(panel: Axes, placed: pd.DataFrame, clock: str, shades: Shades) -> None:
+    own = placed["own_clock"] == clock
+    rest = placed[~own]
+    if len(rest):
+        panel.plot(
+            rest[clock], rest["y"], "o", color=ELSEWHERE, markersize=4, zorder=2, label="elsewhere"
+        )
+    for _, rows in placed[own].groupby("family", sort=False):
+        rows = rows.sort_values(clock)
+        look = optimizer_look(str(rows["optimizer"].iloc[0]))
+        panel.plot(rows["place"], rows["y"], color=look.colour, linewidth=1.2, alpha=0.45, zorder=2)
+    for optimizer, rows in placed[own].groupby("optimizer", sort=False):
+        look = optimizer_look(str(optimizer))
+        panel.errorbar(
+            rows["place"],
+            rows["y"],
+            yerr=rows[["below", "above"]].to_numpy().T,
+            fmt="none",
+            ecolor=look.colour,
+            elinewidth=1.3,
+            capsize=2.5,
+            zorder=3,
+            label=look.name,
+        )
+        setting = rows[shades.setting or "learning_rate"]
+        panel.scatter(
+            rows["place"],
+            rows["y"],
+            s=58,
+            marker=look.marker,
+            c=[shades.fill(look.colour, float(value)) for value in setting],
+            edgecolors=look.colour,
+            linewidths=1.4,
+            zorder=4,
+            label=look.name,
+        )
+
+
 def _side_by_side(recipes: pd.DataFrame, clock: str, step: float) -> pd.Series[float]:
-    """Where points stand: optimizers at one clock value beside one another."""
+    """Where points stand: optimizers that a clock governs, at one value, beside one another."""
     order = {name: i for i, name in enumerate(dict.fromkeys(recipes["optimizer"]))}
     place = recipes[clock].copy()
-    rounded = recipes[clock].map(lambda value: f"{value:.6g}")
-    for _, rows in recipes.groupby(rounded):
+    own = recipes[recipes["own_clock"] == clock]
+    rounded = own[clock].map(lambda value: f"{value:.6g}")
+    for _, rows in own.groupby(rounded):
         here = sorted(rows["optimizer"].unique(), key=lambda name: order[name])
         offset = rows["optimizer"].map(
             {name: i - (len(here) - 1) / 2 for i, name in enumerate(here)}
@@ -126,27 +172,7 @@ def _side_by_side(recipes: pd.DataFrame, clock: str, step: float) -> pd.Series[f
     return place
 
 
-# --- boundary and legend ---
-def _regions(panel: Axes, found: pd.Series[Any]) -> None:
-    if math.isfinite(found["level"]):
-        panel.axhline(100 * found["level"], color="#666666", linewidth=1, linestyle=":")
-    if not math.isfinite(found["value"]):
-        return
-    left, right = panel.get_xlim()
-    panel.axvspan(left, found["value"], color=REMEMBER_COLOUR, zorder=0, linewidth=0, alpha=0.6)
-    panel.axvspan(found["value"], right, color=FORGET_COLOUR, zorder=0, linewidth=0, alpha=0.6)
-    panel.axvspan(
-        max(found["low"], left),
-        min(found["high"], right),
-        color="#555555",
-        alpha=0.18,
-        zorder=1,
-        linewidth=0,
-    )
-    panel.axvline(found["value"], color="black", linewidth=1.8, zorder=1)
-    panel.set_xlim(left, right)
-
-
+# --- the boundary in words ---
 def _heading(found: pd.Series[Any]) -> str:
     if math.isfinite(found["value"]):
         return (
@@ -161,24 +187,69 @@ def _end(high: float) -> str:
     return f"{high:.2g}" if math.isfinite(high) else "∞"
 
 
-def _legend(figure: Figure, recipes: pd.DataFrame, boundaries: pd.DataFrame) -> None:
-    handles: list[Any] = [*optimizer_handles(recipes["optimizer"])]
-    handles.append(hollow_handle("hollow: another clock governs"))
+# --- names and legend ---
+def _name_points(panels: Sequence[Axes], recipes: pd.DataFrame, clocks: Sequence[str]) -> set[str]:
+    """Write each optimizer's name beside its points, in every panel; those with room in all."""
+    wanted: dict[str, list[bool]] = {}
+    for panel, clock in zip(panels, clocks, strict=True):
+        placed = _placed(panel, recipes[recipes[clock] > 0], clock)
+        labels = Labels(panel)
+        _keep_free(labels, panel, placed, clock)
+        own = placed[placed["own_clock"] == clock].sort_values("y", ascending=False)
+        for optimizer, rows in own.groupby("optimizer", sort=False):
+            look = optimizer_look(str(optimizer))
+            where = rows["place"].to_numpy(), rows["y"].to_numpy()
+            fits = labels.write(look.name, *where, darker(look.colour), NAME_SIZE)
+            wanted.setdefault(str(optimizer), []).append(fits)
+    return {name for name, fits in wanted.items() if all(fits)}
+
+
+def _keep_free(labels: Labels, panel: Axes, placed: pd.DataFrame, clock: str) -> None:
+    """Mark all that is drawn in a panel as taken."""
+    labels.taken += [text.get_window_extent(labels.renderer) for text in panel.texts]
+    own = placed[placed["own_clock"] == clock]
+    x, y = own["place"].to_numpy(), own["y"].to_numpy()
+    labels.avoid(x, y - own["below"].to_numpy(), y + own["above"].to_numpy(), 3)
+    labels.avoid(x, y, y, 6)
+    rest = placed[placed["own_clock"] != clock]
+    labels.avoid(rest[clock].to_numpy(), rest["y"].to_numpy(), rest["y"].to_numpy(), 3)
+    for line in panel.get_lines():
+        x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
+        if line.get_transform() == panel.transData and x.size > 1:
+            # Straight in the panel, whose horizontal axis is logarithmic.
+            along = np.linspace(0, x.size - 1, 25 * x.size)
+            place = np.exp(np.interp(along, np.arange(x.size), np.log(x)))
+            height = np.interp(along, np.arange(x.size), y)
+            labels.avoid(place, height, height, 1.5)
+        elif x.size == 2 and x[0] == x[1]:
+            bottom, top = panel.get_ylim()
+            labels.avoid(x[:1], np.array([bottom]), np.array([top]), 1.5)
+
+
+def _legend(
+    figure: Figure,
+    recipes: pd.DataFrame,
+    boundaries: pd.DataFrame,
+    shades: Shades,
+    clocks: Sequence[str],
+    nameless: Sequence[str],
+) -> None:
+    handles: list[Any] = [*optimizer_handles(nameless), *shades.handles()]
+    if any((recipes.loc[recipes[clock] > 0, "own_clock"] != clock).any() for clock in clocks):
+        handles.append(
+            Line2D([], [], color=ELSEWHERE, marker="o", linestyle="", label="another clock governs")
+        )
+    if recipes["family"].duplicated().any():
+        handles.append(Line2D([], [], color="#777777", label="differ in batch size alone"))
     if np.isfinite(boundaries["level"]).any():
         level = 100 * boundaries["level"].iloc[0]
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color="#666666",
-                linestyle=":",
-                label=f"half of the largest memory ({level:.1f} pp)",
-            )
-        )
-    if np.isfinite(boundaries["value"]).any():
-        handles += [
-            Patch(color=REMEMBER_COLOUR, label="remembers"),
-            Patch(color=FORGET_COLOUR, label="forgets"),
-            Patch(color="#555555", alpha=0.3, label="boundary, 95 % interval"),
-        ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=10)
+        label = f"half of the largest memory ({level:.1f} pp)"
+        handles.append(Line2D([], [], color="#666666", linestyle=":", label=label))
+    if np.isfinite(boundaries.loc[boundaries["clock"].isin(clocks), "value"]).any():
+        handles.append(Patch(color="#555555", alpha=0.3, label="boundary, 95 % interval"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), LEGEND_COLUMNS[len(clocks)]),
+        fontsize=10.5,
+    )

@@ -75,10 +75,8 @@ def make(chosen: ChosenExperiments, folder: OutputFolder) -> dict[str, float]:
     from analysis.report.page import Missing, Page, RunsText, heading, render
 
     style.apply()
-    for name, store in chosen.stores.items():
-        print(f"experiment {name}: {len(store.runs)} finished runs")
-    for line in chosen.left_out:
-        print(f"left out: {line}")
+    for line in chosen.lines():
+        print(line)
     shown, missing = [], []
     for exhibit in exhibits(chosen.stores):
         if exhibit.missing:
@@ -97,7 +95,10 @@ def make(chosen: ChosenExperiments, folder: OutputFolder) -> dict[str, float]:
         claims_files=claims_files,
         exhibits=shown,
         missing=missing,
-        runs=[RunsText(name, str(store.problems)) for name, store in chosen.stores.items()],
+        runs=[
+            RunsText(name, "\n".join(filter(None, (store.origin, str(store.problems)))))
+            for name, store in chosen.stores.items()
+        ],
     )
     path = folder.text(REPORT, render(page))
     _say(page, folder, path)

@@ -78,10 +78,14 @@ class Backend(Protocol):
         Names the store for good: absolute, without password.
     errors
         What it raises when it cannot be read.
+    is_mlflow
+        Whether analyses can be logged there, and a copy of its histories is worth its room in the
+        cache; else it is files that were made from such a store.
     """
 
     address: str
     errors: tuple[type[Exception], ...]
+    is_mlflow: bool
 
     def experiments(self) -> Mapping[str, str]:
         """Names of the experiments that are not deleted, to their ids."""
@@ -94,6 +98,9 @@ class Backend(Protocol):
 
     def read(self, slots: Slots) -> None:
         """Fill the slots of the given runs with all their epoch metrics."""
+
+    def origin(self, experiment_id: str) -> str:
+        """Where an experiment's runs come from if this is not where they were logged; else ""."""
 
     def close(self) -> None:
         """Free the connection."""

@@ -33,6 +33,7 @@ class ClientStore:
     """See :class:`analysis.store.backend.Backend`."""
 
     errors: tuple[type[Exception], ...] = (MlflowException,)
+    is_mlflow = True
 
     def __init__(self, uri: str) -> None:
         self.uri, self.address = uri, without_password(uri.rstrip("/"))
@@ -53,6 +54,10 @@ class ClientStore:
     def experiments(self) -> Mapping[str, str]:
         """See :class:`analysis.store.backend.Backend`."""
         return self._experiments
+
+    def origin(self, experiment_id: str) -> str:  # noqa: ARG002
+        """See :class:`analysis.store.backend.Backend`."""
+        return ""
 
     def newest(self) -> str:
         """See :class:`analysis.store.backend.Backend`."""

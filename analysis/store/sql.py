@@ -53,6 +53,7 @@ class SqlListing:
     """Experiments and runs of a store that is a database."""
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
+    is_mlflow = True
 
     def __init__(self, engine: Engine, address: str) -> None:
         self.engine, self.address = engine, address
@@ -71,6 +72,10 @@ class SqlListing:
     def experiments(self) -> Mapping[str, str]:
         """See :class:`analysis.store.backend.Backend`."""
         return {name: str(number) for name, number in self.connection.execute(EXPERIMENTS)}
+
+    def origin(self, experiment_id: str) -> str:  # noqa: ARG002
+        """See :class:`analysis.store.backend.Backend`."""
+        return ""
 
     def newest(self) -> str:
         """See :class:`analysis.store.backend.Backend`."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from suite.basics.settings import ConfigError
 
 SQLITE = "sqlite:///"
 HIDDEN = "***"
 FILE = "file://"
+DATABRICKS = "databricks"  # an address of MLflow's that has no scheme
 # Scheme to the package that reads it. An object appears whole with a single put; what other
 # remote file systems promise differs from one to the next, so they are mounted instead.
 OBJECT_STORES = {
@@ -33,6 +37,15 @@ def is_postgresql(address: str) -> bool:
 def is_address(place: str) -> bool:
     """Whether a state directory is no folder that this machine sees."""
     return "://" in place and not place.startswith(FILE)
+
+
+def local_folder(address: str) -> Path | None:
+    """The folder that an address names, whether it is there or not; None if it names no folder."""
+    if address.startswith(FILE):
+        return Path(url2pathname(urlsplit(address).path))
+    if ":" in address or address.startswith(DATABRICKS):
+        return None
+    return Path(address).expanduser()
 
 
 def check_state_dir(place: str) -> None:
