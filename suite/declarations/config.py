@@ -1,8 +1,8 @@
 """One run's settings, declared once: type, default, range, unit and meaning of each.
 
 Command-line flags, the MLproject parameter block, MLflow parameters, grid axes and the settings
-table of the documentation are derived from the fields of :class:`RunConfig`. What does not change
-a run's result (device, paths, worker counts) is not here.
+table of the documentation are derived from the fields of :class:`RunConfig`. What changes a run by
+rounding at most (device, threads, paths, worker counts) is not here.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class RunConfig(Settings):
         Literal["sgd", "momentum", "adam", "adamw", "muon_keras", "muon"],
         Setting(
             "muon_keras orthogonalises dense kernels only (the paper's Muon), "
-            "muon convolution kernels"
+            "muon all hidden matrices, of convolutions too"
         ),
     ] = "sgd"
     learning_rate: Annotated[
