@@ -14,11 +14,10 @@ from analysis.store.backend import Backend, no_store
 from analysis.store.contents import Contents
 from analysis.store.frames import Store, StoreError, contents, load, open_store
 from suite.basics.mlflow_client import default_uri
-from suite.declarations.experiments import MINIATURES, expand
+from suite.declarations.experiments import GROUPS, expand
 
 Read = TypeVar("Read")
 PATTERN = re.compile(r"[*?\[]")
-Expansion = Callable[[str], Sequence[str]]
 
 
 def add_store_options(parser: ArgumentParser, by_default: str) -> None:
@@ -32,8 +31,8 @@ def add_store_options(parser: ArgumentParser, by_default: str) -> None:
     parser.add_argument(
         "--experiment",
         default="",
-        help=f"MLflow experiments, with commas between, a pattern such as 'my-*', or the group "
-        f"{MINIATURES} (default {by_default})",
+        help=f"MLflow experiments, with commas between, a pattern such as 'my-*', or a group: "
+        f"{', '.join(GROUPS)} (default {by_default})",
     )
     parser.add_argument(
         "--tracking-uri",
@@ -95,8 +94,6 @@ def choose(
     named: str,
     tracking_uri: str,
     default: Callable[[Backend], Sequence[str]],
-    *,
-    expand: Expansion = expand,
 ) -> ChosenExperiments:
     """Read the experiments that are named, or else those of a command's own choice.
 
@@ -110,15 +107,13 @@ def choose(
     default
         From the opened store the names to take where none is given. Those of them without a
         finished run are left out.
-    expand
-        From a name the experiments that it stands for.
 
     Raises
     ------
     StoreError
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
-    uri, wanted = _wanted(named, tracking_uri, default, expand)
+    uri, wanted = _wanted(named, tracking_uri, default)
     stores, left_out = _read(wanted, lambda name: load(name, uri))
     return ChosenExperiments(uri, wanted.address, wanted.known, stores, left_out)
 
@@ -127,8 +122,6 @@ def choose_contents(
     named: str,
     tracking_uri: str,
     default: Callable[[Backend], Sequence[str]],
-    *,
-    expand: Expansion = expand,
 ) -> list[Contents]:
     """What an MLflow store holds of the experiments that :func:`choose` would take.
 
@@ -137,7 +130,7 @@ def choose_contents(
     StoreError
         As there, and if it is no MLflow store, or none of the experiments has a finished run.
     """
-    uri, wanted = _wanted(named, tracking_uri, default, expand)
+    uri, wanted = _wanted(named, tracking_uri, default)
     if not wanted.is_mlflow:
         raise StoreError(
             f"tracking_uri: must be an MLflow store, got {wanted.address}, which is exported "
@@ -177,21 +170,20 @@ def _wanted(
     named: str,
     tracking_uri: str,
     default: Callable[[Backend], Sequence[str]],
-    expand: Expansion,
 ) -> tuple[str, _Wanted]:
     """The store's address as MLflow takes it, and what to read of it."""
     uri = tracking_uri or default_uri()
     with closing(open_store(uri)) as backend:
         try:
             known = tuple(backend.experiments())
-            names = _names(named, known, backend.address, expand)
+            names = _names(named, known, backend.address)
             names = names or dict.fromkeys(default(backend), False)
         except backend.errors as error:
             raise no_store(backend.address, error) from None
     return uri, _Wanted(backend.address, backend.is_mlflow, known, names)
 
 
-def _names(named: str, known: Collection[str], address: str, expand: Expansion) -> dict[str, bool]:
+def _names(named: str, known: Collection[str], address: str) -> dict[str, bool]:
     """The experiments that a text names, each to whether it was named by itself."""
     if named in known:  # whatever commas it has
         return {named: True}

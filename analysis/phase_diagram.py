@@ -1,5 +1,7 @@
 """Draw how an experiment remembers its initialization: ``python -m analysis.phase_diagram``.
 
+Of several experiments each is drawn, and then all their recipes together against the clocks.
+
 The figures are logged to the same store, as a run of the experiment `analysis`; where that fails
 the files are there all the same, one line says so, and the exit code stays 0.
 """
@@ -20,6 +22,7 @@ from suite.basics.settings import ConfigError
 if TYPE_CHECKING:
     from analysis.estimates.overview import Estimates
 
+LONGEST_STEM = 100  # of a file's name, which no system takes beyond some 250 characters
 FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
 
 
@@ -39,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder.check()
         chosen = choose(arguments.experiment, arguments.tracking_uri, newest)
         chosen.require_runs()
+        for line in chosen.left_out:
+            print(f"left out: {line}")
         found = {name: _draw(store, folder) for name, store in chosen.stores.items()}
+        if len(found) > 1:
+            _draw_together(list(chosen.stores.values()), arguments.experiment, folder)
         if not arguments.no_log:
             _log(chosen, found, folder)
     except (ConfigError, StoreError) as error:
@@ -55,6 +62,8 @@ def _draw(store: Store, folder: OutputFolder) -> Estimates:
     from analysis.figures import style
 
     print(f"experiment {store.experiment}: {len(store.runs)} finished runs")
+    if store.origin:
+        print(store.origin)
     print(store.problems)
     found = estimate(store)
     print(f"\n{shown.recipe_table(found)}")
@@ -68,6 +77,35 @@ def _draw(store: Store, folder: OutputFolder) -> Estimates:
         for path in folder.figure(f"{file_stem(store.experiment)}-{name}", figure):
             print(f"wrote {path}")
     return found
+
+
+def _draw_together(stores: Sequence[Store], named: str, folder: OutputFolder) -> None:
+    """Print what the recipes of several experiments tell together, and draw them on one plane.
+
+    Parameters
+    ----------
+    named
+        The experiments as the command line has them, perhaps a group: what the picture is called.
+    """
+    from analysis.estimates.overview import estimate_phases
+    from analysis.exhibits import phase_diagram as shown
+    from analysis.store.pooled import pool
+
+    pooled = pool(stores)
+    found = estimate_phases(pooled.runs, pooled.history)
+    once = f"; {pooled.repeated} runs are in two experiments and count once"
+    print(
+        f"\n{named}: {len(found.recipes)} recipes of {len(stores)} experiments together, "
+        f"{len(pooled.runs)} runs{once if pooled.repeated else ''}"
+    )
+    print(shown.recipe_table(found))
+    if not found.memory_known:
+        return
+    print("\n" + "\n".join(shown.boundary_lines(found)) + "\n")
+    figure = shown.by_clock(found, f"{shown.plain_text(named)}: {shown.BY_CLOCK}")
+    stem = f"{file_stem(named)[:LONGEST_STEM]}-{shown.PHASE_DIAGRAM}"
+    for path in folder.figure(stem, figure):
+        print(f"wrote {path}")
 
 
 def _log(chosen: ChosenExperiments, found: Mapping[str, Estimates], folder: OutputFolder) -> None:

@@ -106,9 +106,10 @@ def _phase_diagram(source: Source, title: str) -> list[_Part]:
     found = source.estimates
     said = [
         "Memory of each recipe (corrected, with its 95 % interval) against each clock at the end "
-        "of training. Filled points are governed by the clock and decide its boundary, where the "
+        "of training. Coloured points are governed by the clock and decide its boundary, where the "
         "best decreasing curve through them falls through half of the largest memory; its interval "
-        "is a bootstrap over recipes and seeds.",
+        "is a bootstrap over recipes and seeds. Grey dots are governed by another clock; a clock "
+        "that does not vary, or governs no recipe, has no panel.",
         *(f"{line}." for line in phase_diagram.boundary_lines(found)),
     ]
     return [_Part(said, phase_diagram.by_clock(found, title), found.boundaries)]

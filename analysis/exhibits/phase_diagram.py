@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.estimates.boundary import boundary_rates
-from analysis.estimates.overview import Estimates
+from analysis.estimates.overview import Estimates, PhaseEstimates
 from analysis.figures.accuracy import accuracy_by_scale
 from analysis.figures.accuracy_map import accuracy_map
 from analysis.figures.collapse import collapse_number, collapse_pages
@@ -22,6 +22,7 @@ from analysis.figures.memory_plane import memory_plane
 from analysis.figures.style import recipe_name
 from analysis.tables import aligned
 
+PHASE_DIAGRAM, BY_CLOCK = "phase-diagram", "memory against the forgetting clocks"
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
 
 
@@ -35,7 +36,7 @@ def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
         return
     if found.plane_varies:
         yield "memory-plane", plane(found, f"{shown}: memory by recipe")
-    yield "phase-diagram", by_clock(found, f"{shown}: memory against the forgetting clocks")
+    yield PHASE_DIAGRAM, by_clock(found, f"{shown}: {BY_CLOCK}")
     pages = collapses(found, f"{shown}: sensitivity to σw during training")
     for number, page in enumerate(pages, start=1):
         yield "collapse" if len(pages) == 1 else f"collapse-{number}", page
@@ -56,7 +57,7 @@ def plane(found: Estimates, title: str) -> Figure:
     return memory_plane(found.recipes, boundary_rates(found.recipes, found.boundaries), title)
 
 
-def by_clock(found: Estimates, title: str) -> Figure:
+def by_clock(found: PhaseEstimates, title: str) -> Figure:
     """Memory against the clocks, with the boundary on each."""
     return memory_by_clock(found.recipes, found.boundaries, title)
 
@@ -72,7 +73,7 @@ def plain_text(text: str) -> str:
 
 
 # --- what they show, in words ---
-def recipe_table(found: Estimates) -> str:
+def recipe_table(found: PhaseEstimates) -> str:
     """One line per recipe, under headings, and what the verdict means."""
     lines = aligned(HEADINGS, [_cells(row) for row in found.recipes.to_dict("records")])
     if math.isfinite(found.level):
@@ -84,7 +85,7 @@ def recipe_table(found: Estimates) -> str:
     return "\n".join(lines)
 
 
-def boundary_lines(found: Estimates) -> list[str]:
+def boundary_lines(found: PhaseEstimates) -> list[str]:
     """One line per clock: its boundary, or why there is none."""
     lines = []
     for row in found.boundaries.to_dict("records"):

@@ -16,6 +16,7 @@ from analysis.figures.style import (
     REMEMBER_INK,
 )
 
+NOT_CROSSED = "not crossed"  # how the reason of a boundary begins that enough recipes do not cross
 WORD = 0.24  # part of the panel's width that the name of a side needs
 
 
@@ -42,7 +43,7 @@ def draw_boundary(panel: Axes, found: pd.Series[Any], own: pd.Series[float]) -> 
     found
         The clock's row of the boundaries.
     own
-        Memory in pp of the recipes that it governs.
+        Memory in pp of the recipes which that clock governs.
     """
     level = 100 * found["level"]
     left, right = panel.get_xlim()
@@ -50,10 +51,12 @@ def draw_boundary(panel: Axes, found: pd.Series[Any], own: pd.Series[float]) -> 
         panel.axhline(level, color="#666666", linewidth=1, linestyle=":", zorder=1)
     value = found["value"]
     if not math.isfinite(value):
-        if math.isfinite(level) and (own > level).all():
-            _side(panel, REMEMBERS, left, right)
-        elif math.isfinite(level) and (own <= level).all():
-            _side(panel, FORGETS, left, right)
+        # Of fewer recipes than a boundary needs, no side is said.
+        if str(found["reason"]).startswith(NOT_CROSSED):
+            if (own > level).all():
+                _side(panel, REMEMBERS, left, right)
+            elif (own <= level).all():
+                _side(panel, FORGETS, left, right)
         return
     _side(panel, REMEMBERS, left, value)
     _side(panel, FORGETS, value, right)

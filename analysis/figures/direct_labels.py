@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-GAP = 9.0  # between a point and its name, in points
+GAP = 9.0  # between a point and its name, in points; where that is too near, twice as much
 # Where a name may stand: its side of the point, and how its text is aligned there.
 PLACES = (
     (0, 1, "center", "bottom"),
@@ -78,7 +79,7 @@ class Labels:
             box = label.get_window_extent(self.renderer)
             within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1
             if within and box.y0 >= inside.y0 and not any(box.overlaps(one) for one in self.taken):
-                self.taken.append(box)
+                self.taken.append(box.padded(GAP / 2 * self.scale))
                 return True
         label.remove()
         return False
@@ -86,9 +87,10 @@ class Labels:
     @staticmethod
     def _places(label: Annotation, x: Floats, y: Floats) -> Iterator[None]:
         """Move the name from one place to the next."""
-        for right, up, horizontal, vertical in PLACES:
-            for point in zip(x.tolist(), y.tolist(), strict=True):
-                label.xy = point
-                label.set_position((GAP * right, GAP * up))
-                label.set(ha=horizontal, va=vertical)
-                yield
+        points = list(zip(x.tolist(), y.tolist(), strict=True))
+        for gap, place, point in product((GAP, 2 * GAP), PLACES, points):
+            right, up, horizontal, vertical = place
+            label.xy = point
+            label.set_position((gap * right, gap * up))
+            label.set(ha=horizontal, va=vertical)
+            yield

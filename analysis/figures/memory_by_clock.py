@@ -52,6 +52,7 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
     title
         Above all panels.
     """
+    recipes = recipes[recipes["memory"].notna()]
     clocks = shown_clocks(recipes)
     figure = Figure(figsize=(max(4.6 * len(clocks), 6.2), 5.2))
     panels = figure.subplots(1, len(clocks), sharey=True, squeeze=False)[0]

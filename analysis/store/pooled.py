@@ -54,7 +54,7 @@ def pool(stores: Sequence[Store]) -> Pool:
         ]
     )
     history = pd.concat([store.history.drop(columns="run_id") for store in stores])[codes >= 0]
-    names = pd.Categorical.from_codes(codes[codes >= 0], pd.Index(runs["run_id"]))
+    names = pd.Categorical.from_codes(codes[codes >= 0], pd.Index(runs["run_id"].tolist()))
     history = history.reset_index(drop=True)
     history.insert(0, "run_id", names)
     return Pool(runs, history, len(everything) - kept.size)

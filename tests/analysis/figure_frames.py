@@ -53,6 +53,7 @@ def recipe_table() -> pd.DataFrame:
                     "facet": "sgd",
                     "optimizer": "sgd",
                     "learning_rate": rate,
+                    "kernel_l2": 0.0,
                     "batch_size": size,
                     "T_SGD": rate**2 / size**2 * 1e6,
                     "T_L2": 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from store_helpers import CONFIGS, empty_store, write
 
 from analysis.chosen_experiments import choose, newest
@@ -56,3 +57,31 @@ def test_a_store_without_runs_is_refused_where_runs_are_needed(tmp_path: Path) -
 def test_the_environment_names_the_store(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert choose("first", "", newest).uri == uri
+
+
+def test_a_group_stands_for_those_of_its_experiments_that_have_runs(uri: str) -> None:
+    for name in ("mini-main", "mini-lr-l2", "my-sweep"):
+        write(uri, CONFIGS[:2], experiment=name)
+    MlflowClient(uri).create_experiment("mini-long")
+    chosen = choose("mini", uri, newest)
+    assert set(chosen.stores) == {"mini-main", "mini-lr-l2"}
+    assert "'mini-long' holds no run" in str(*chosen.left_out)
+    assert next(iter(choose("my-sweep,mini", uri, newest).stores)) == "my-sweep"
+
+
+def test_a_pattern_stands_for_the_experiments_of_the_store_that_it_fits(uri: str) -> None:
+    assert set(choose("*st", uri, newest).stores) == {"first", "last"}
+    with pytest.raises(StoreError, match=r"stands for no experiment, and none is in .*'my-\*'"):
+        choose("my-*", uri, newest)
+
+
+def test_a_member_that_is_also_named_by_itself_has_to_be_there(uri: str) -> None:
+    write(uri, CONFIGS[:2], experiment="mini-main")
+    with pytest.raises(StoreError, match="'mini-long'"):
+        choose("mini,mini-long", uri, newest)
+
+
+def test_a_group_of_which_nothing_is_there_is_refused_with_what_is(uri: str) -> None:
+    with pytest.raises(StoreError, match=r"stands for main, long, .* there are .*first") as caught:
+        choose("paper", uri, newest)
+    assert "\n" not in str(caught.value)

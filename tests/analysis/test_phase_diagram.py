@@ -12,9 +12,11 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from store_helpers import empty_store, write
 
 from analysis.estimates.overview import Estimates, estimate
+from analysis.exhibits import phase_diagram as shown
 from analysis.exhibits.phase_diagram import (
     boundary_lines,
     collapse_lines,
@@ -55,6 +57,7 @@ def sweep(**axes: Sequence[object]) -> Experiment:
 
 
 def stored(folder: Path, faults: Faults | None = None, **axes: Sequence[object]) -> str:
+    folder.mkdir(exist_ok=True)
     uri = empty_store(folder)
     configs = list(sweep(**axes).configs())
     truth = Truth(0, float(np.mean(SCALES)), chosen_beta=forgets_by_rate)
@@ -64,6 +67,11 @@ def stored(folder: Path, faults: Faults | None = None, **axes: Sequence[object])
 
 def estimated(uri: str) -> Estimates:
     return estimate(load("plane", uri), resamples=100)
+
+
+def only_the_plane(found: Estimates, name: str) -> tuple[str, Figure]:
+    """Of an experiment's figures the one that is quick to draw."""
+    return "memory-plane", shown.plane(found, name)
 
 
 def run(uri: str, out: Path, *more: str) -> int:
@@ -221,3 +229,27 @@ def test_the_command_needs_no_torch() -> None:
     code = f"import {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_several_experiments_are_drawn_each_and_together_with_common_runs_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "figures", lambda found, name: iter([only_the_plane(found, name)]))
+    uri = stored(tmp_path, learning_rate=(1e-3, 1e-2))
+    more = list(sweep(learning_rate=(1e-2, 1e-1)).configs())
+    truth = Truth(0, float(np.mean(SCALES)), chosen_beta=forgets_by_rate)
+    write(uri, more, experiment="more", truth=truth)
+    words = ["--experiment", "plane,more", "--format", "svg", "--no-log"]
+    assert run(uri, tmp_path / "figures", *words) == 0
+    said = capsys.readouterr().out
+    assert (
+        "plane,more: 6 recipes of 2 experiments together, 54 runs; "
+        "18 runs are in two experiments and count once" in said
+    )
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    each = {"plane-memory-plane.svg", "more-memory-plane.svg"}
+    assert names == each | {"plane-more-phase-diagram.svg"}
+    whole = stored(tmp_path / "whole", learning_rate=(1e-3, 1e-2, 1e-1))
+    alone = recipe_table(estimated(whole)).splitlines()
+    together = said[said.index("plane,more: ") :].splitlines()[1 : 1 + len(alone)]
+    assert [line.split() for line in together] == [line.split() for line in alone]
