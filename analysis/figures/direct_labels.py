@@ -7,9 +7,10 @@ from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -42,7 +43,7 @@ class Labels:
         self.panel, self.taken = panel, list(taken)
         figure = panel.get_figure(root=True)
         assert figure is not None
-        self.renderer = FigureCanvasAgg(figure).get_renderer()
+        self.renderer: RendererAgg = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
         self.scale = figure.dpi / 72
 
     def avoid(self, x: Floats, low: Floats, high: Floats, half_width: float) -> None:
@@ -55,7 +56,7 @@ class Labels:
                 Bbox.from_extents(left - half, bottom - half, left + half, top + half)
             )
 
-    def write(self, text: str, x: Floats, y: Floats, colour: str, size: float) -> bool:
+    def write(self, text: str, x: Floats, y: Floats, colour: ColorType, size: float) -> bool:
         """Write a name beside one of its points, the first with room; False if there is none.
 
         Parameters

@@ -24,7 +24,14 @@ from suite.basics.errors import first_line
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
-NEEDED = ("run_id", "fingerprint", "run_name", "diverged", "start_time", "end_time")
+NEEDED: tuple[str, ...] = (
+    "run_id",
+    "fingerprint",
+    "run_name",
+    "diverged",
+    "start_time",
+    "end_time",
+)
 NEEDED += (*IMAGE_COUNTS, "last_epoch", "last_timestamp", "missing_epochs")
 ABOUT = {"mark", "experiment", "store", "origin", "made", "package", "last_start", "thinning"}
 ABOUT |= {"runs", "rows", "settings"}
@@ -92,33 +99,8 @@ class Export:
     @cached_property
     def runs(self) -> list[RawRun]:
         """Its runs, and what is known of those that were left out."""
-        table = _table(self.folder / RUNS, self.about["runs"], NEEDED)
-        columns = {name: _plain(table[name]) for name in table.column_names}
-        settings = {name: columns[name] for name in self.about["settings"]}
-        metrics = {name: columns[name] for name in SUMMARY_METRIC_NAMES if name in columns}
-        runs = [
-            RawRun(
-                run_id=run_id,
-                name=columns["run_name"][row],
-                status="FINISHED",
-                start_time=columns["start_time"][row],
-                end_time=columns["end_time"][row],
-                tags={
-                    FINGERPRINT_TAG: columns["fingerprint"][row],
-                    CONFIG_TAG: json.dumps(
-                        {name: values[row] for name, values in settings.items()}
-                    ),
-                    DIVERGED_TAG: str(columns["diverged"][row]).lower(),
-                },
-                params={name: str(columns[name][row]) for name in IMAGE_COUNTS},
-                metrics={
-                    n: values[row] for n, values in metrics.items() if values[row] is not None
-                },
-                last_epoch=columns["last_epoch"][row],
-                last_timestamp=columns["last_timestamp"][row],
-            )
-            for row, run_id in enumerate(columns["run_id"])
-        ]
+        table = _table(self.folder / RUNS, self.about["runs"], (*NEEDED, *self.about["settings"]))
+        runs = [_raw(row, self.about["settings"]) for row in _plain(table).to_pylist()]
         return [*runs, *(RawRun(**run) for run in self.about["left_out_runs"])]
 
     def read(self, slots: Slots) -> None:
@@ -144,12 +126,12 @@ class Export:
         """The slots of epochs at which a metric was never logged."""
         lacking = np.zeros(slots.size, dtype=np.bool_)
         table = _table(self.folder / RUNS, self.about["runs"], ("run_id", "missing_epochs"))
-        table = table.select(["run_id", "missing_epochs"])
         number = {run_id: run for run, run_id in enumerate(slots.run_ids)}
-        for run_id, missing in zip(*map(_plain, table.columns), strict=True):
-            run = number.get(run_id, -1)
-            if missing and run >= 0:
-                lacking[slots.first[run] + np.array(missing) - 1] = True
+        for row in table.select(["run_id", "missing_epochs"]).to_pylist():
+            run = number.get(row["run_id"], -1)
+            if run >= 0:
+                missing = np.array(row["missing_epochs"], dtype=np.int64)
+                lacking[slots.first[run] + missing - 1] = True
         return lacking
 
 
@@ -265,7 +247,30 @@ def _damaged(path: Path, reason: str) -> StoreError:
     )
 
 
-def _plain(column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python values, times in milliseconds since 1970."""
-    plain = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
-    return plain.to_pylist()
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with times as milliseconds since 1970."""
+    for place, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type):
+            whole = table.column(place).cast(pa.int64())
+            table = table.set_column(place, column.name, whole)
+    return table
+
+
+def _raw(row: Mapping[str, Any], settings: Sequence[str]) -> RawRun:
+    """A run as MLflow held it, from its row."""
+    return RawRun(
+        run_id=row["run_id"],
+        name=row["run_name"],
+        status="FINISHED",
+        start_time=row["start_time"],
+        end_time=row["end_time"],
+        tags={
+            FINGERPRINT_TAG: row["fingerprint"],
+            CONFIG_TAG: json.dumps({name: row[name] for name in settings}),
+            DIVERGED_TAG: str(row["diverged"]).lower(),
+        },
+        params={name: str(row[name]) for name in IMAGE_COUNTS},
+        metrics={name: row[name] for name in SUMMARY_METRIC_NAMES if row.get(name) is not None},
+        last_epoch=row["last_epoch"],
+        last_timestamp=row["last_timestamp"],
+    )

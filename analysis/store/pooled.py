@@ -53,8 +53,8 @@ def pool(stores: Sequence[Store]) -> Pool:
             for store, at in zip(stores, first, strict=True)
         ]
     )
-    history = pd.concat([store.history.drop(columns="run_id") for store in stores])[codes >= 0]
-    names = pd.Categorical.from_codes(codes[codes >= 0], pd.Index(runs["run_id"].tolist()))
-    history = history.reset_index(drop=True)
-    history.insert(0, "run_id", names)
+    history = pd.concat([store.history for store in stores])[codes >= 0].reset_index(drop=True)
+    history["run_id"] = pd.Categorical.from_codes(
+        codes[codes >= 0], pd.Index(runs["run_id"].tolist())
+    )
     return Pool(runs, history, len(everything) - kept.size)
