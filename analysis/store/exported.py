@@ -24,15 +24,10 @@ from suite.basics.errors import first_line
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
-NEEDED: tuple[str, ...] = (
-    "run_id",
-    "fingerprint",
-    "run_name",
-    "diverged",
-    "start_time",
-    "end_time",
+NEEDED = (
+    *("run_id", "fingerprint", "run_name", "diverged", "start_time", "end_time"),
+    *(*IMAGE_COUNTS, "last_epoch", "last_timestamp", "missing_epochs"),
 )
-NEEDED += (*IMAGE_COUNTS, "last_epoch", "last_timestamp", "missing_epochs")
 ABOUT = {"mark", "experiment", "store", "origin", "made", "package", "last_start", "thinning"}
 ABOUT |= {"runs", "rows", "settings"}
 EXPORT = "python -m analysis.export"

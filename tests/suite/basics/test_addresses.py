@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from suite.basics.addresses import (
     OBJECT_STORES,
     is_postgresql,
+    local_folder,
     refuse_password,
     without_password,
 )
@@ -101,3 +104,20 @@ def test_other_addresses_are_refused_with_a_remedy(place: str) -> None:
     assert str(refusal.value).startswith("state_dir: must be a folder or an address that begins")
     assert str(refusal.value).endswith("; mount the file system and give the folder")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "folder"),
+    [
+        ("exported", Path("exported")),
+        ("./a b", Path("a b")),
+        ("~/exported", Path("~/exported").expanduser()),
+        ("file:///data/a%20b", Path("/data/a b")),
+        ("sqlite:///mlflow.db", None),
+        ("http://127.0.0.1:5000", None),
+        ("databricks", None),
+        ("uc:profile", None),
+    ],
+)
+def test_a_folder_is_told_from_an_address(address: str, folder: Path | None) -> None:
+    assert local_folder(address) == folder
