@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import sklearn.datasets
 import torch
+from job_helpers import ThisProcess
 from numpy.typing import NDArray
 from sweep_commands import RUNS, Place, Reference, histories
 from training_commands import Nursery
+
+from suite.sweep import sweep
 
 KERAS_VALUES = Path(__file__).parents[1] / "reference" / "keras_values.npz"
 
@@ -48,6 +51,12 @@ def nursery() -> Iterator[Nursery]:
     made = Nursery()
     yield made
     made.close()
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps train with one worker that is no process of its own."""
+    monkeypatch.setattr(sweep, "find_place", lambda _where, job, _workers: ThisProcess(job))
 
 
 @pytest.fixture

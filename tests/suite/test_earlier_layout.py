@@ -8,7 +8,6 @@ from pathlib import Path
 import optuna
 import pytest
 from earlier_store import CUT_OFF, FINISHED, NOT_UPLOADED, TRAINED, Earlier, unpack
-from job_helpers import ThisProcess
 from numpy.testing import assert_allclose
 from training_commands import Ended
 
@@ -17,7 +16,6 @@ from suite import grid
 from suite import train as train_command
 from suite.declarations.config import parse
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
-from suite.sweep import sweep as sweep_module
 
 
 @pytest.fixture
@@ -79,6 +77,7 @@ def test_a_cut_off_run_goes_on_from_its_checkpoint(
     assert "after epoch 2 of 4" in train(CUT_OFF).out
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_trained(
     earlier: Earlier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +98,6 @@ def test_a_finished_sweep_has_nothing_to_do_and_more_seeds_are_all_that_is_train
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SUITE_CACHE_DIR", str(earlier.folder / "cache"))
     monkeypatch.chdir(earlier.folder)
-    monkeypatch.setattr(sweep_module, "find_place", lambda _where, job, _workers: ThisProcess(job))
     runs = load("earlier-sweep", earlier.store.uri, cache=False).runs
     assert trials() == sorted(runs["fingerprint"])
     assert "nothing to do" in sweep()

@@ -75,6 +75,7 @@ def test_impossible_input_is_one_line_and_exit_code_2(
     assert captured.out == ""
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_experiments_with_commas_run_in_turn(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,7 +179,7 @@ def test_exit_codes(
 def test_ctrl_c_before_training_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stop(*_args: object) -> int:
+    def stop(*_arguments: object, do: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(grid, "_sweep", stop)

@@ -104,7 +104,7 @@ def test_factors_that_cannot_be_multiplied_are_refused_in_one_line(factors, mess
 
 
 @given(shapes, seeds, losses, st.floats(0.0, 0.8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_flow_keeps_every_imbalance_and_decay_contracts_it_exponentially(
     widths, seed, loss, weight_decay
 ):
@@ -131,7 +131,7 @@ def thousandths(limit: int) -> st.SearchStrategy[float]:
 
 
 @given(thousandths(3), thousandths(3), thousandths(2))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_conserved_imbalance_fixes_the_norm_of_the_converged_scalar_flow(a, b, target):
     if abs(a**2 - b**2) < 0.5:  # near the ridge the flow passes the saddle, and takes its time
         a = np.sqrt(b**2 + 0.5)
