@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.synthetic_store import reduced, write
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 NEW_RUNS = 10

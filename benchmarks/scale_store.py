@@ -21,8 +21,10 @@ from suite.basics.mlflow_tables import latest_metrics, metrics, params, runs, ta
 from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
-from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES, EpochRecord
+from suite.declarations.paper_experiments import PAPER_SEEDS
 from suite.declarations.results import RunResult
 from suite.declarations.tags import (
     CONFIG_TAG,

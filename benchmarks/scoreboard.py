@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from suite.declarations.experiment_files import changed
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
 from suite.sweep.study import Scoreboard

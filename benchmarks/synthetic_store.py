@@ -32,7 +32,8 @@ from benchmarks.synthetic_truth import (
 from suite.basics.mlflow_client import experiment_id
 from suite.basics.mlflow_tables import LARGEST, latest_metrics, metrics, params, runs, tags
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import (
     CONFIG_TAG,

@@ -32,7 +32,8 @@ from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import apply, configurations, find_all
-from suite.declarations.experiments import EXPERIMENTS, GROUPS, Experiment
+from suite.declarations.experiments import EXPERIMENTS, GROUPS
+from suite.declarations.factorial import Experiment
 from suite.declarations.machine import Machine
 from suite.executors.placement import Placement, check_placement
 

@@ -19,7 +19,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from suite.declarations.experiment_files import apply
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.sweep.study import FactorialSampler
 from suite.sweep.study_tables import attribute_since
 

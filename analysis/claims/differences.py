@@ -7,7 +7,6 @@ from typing import Any
 
 from analysis.estimates.recipe_labels import word
 from suite.declarations.config import PERTURBED, RunConfig
-from suite.declarations.update_constants import NORM_MOMENTUM
 
 Pairs = Mapping[str, tuple[Any, Any]]
 
@@ -33,9 +32,7 @@ def differences(paper: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]
 
 def _said(config: RunConfig, name: str, values: Mapping[str, Any]) -> Any:
     """The value, in full where 0 stands for that of the semantics."""
-    if name == "norm_momentum":
-        return values[name] or NORM_MOMENTUM[config.semantics]
-    return values[name]
+    return config.momentum_of_norm if name == "norm_momentum" else values[name]
 
 
 def changes(declared: RunConfig, other: RunConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.claims.differences import acting, changes
 from suite.declarations.config import PERTURBED, RunConfig
-from suite.declarations.experiments import Experiment
+from suite.declarations.factorial import Experiment
 
 
 def found_changes(experiment: Experiment, configs: Sequence[RunConfig]) -> list[dict[str, Any]]:

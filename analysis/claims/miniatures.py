@@ -17,7 +17,8 @@ from analysis.claims.recipes import DeclaredRecipe, declared_recipe
 from analysis.estimates.recipe_labels import word
 from suite.basics.settings import ConfigError
 from suite.declarations.config import PERTURBED
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 
 Value = str | int | float
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.claims.recipes import DeclaredRecipe, Key
 from analysis.claims.runs import ExperimentRuns, Gap, Sample, sample
-from suite.declarations.experiments import SIGMA_W_COARSE
+from suite.declarations.paper_experiments import SIGMA_W_COARSE
 
 FEWEST_SCALES = len(SIGMA_W_COARSE)
 Scales = tuple[float, ...]

@@ -22,7 +22,8 @@ from analysis.exhibits.source import (
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.scale_panels import optimizer_looks, optimizer_name
 from analysis.figures.style import Look
-from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.paper_experiments import PAPER_RUN
 from suite.declarations.update_constants import ADAPTIVE
 
 SWEEP, LONG, MAIN, BEST = "lr-l2", "long", "main", "best"

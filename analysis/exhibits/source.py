@@ -19,7 +19,8 @@ from analysis.estimates.recipes import Recipe, find_recipes, names_without
 from analysis.estimates.scale_table import by_scale, interpolation, interpolation_time
 from analysis.store.frames import Store
 from suite.declarations.config import PERTURBED, RunConfig
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 
 SETTINGS = (
     "optimizer",

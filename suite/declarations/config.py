@@ -79,7 +79,6 @@ class RunConfig(Settings):
             short={"none": "no aug", "flip-crop": "aug"},
         ),
     ] = "none"
-
     image_side: Annotated[
         int,
         Field(ge=0),
@@ -120,7 +119,7 @@ class RunConfig(Settings):
         Field(ge=0, lt=1),
         Setting(
             "part of BatchNorm's running statistics that each step keeps; 0 is that of the "
-            "semantics (keras 0.99, torch 0.9)",
+            f"semantics ({', '.join(f'{name} {kept}' for name, kept in NORM_MOMENTUM.items())})",
             unit="per step",
             only_with={"model": RESNETS, "norm": ("batch",)},
             short="BN momentum {}",
@@ -238,13 +237,18 @@ class RunConfig(Settings):
         """Channels of the first stage of a ResNet (the paper's where `width` is 0)."""
         return self.width or OWN_WIDTH[self.model]
 
+    @property
+    def momentum_of_norm(self) -> float:
+        """What a step keeps of BatchNorm's running statistics (the semantics' where it is 0)."""
+        return self.norm_momentum or NORM_MOMENTUM[self.semantics]
+
     def identity(self) -> dict[str, Any]:
         """The settings that make this run what it is, in their canonical values."""
         identity = {name: getattr(self, name) for name in self.names()}
         for name in self.conditions():
             if not self.acts(name):
                 del identity[name]
-        if identity.get("norm_momentum") == NORM_MOMENTUM[self.semantics]:
+        if "norm_momentum" in identity and self.momentum_of_norm == NORM_MOMENTUM[self.semantics]:
             identity["norm_momentum"] = 0.0
         for name, implicit in self.implicits().items():
             if name in identity and identity[name] == implicit:

@@ -29,7 +29,8 @@ import yaml
 from suite.basics.settings import ConfigError, unknown
 from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, GROUPS, Experiment, expand
+from suite.declarations.experiments import EXPERIMENTS, GROUPS, expand
+from suite.declarations.factorial import Experiment
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "bundles")

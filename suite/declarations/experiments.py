@@ -9,25 +9,10 @@ from suite.declarations.factorial import Experiment
 from suite.declarations.miniatures import CIFAR_SMALL, MINIATURES
 from suite.declarations.paper_experiments import (
     PAPER_EXPERIMENTS,
-    PAPER_OPTIMIZERS,
     PAPER_RUN,
     PAPER_SEEDS,
     SIGMA_W_COARSE,
-    SIGMA_W_FINE,
 )
-
-__all__ = [
-    "EXPERIMENTS",
-    "GROUPS",
-    "PAPER_OPTIMIZERS",
-    "PAPER_RUN",
-    "PAPER_SEEDS",
-    "PRESETS",
-    "SIGMA_W_COARSE",
-    "SIGMA_W_FINE",
-    "Experiment",
-    "expand",
-]
 
 # What a single run starts from: the settings' own defaults, or the paper's.
 PRESETS: Mapping[str, Mapping[str, Any]] = {"demo": {}, "paper": PAPER_RUN}

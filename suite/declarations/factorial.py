@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from suite.declarations.config import RunConfig, parse
@@ -65,6 +65,12 @@ class Experiment:
             If it is not a possible one.
         """
         return parse(self.settings(point))
+
+    def on(self, run: Mapping[str, Any]) -> Experiment:
+        """The same experiment, whose runs take from `run` what it neither varies nor fixes."""
+        bundled = {key for one in self.bundles.values() for word in one.values() for key in word}
+        shared = {key: run[key] for key in run if key not in self.axes and key not in bundled}
+        return replace(self, fixed=shared | dict(self.fixed))
 
     def configs(self) -> Iterator[RunConfig]:
         """Every configuration of the experiment."""

@@ -31,17 +31,9 @@ FEWER_SEEDS = PAPER_SEEDS[:5]
 SMALL_AND_LARGE_BATCH = (8, 64)
 
 
-def _miniature(of: str, description: str, *, without: str = "", **parts: Any) -> Experiment:
-    """An experiment on digits; `without` is the one shared setting that it varies or leaves out."""
-    shared = {name: value for name, value in MINIATURE_RUN.items() if name != without}
-    return Experiment(
-        f"mini-{of}",
-        description,
-        f"{of} in miniature",
-        fixed=shared | parts.pop("fixed", {}),
-        miniature_of=of,
-        **parts,
-    )
+def _miniature(of: str, description: str, **parts: Any) -> Experiment:
+    small = Experiment(f"mini-{of}", description, f"{of} in miniature", miniature_of=of, **parts)
+    return small.on(MINIATURE_RUN)
 
 
 MINIATURES = (
@@ -58,7 +50,6 @@ MINIATURES = (
     _miniature(
         "long",
         "does time alone erase it? ten times the epochs, at two constant rates",
-        without="learning_rate",
         axes={
             "learning_rate": (1e-3, 1e-2),
             "batch_size": SMALL_AND_LARGE_BATCH,
@@ -70,7 +61,6 @@ MINIATURES = (
     _miniature(
         "lr-l2",
         "what makes SGD forget: learning rate × kernel L2",
-        without="learning_rate",
         axes={
             "learning_rate": (1e-2, 3e-2, 1e-1),
             "kernel_l2": (0.0, 1e-2, 5e-2, 1e-1),
@@ -83,7 +73,6 @@ MINIATURES = (
     _miniature(
         "norm-aug",
         "BatchNorm against LayerNorm, without augmentation",
-        without="norm_momentum",
         axes={
             "norm": ("batch", "layer"),
             "optimizer": ("sgd", "adam"),
@@ -98,7 +87,6 @@ MINIATURES = (
     _miniature(
         "best",
         "tuned procedures at the two extreme scales",
-        without="learning_rate",
         axes={
             "procedure": ("sgd", "adam"),
             "batch_size": SMALL_AND_LARGE_BATCH,
@@ -120,7 +108,6 @@ MINIATURES = (
     _miniature(
         "depth",
         "a deeper network, and average pooling as the control",
-        without="width",
         axes={
             "architecture": ("resnet56", "r9-avgpool"),
             "optimizer": ("sgd", "adam"),

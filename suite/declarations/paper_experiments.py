@@ -25,15 +25,7 @@ RESNET_56_110: Mapping[str, Any] = {"width": 16, "early_stopping_patience": 30}
 
 
 def _paper(name: str, description: str, source: str, **parts: Any) -> Experiment:
-    fixed = dict(PAPER_RUN) | parts.pop("fixed", {})
-    varied = set(parts["axes"]) | {
-        key
-        for bundle in parts.get("bundles", {}).values()
-        for settings in bundle.values()
-        for key in settings
-    }
-    fixed = {key: value for key, value in fixed.items() if key not in varied}
-    return Experiment(name, description, source, fixed=fixed, **parts)
+    return Experiment(name, description, source, **parts).on(PAPER_RUN)
 
 
 PAPER_EXPERIMENTS = (

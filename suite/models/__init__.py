@@ -50,9 +50,7 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
             f"model: {config.model} takes images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more, "
             f"got {height}×{width}; enlarge the images or choose a timm model"
         )
-    rules = SEMANTICS[config.semantics]
-    if config.norm_momentum:
-        rules = replace(rules, norm_momentum=config.norm_momentum)
+    rules = replace(SEMANTICS[config.semantics], norm_momentum=config.momentum_of_norm)
     if config.model in ("resnet9", "r9-avgpool"):
         return ResNet9(
             channels,

@@ -31,7 +31,8 @@ from sqlalchemy.exc import ArgumentError
 from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
 from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.results import RunResult
 from suite.state import postgresql_leases
 from suite.sweep.study_tables import attribute_since

@@ -13,7 +13,7 @@ from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
 from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import Experiment
+from suite.declarations.factorial import Experiment
 from suite.declarations.machine import Machine
 from suite.declarations.results import RunResult
 from suite.executors.placement import Placement

@@ -11,7 +11,8 @@ from synthetic_frames import Truth, frames
 
 from analysis.store.frames import Problems, Store
 from suite.declarations.config import PERTURBED
-from suite.declarations.experiments import EXPERIMENTS, PAPER_SEEDS
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.paper_experiments import PAPER_SEEDS
 
 SMALL_NOISE = {"seed_noise": 0.002, "test_noise": 0.001}
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from analysis.claims.paper_file import PaperFile, paper
-from suite.declarations.experiments import EXPERIMENTS, SIGMA_W_COARSE, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
+from suite.declarations.paper_experiments import SIGMA_W_COARSE
 
 SEEDS = (0, 1, 2, 3, 4)
 FIXED = {"dataset": "digits", "width": 8, "train_fraction": 0.2, "epochs": 40}

@@ -16,7 +16,8 @@ from mlflow_stores import made_store
 from analysis.store import frames as store
 from benchmarks.synthetic_store import Faults, Written, reduced, write
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 SMALL = reduced(EXPERIMENTS["demo"], epochs=6, seeds=2)

@@ -28,7 +28,8 @@ from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults
 from benchmarks.synthetic_truth import Truth
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 
 SCALES, SEEDS = (0.1, 1.0, 2.5), (0, 1, 42)
 

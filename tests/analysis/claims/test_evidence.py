@@ -12,7 +12,7 @@ from analysis.claims.command import judge
 from analysis.store.frames import Store
 from suite.declarations.clocks import clocks
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import PAPER_SEEDS
+from suite.declarations.paper_experiments import PAPER_SEEDS
 
 ADAPTIVE = ("adam", "adamw", "muon_keras")
 BATCHES = (16, 32, 64, 128, 256)

@@ -15,7 +15,8 @@ from analysis.claims.paper_file import PaperFile, paper
 from analysis.claims.recipes import declared_recipe
 from suite.basics.settings import ConfigError
 from suite.declarations.config import parse
-from suite.declarations.experiments import EXPERIMENTS, PAPER_RUN
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.paper_experiments import PAPER_RUN
 
 # Every number that the paper's text states as a result, and how often (its unit beside it).
 STATED = Counter(

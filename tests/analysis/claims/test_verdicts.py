@@ -9,7 +9,7 @@ from claim_stores import paper_store, verdict_on
 
 from analysis.claims.command import judge
 from analysis.store.frames import Store
-from suite.declarations.experiments import PAPER_SEEDS
+from suite.declarations.paper_experiments import PAPER_SEEDS
 
 COLUMNS = ["claim", "place", "statement", "experiment", "unit", "paper"]
 COLUMNS += ["ours", "low", "high", "n", "verdict", "reason", "reduced"]

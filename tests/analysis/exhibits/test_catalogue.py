@@ -23,7 +23,8 @@ from analysis.exhibits.source import Source, one_of_each
 from analysis.exhibits.variants import figure_5
 from analysis.figures import style
 from analysis.store.frames import Store
-from suite.declarations.experiments import EXPERIMENTS, PAPER_OPTIMIZERS
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.paper_experiments import PAPER_OPTIMIZERS
 
 NAMES = [f"figure-{n}" for n in range(1, 10)] + [f"table-{n}" for n in range(1, 8)]
 OF_ANY_SWEEP = ["figure-1", "figure-2", "figure-3", "figure-6", "table-2", "table-3"]

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
 from suite.declarations.config import RunConfig, parse
-from suite.declarations.experiments import PAPER_RUN
+from suite.declarations.paper_experiments import PAPER_RUN
 
 CIFAR_TRAIN = 40_000
 ALPHA = 0.01

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from suite.basics.settings import ConfigError, Setting
 from suite.declarations.config import RunConfig, parse
-from suite.declarations.experiments import PAPER_RUN
+from suite.declarations.paper_experiments import PAPER_RUN
 
 OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
 

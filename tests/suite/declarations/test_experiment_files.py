@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from suite.basics.settings import ConfigError
 from suite.declarations.experiment_files import apply, changed, configurations, find, find_all
-from suite.declarations.experiments import EXPERIMENTS, GROUPS, PAPER_SEEDS
+from suite.declarations.experiments import EXPERIMENTS, GROUPS
+from suite.declarations.paper_experiments import PAPER_SEEDS
 
 MINE = """
 name = "mine"

@@ -9,7 +9,8 @@ import pytest
 
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
-from suite.declarations.experiments import EXPERIMENTS, GROUPS, PRESETS, Experiment
+from suite.declarations.experiments import EXPERIMENTS, GROUPS, PRESETS
+from suite.declarations.factorial import Experiment
 
 SEEDS = {0, 1, 42, 123, 456, 789, 999, 2024, 2025, 2026}
 COARSE = {0.1, 0.5, 1.0, 1.8, 2.5}

@@ -12,7 +12,7 @@ import pytest
 from postgresql_server import PostgresqlServer
 
 from suite.declarations.experiment_files import configurations
-from suite.declarations.experiments import Experiment
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
 from suite.sweep.study import Scoreboard

@@ -21,7 +21,8 @@ from sqlalchemy import event, text
 from benchmarks.study_rows import insert_trials
 from suite.basics.settings import ConfigError
 from suite.declarations.experiment_files import apply, configurations
-from suite.declarations.experiments import EXPERIMENTS, Experiment
+from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
 from suite.sweep.study import CURVE_EPOCHS, Scoreboard, default_storage, shown_epochs, study_name
