@@ -141,7 +141,21 @@ def ink_on(colour: Sequence[float] | NDArray[np.float64]) -> str:
 def log_ticks(axis: Axis, low: float, high: float) -> None:
     """Readable ticks of a logarithmic axis, also where it spans less than two decades."""
     narrow = high < 100 * low
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    if not narrow:
+        subs: tuple[float, ...] = (1.0,)
+    elif high >= 5 * low:
+        subs = (1.0, 2.0, 5.0)
+    else:
+        # With a single tick in sight the locator would space many evenly; their labels overlap.
+        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=subs))
     if narrow:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    """A number in few letters: 0.02, but 2·10⁻⁶ for what would have more zeros than digits."""
+    text = f"{value:.3g}"
+    digits, sign, power = text.partition("e")
+    return rf"${digits}\cdot10^{{{int(power)}}}$" if sign else text

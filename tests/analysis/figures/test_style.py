@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
 from analysis.figures import style
 
@@ -13,3 +17,28 @@ def test_small_batches_are_darker_than_large_ones() -> None:
     colours = style.batch_colours([256, 16, 64])
     brightness = [sum(colours[size][:3]) for size in (16, 64, 256)]
     assert brightness == sorted(brightness)
+
+
+@given(low=st.floats(1e-8, 1e4), span=st.floats(2.6, 1e6))
+def test_a_logarithmic_axis_has_two_to_eight_ticks_each_with_another_label(
+    low: float, span: float
+) -> None:
+    axes = Figure().add_subplot()
+    axes.set_xscale("log")
+    axes.set_xlim(low, span * low)
+    style.log_ticks(axes.xaxis, low, span * low)
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= span * low]
+    assert 2 <= len(ticks) <= 8
+    if span < 100:
+        labels = axes.xaxis.get_major_formatter().format_ticks(ticks)
+        assert len(set(labels)) == len(labels)
+        assert all("e" not in label for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.02, "0.02"), (3e-6, r"$3\cdot10^{-6}$"), (150.0, "150")]
+)
+def test_a_tick_is_written_in_few_letters(value: float, text: str) -> None:
+    axes = Figure().add_subplot()
+    style.log_ticks(axes.xaxis, value, 3 * value)
+    assert axes.xaxis.get_major_formatter()(value, 0) == text
