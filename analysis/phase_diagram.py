@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"left out: {line}")
         found = {name: _draw(store, folder) for name, store in chosen.stores.items()}
         if len(found) > 1:
-            _draw_together(list(chosen.stores.values()), arguments.experiment, folder)
+            draw_together(list(chosen.stores.values()), arguments.experiment, folder)
         if not arguments.no_log:
             _log(chosen, found, folder)
     except (ConfigError, StoreError) as error:
@@ -79,7 +79,7 @@ def _draw(store: Store, folder: OutputFolder) -> Estimates:
     return found
 
 
-def _draw_together(stores: Sequence[Store], named: str, folder: OutputFolder) -> None:
+def draw_together(stores: Sequence[Store], named: str, folder: OutputFolder) -> None:
     """Print what the recipes of several experiments tell together, and draw them on one plane.
 
     Parameters

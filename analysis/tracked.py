@@ -26,12 +26,12 @@ from suite.basics.addresses import without_password
 from suite.basics.code_version import code_version
 from suite.basics.errors import first_line
 from suite.basics.mlflow_client import default_uri, experiment_id
+from suite.basics.project_run import VARIABLE, project_run
 from suite.declarations.tags import CODE_VERSION_TAG
 
 EXPERIMENT = "analysis"
 KIND_TAG = "kind"
 ANALYSED_TAG = "analysed_experiments"
-RUN_ID_VARIABLE = "MLFLOW_RUN_ID"  # set inside `mlflow run`; the first start_run takes it away
 NAME_LIMIT = 250  # MLflow's, of a metric's name
 SPELLED = {"η": "eta", "λ": "lambda", "σ": "sigma", "β": "beta", "×": "x", "=": " "}
 
@@ -80,7 +80,8 @@ def tracked_run(
     try:
         if tracking_uri is not None:
             mlflow.set_tracking_uri(tracking_uri)
-        inside = RUN_ID_VARIABLE in os.environ
+        # `start_run` takes the run of the variable, if it is there, and the variable away.
+        inside = bool(project_run(mlflow.get_tracking_uri()))
         run = mlflow.start_run(
             experiment_id=None if inside else _experiment_id(experiment),
             run_name=name or kind,
@@ -145,7 +146,7 @@ def logged(
         Whether all of it was logged.
     """
     names = ",".join(experiments)
-    where = "" if RUN_ID_VARIABLE in os.environ else f" of the experiment {EXPERIMENT}"
+    begun = os.environ.get(VARIABLE)
     try:
         # MLflow's client itself would try for minutes to reach a server that has gone away.
         with closing(open_store(tracking_uri or default_uri())) as backend:
@@ -167,6 +168,7 @@ def logged(
     except Exception as problem:
         # Whatever holds the artifacts (S3, GCS, a plugin) raises errors of its own libraries.
         return _not_logged(f"{type(problem).__name__}: {without_password(first_line(problem))}")
+    where = "" if run_id == begun else f" of the experiment {EXPERIMENT}"
     print(f"logged to MLflow as run {run_id}{where}")
     return True
 

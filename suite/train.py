@@ -23,6 +23,7 @@ from suite.basics.cli import (
     complain,
     parse_known,
 )
+from suite.basics.project_run import VARIABLE, project_run
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
@@ -94,15 +95,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _refuse(error: Exception) -> int:
     """Answer impossible input; a run which ``mlflow run`` has begun for it is removed."""
     complain(error)
-    if run_id := _begun_by_mlflow_run():
+    if VARIABLE in os.environ:
         from suite.basics.mlflow_client import default_uri
 
-        _discard(run_id, default_uri())
+        uri = default_uri()
+        if run_id := project_run(uri):
+            _discard(run_id, uri)
     return BAD_INPUT
-
-
-def _begun_by_mlflow_run() -> str:
-    return os.environ.get("MLFLOW_RUN_ID", "")
 
 
 def _discard(run_id: str, tracking_uri: str) -> None:
@@ -161,10 +160,11 @@ def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job
     from suite.tracking.store import one_name
 
     uri = one_name(options.get("tracking_uri", "") or default_uri())
+    experiment = options.get("experiment", "")
     return Job(
         configs=[config],
         parents={},
-        experiment=options.get("experiment", ""),
+        experiment=experiment,
         tracking_uri=uri,
         state_dir=locate(machine.state_dir, uri),
         machine=machine,
@@ -175,7 +175,7 @@ def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job
         index=0,
         lease_database=lease_database(uri, default_storage(uri)),
         force=options.get("force", False),
-        adopt=_begun_by_mlflow_run(),
+        adopt=project_run(uri, experiment=experiment),
     )
 
 

@@ -29,7 +29,7 @@ from mlflow_stores import Store
 from sqlalchemy import Engine, NullPool, Table, create_engine, select
 
 from analysis.store import bulk
-from analysis.tracked import NAME_LIMIT, RUN_ID_VARIABLE
+from analysis.tracked import NAME_LIMIT
 from suite.basics.mlflow_tables import (
     LARGEST,
     METADATA,
@@ -39,6 +39,7 @@ from suite.basics.mlflow_tables import (
     restored,
     tags,
 )
+from suite.basics.project_run import VARIABLE
 from suite.declarations.tags import NAME_TAG, NOTE_TAG, PARENT_TAG
 from suite.tracking.runs import ENTITIES_PER_BATCH, PARAMS_PER_BATCH, Tracker
 
@@ -205,13 +206,13 @@ def test_mlflow_says_who_began_a_run_and_from_where() -> None:
 def test_a_run_that_mlflow_run_has_begun_is_named_in_the_environment(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert MLFLOW_RUN_ID.name == RUN_ID_VARIABLE, f"{MLFLOW}: see {users('MLFLOW_RUN_ID')}"
+    assert MLFLOW_RUN_ID.name == VARIABLE, f"{MLFLOW}: see {users('MLFLOW_RUN_ID')}"
     mlflow.set_tracking_uri(store.uri)
     begun = MlflowClient(store.uri).create_run("0").info.run_id
-    monkeypatch.setenv(RUN_ID_VARIABLE, begun)
+    monkeypatch.setenv(VARIABLE, begun)
     with mlflow.start_run() as run:
         assert run.info.run_id == begun
-    assert RUN_ID_VARIABLE not in os.environ, f"{MLFLOW} leaves it; see analysis.tracked"
+    assert VARIABLE not in os.environ, f"{MLFLOW} leaves it; see suite.basics.project_run"
 
 
 def test_tags_that_mlflow_understands_have_their_names() -> None:

@@ -76,7 +76,7 @@ def _about(found: Contents, thinning: Thinning | None) -> dict[str, Any]:
         "schema": SCHEMA,
         "mark": uuid.uuid4().hex,
         "experiment": found.experiment,
-        "store": found.address,
+        "store": _travelling(found.address),
         "origin": found.origin,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "package": f"{PACKAGE} {version(PACKAGE)}",
@@ -92,6 +92,11 @@ def _about(found: Contents, thinning: Thinning | None) -> dict[str, Any]:
         },
         "thinning": None if thinning is None else asdict(thinning),
     }
+
+
+def _travelling(address: str) -> str:
+    """A store's address without the folders of this machine, which say nothing on another."""
+    return address.rsplit("/", 1)[-1] if address.startswith("sqlite:") else address
 
 
 def _left_out(found: Contents) -> list[RawRun]:

@@ -54,7 +54,7 @@ MINIATURES = (
             "learning_rate": (1e-3, 1e-2),
             "batch_size": SMALL_AND_LARGE_BATCH,
             "sigma_w": SIGMA_W_COARSE,
-            "seed": PAPER_SEEDS[:3],
+            "seed": FEWER_SEEDS,
         },
         fixed={"optimizer": "sgd", "schedule": "constant", "epochs": 1500},
     ),
@@ -133,7 +133,7 @@ CIFAR_SMALL = Experiment(
         "optimizer": ("sgd", "adam"),
         "batch_size": (32, 128),
         "sigma_w": SIGMA_W_COARSE,
-        "seed": PAPER_SEEDS[:3],
+        "seed": FEWER_SEEDS,
     },
     fixed={
         "dataset": "cifar10",

@@ -25,7 +25,9 @@ from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import FUSABLE
 
 SIZES = (1, 2, 4, 8, 16, 25, 50)
-WARM_UP, COUNTED = 2, 6
+WARM_UP, COUNTED = 2, 6  # steps at least
+# Small steps go on for so long: six of a millisecond may all fall into another process's turn.
+LONG_ENOUGH = 0.2  # seconds
 ENGINE = 3  # counts changes of the engine after which old measurements say nothing
 BETWEEN_LOOKS = 0.25  # seconds between two looks for a stop request, while others measure
 MEMORY_SHARE = 0.6  # of the machine's or the GPU's memory
@@ -182,7 +184,7 @@ class Calibrator:
         fleet = Fleet(
             configs, self.data, self.device, interrupted=self.interrupted, notify=self.notify
         )
-        seconds = fleet.measure(WARM_UP + COUNTED)[WARM_UP:]
+        seconds = fleet.measure(WARM_UP + COUNTED, LONG_ENOUGH)[WARM_UP:]
         # The fastest step is the one that other processes disturbed least.
         return runs * config.batch_size / min(seconds)
 

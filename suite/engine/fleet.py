@@ -172,8 +172,16 @@ class Fleet:
         while self.members:
             yield self._epoch()
 
-    def measure(self, steps: int) -> list[float]:
-        """Train some steps and throw the fleet away: seconds that each took, for calibration."""
+    def measure(self, steps: int, at_least: float = 0.0) -> list[float]:
+        """Train some steps and throw the fleet away: seconds that each took, for calibration.
+
+        Parameters
+        ----------
+        steps
+            Fewest steps.
+        at_least
+            Seconds: more steps are taken until they have passed.
+        """
         seeds = [member.config.seed for member in self.members]
         images, batch = len(self.data.train), self.common.batch_size
         order = torch.stack([batch_order(seed, 1, images) for seed in seeds], dim=1)
@@ -181,8 +189,8 @@ class Fleet:
         draws = None
         if self.common.augmentation != "none":
             draws = augmentation.draw(seeds, 1, batch, self.device)
-        seconds = []
-        for _ in range(steps):
+        seconds: list[float] = []
+        while len(seconds) < steps or sum(seconds) < at_least:
             if self.interrupted():
                 raise Interrupted
             start = time.perf_counter()

@@ -31,6 +31,11 @@ def run(uri: str, out: Path, *more: str) -> int:
     return main(["--tracking-uri", uri, "--out", str(out), *more])
 
 
+def file_of(uri: str) -> str:
+    """Folders of this machine say nothing on another."""
+    return uri.rsplit("/", 1)[-1]
+
+
 def the_line(capsys: pytest.CaptureFixture[str]) -> str:
     (line,) = capsys.readouterr().err.splitlines()
     return line
@@ -142,7 +147,7 @@ def test_every_command_reads_an_export_and_says_that_it_is_one(
         assert command.main(words) == 0
         said, complaints = capsys.readouterr()
         line = next(line for line in said.splitlines() if line.startswith("exported from "))
-        assert uri in line
+        assert line.startswith(f"exported from {file_of(uri)} on ")
         assert ("histories thinned" in line) == bool(thin)
         assert ("holds exported runs, and is no MLflow" in complaints) == (command is not claims)
     assert not list(Path(out).glob("mlruns"))
@@ -155,4 +160,5 @@ def test_the_report_says_that_its_runs_are_exported(
     assert run(uri, tmp_path / "out", "--experiment", "few") == 0
     words = ["--tracking-uri", str(tmp_path / "out"), "--out", str(tmp_path / "report")]
     assert report.main([*words, "--format", "svg", "--no-log"]) == 0
-    assert f"exported from {uri}" in (tmp_path / "report" / "report.html").read_text()
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert f"exported from {file_of(uri)} on " in text

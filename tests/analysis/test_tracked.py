@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_TYPE
 from mlflow.utils.validation import _validate_metric_name
 from mlflow_stores import Store
 from store_helpers import CONFIGS, write
@@ -116,12 +117,32 @@ def test_an_analysis_logged_into_the_sweeps_own_experiment_is_no_run_of_it(sweep
 def test_inside_mlflow_run_its_run_is_taken(
     sweep: Store, figure: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = MlflowClient(sweep.uri).create_run("0").info.run_id
+    tags = {MLFLOW_SOURCE_TYPE: "PROJECT"}
+    begun = MlflowClient(sweep.uri).create_run("0", tags=tags).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     assert log(sweep.uri, figure)
     run = MlflowClient(sweep.uri).get_run(begun)
     assert (run.info.status, run.data.tags["kind"]) == ("FINISHED", "phase_diagram")
     assert MlflowClient(sweep.uri).get_experiment_by_name(EXPERIMENT) is None
+
+
+def test_a_run_id_left_in_the_shell_leaves_that_run_as_it_is(
+    sweep: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient(sweep.uri)
+    old = client.create_run("0", run_name="somebody's").info.run_id
+    client.set_terminated(old)
+    before = client.get_run(old).to_dictionary()
+    monkeypatch.setenv("MLFLOW_RUN_ID", old)
+    assert log(sweep.uri)
+    said, complaint = capsys.readouterr()
+    assert complaint == (
+        f"MLFLOW_RUN_ID: must be a run that `mlflow run` has just begun, got {old!r} "
+        "(it is FINISHED); ignored\n"
+    )
+    assert said.rstrip().endswith(f"of the experiment {EXPERIMENT}")
+    assert client.get_run(old).to_dictionary() == before
+    assert len(runs_of(sweep)) == 1
 
 
 def test_an_analysis_that_breaks_is_a_failed_run(sweep: Store) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_TYPE
 from mlflow_stores import Store, new_store
 from training_commands import ROOT, Crash, Ended, Nursery
 
@@ -512,7 +513,7 @@ def wait_until_only(store: Store, run_ids: list[str]) -> None:
 def begun_by_mlflow_run(store: Store) -> tuple[mlflow.MlflowClient, str, dict[str, str]]:
     """A run as the runner of ``mlflow run`` begins it, and the environment it gives."""
     client = mlflow.MlflowClient(store.uri)
-    run_id = client.create_run("0").info.run_id
+    run_id = client.create_run("0", tags={MLFLOW_SOURCE_TYPE: "PROJECT"}).info.run_id
     environment = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_EXPERIMENT_ID": "0"}
     return client, run_id, environment | {"MLFLOW_RUN_ID": run_id}
 
@@ -527,6 +528,27 @@ def test_a_run_that_mlflow_run_began_for_nothing_is_removed_once_its_runner_has_
     assert list(store.statuses()) == [run_id]  # its runner will want to set its status
     client.set_terminated(run_id, "FAILED")
     wait_until_only(store, [])
+
+
+@pytest.mark.parametrize("change", [{"seed": "1"}, {"sigma_w": "big"}, {}])
+def test_a_run_id_left_in_the_shell_leaves_that_run_as_it_is(
+    change: dict[str, str],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = mlflow.MlflowClient(store.uri)
+    old = client.create_run("0", run_name="somebody's").info.run_id
+    client.log_metric(old, "test_accuracy", 0.5)
+    client.set_terminated(old)
+    before = client.get_run(old).to_dictionary()
+    monkeypatch.setenv("MLFLOW_RUN_ID", old)
+    discarded: list[str] = []
+    monkeypatch.setattr(train, "_discard", lambda run_id, _: discarded.append(run_id))
+    assert train.main(words(SETTINGS | change)) == (2 if "sigma_w" in change else 0)
+    assert f"got {old!r} (it is FINISHED); ignored\n" in capsys.readouterr().err
+    assert client.get_run(old).to_dictionary() == before
+    assert not discarded
 
 
 @pytest.mark.slow

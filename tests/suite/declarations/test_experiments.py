@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from analysis.claims.paper_file import paper
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS, GROUPS, PRESETS
@@ -233,14 +234,14 @@ def test_a_miniature_needs_neither_network_nor_many_images(name: str) -> None:
         assert config.norm == "layer" or config.norm_momentum == 0.9
 
 
-def test_every_miniature_has_five_seeds_but_the_long_one() -> None:
-    seeds = {name: len(EXPERIMENTS[name].axes["seed"]) for name in GROUPS["mini"]}
-    assert seeds.pop("mini-long") == 3
+def test_every_miniature_has_the_seeds_that_a_verdict_on_an_order_needs() -> None:
+    small = [name for name, one in EXPERIMENTS.items() if one.miniature_of]
+    seeds = {name: len(EXPERIMENTS[name].axes["seed"]) for name in small}
     assert seeds.pop("mini-main") == 10
-    assert min(seeds.values()) >= 5
+    assert min(seeds.values()) >= paper().seeds.order
 
 
 def test_cifar_small_is_a_quarter_of_cifar10_at_half_its_side() -> None:
     configs = list(EXPERIMENTS["cifar-small"].configs())
     assert {(c.dataset, c.image_side, c.train_fraction) for c in configs} == {("cifar10", 16, 0.25)}
-    assert len(configs) == 60
+    assert len(configs) == 100
