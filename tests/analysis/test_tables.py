@@ -40,6 +40,11 @@ def test_uncertainty_stands_beside_its_number(frame: pd.DataFrame) -> None:
     assert shown.shape == (2, 7)
 
 
+def test_a_p_value_shows_no_more_digits_than_permutations_know() -> None:
+    shown = tables.joined(pd.DataFrame({"p value": [1 / 2001, 0.39434, np.nan]}))
+    assert list(shown["p value"]) == ["0.0005", "0.39", "–"]
+
+
 def test_never_is_written_once() -> None:
     one = pd.DataFrame(
         {"t (epochs)": [np.inf], "t (epochs) low": [3.0], "t (epochs) high": [np.inf]}
