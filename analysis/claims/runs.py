@@ -1,7 +1,8 @@
 """The runs that a claim is about, or what is missing of them.
 
 The settings must be the paper's exactly: runs count only where their whole configuration is that of
-the recipe. Only seeds with a run at every σw go in, so that no σw is judged on other seeds.
+the recipe. Only seeds with a run at every σw go in, so that no σw is judged on other seeds. A
+diverged run is a run: it goes in with the model it returns (`analysis.estimates.returned`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from analysis.claims.differences import differences, differences_text
 from analysis.claims.recipes import DeclaredRecipe
 from analysis.estimates.histories import epoch_matrix
 from analysis.estimates.recipes import Recipe, find_recipes
+from analysis.estimates.returned import with_last_held
 from analysis.estimates.scale_table import per_run
 from analysis.store.frames import Store
 
 Floats = NDArray[np.float64]
-MOST_LOST = 0.25  # of the seeds; beyond that, those left are no fair sample
+MOST_LOST = 0.25  # of the runs; beyond that, those that have a quantity are no fair sample
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class ExperimentRuns:
     @cached_property
     def val_accuracy(self) -> Floats:
         """Validation accuracy, shape (runs, epochs)."""
-        return epoch_matrix(self.runs, self.history, "val_accuracy")
+        measured = epoch_matrix(self.runs, self.history, "val_accuracy")
+        return with_last_held(measured, self.runs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class Sample:
     seeds
         Shape (seeds,), ascending.
     diverged
-        How many of the recipe's runs at these σw diverged; their seeds are left out.
+        How many of these runs diverged.
     """
 
     recipe: DeclaredRecipe
@@ -140,17 +143,12 @@ def _complete(
     scales: Sequence[int],
     fewest: int,
 ) -> Sample | Gap:
-    rows, diverged = found.rows[scales], found.diverged[scales]
+    rows = found.rows[scales]
     finished = (rows >= 0).all(0)
-    usable = finished & ~diverged.any(0)
     if finished.sum() < fewest:
         return Gap(recipe, f"{recipe.label}: {int(finished.sum())} of {fewest} seeds at every σw")
-    lost = int((finished & ~usable).sum())
-    if lost > MOST_LOST * finished.sum() or usable.sum() < fewest:
-        runs = int(diverged.sum())
-        reason = f"{recipe.label}: {runs} runs diverged, in {lost} of {int(finished.sum())} seeds"
-        return Gap(recipe, reason, trainable=False)
-    return Sample(recipe, experiment, rows[:, usable], found.seeds[usable], int(diverged.sum()))
+    diverged = int(found.diverged[scales][:, finished].sum())
+    return Sample(recipe, experiment, rows[:, finished], found.seeds[finished], diverged)
 
 
 def _no_runs(experiment: ExperimentRuns, recipe: DeclaredRecipe) -> str:

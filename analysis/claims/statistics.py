@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.estimates.cluster_slope import cluster_slopes
-from analysis.estimates.spread import cross_validated, extremes
+from analysis.estimates.spread import cross_validated, extremes, spread_error
 
 Floats = NDArray[np.float64]
 LATE = 10  # the late epochs are the last tenth
@@ -110,8 +110,8 @@ class Statistic:
         The estimate by the paper's definition.
     low_center, high_center
         What the ends of the interval are measured from; `value` where there is no bias.
-    by_seed
-        Each seed's share, shape (G,).
+    low_shares, high_shares
+        Each seed's share, shape (G,), whose scatter is the error of that end.
     floor
         Below which no true value lies.
     """
@@ -119,19 +119,20 @@ class Statistic:
     value: float
     low_center: float
     high_center: float
-    by_seed: Floats
+    low_shares: Floats
+    high_shares: Floats
     floor: float = -math.inf
 
     @classmethod
     def mean_of(cls, by_seed: Floats) -> Statistic:
         """The plain mean."""
         mean = float(by_seed.mean())
-        return cls(mean, mean, mean, by_seed)
+        return cls(mean, mean, mean, by_seed, by_seed)
 
     @property
     def n(self) -> int:
         """Seeds."""
-        return int(self.by_seed.size)
+        return int(self.low_shares.size)
 
     @property
     def corrected(self) -> float:
@@ -140,10 +141,11 @@ class Statistic:
 
     def interval(self, level: float) -> tuple[float, float]:
         """[low center − t·SE, high center + t·SE], not below the floor; NaN if a share is."""
-        error = float(self.by_seed.std(ddof=1)) / math.sqrt(self.n)
-        half = float(stats.t.ppf(0.5 + level / 2, self.n - 1)) * error
+        quantile = float(stats.t.ppf(0.5 + level / 2, self.n - 1)) / math.sqrt(self.n)
+        low = self.low_center - quantile * self.low_shares.std(ddof=1)
+        high = self.high_center + quantile * self.high_shares.std(ddof=1)
         # NumPy's maximum keeps NaN, which Python's max may drop.
-        low, high = np.maximum(self.floor, [self.low_center - half, self.high_center + half])
+        low, high = np.maximum(self.floor, [low, high])
         return float(low), float(high)
 
     def times(self, factor: float) -> Statistic:
@@ -152,7 +154,8 @@ class Statistic:
             factor * self.value,
             factor * self.low_center,
             factor * self.high_center,
-            factor * self.by_seed,
+            factor * self.low_shares,
+            factor * self.high_shares,
             factor * self.floor,
         )
 
@@ -162,7 +165,8 @@ class Statistic:
             self.value - other.value,
             self.low_center - other.high_center,
             self.high_center - other.low_center,
-            self.by_seed - other.by_seed,
+            self.low_shares - other.high_shares,
+            self.high_shares - other.low_shares,
         )
 
 
@@ -205,8 +209,12 @@ def spread(accuracy: Floats, rng: np.random.Generator) -> Statistic:
     """Memory with its interval (`analysis.estimates.spread`); accuracy (S, G) has no gaps."""
     plain = extremes(accuracy)
     validated = cross_validated(accuracy, rng)
-    pairs = accuracy[plain.top] - accuracy[plain.bottom]
-    return Statistic(plain.spread, validated, (validated + plain.spread) / 2, pairs, floor=0.0)
+    error = spread_error(accuracy, plain)
+    assert error is not None  # a claim needs more than one seed
+    wider = error.widest / error.standard_error if error.standard_error else 1.0
+    shares = error.shares - plain.spread
+    middle = (validated + plain.spread) / 2
+    return Statistic(plain.spread, validated, middle, shares, wider * shares, floor=0.0)
 
 
 def norm_slope(initial: Floats, best: Floats) -> Statistic:

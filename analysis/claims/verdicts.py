@@ -133,7 +133,7 @@ def _order_reason(found: Judgement, evidence: Evidence, unit: str) -> str:
 
 def _diverged(samples: Sequence[Sample]) -> str:
     runs = sum(one.diverged for one in samples)
-    return f"{runs} runs diverged, their seeds left out" if runs else ""
+    return f"{runs} run{'s' * (runs > 1)} diverged, and count as what they return" if runs else ""
 
 
 def _from_collapse(claim: CollapseClaim, found: Collapse) -> Judged:

@@ -10,15 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.estimates.no_memory import noise_spread, p_value
 from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.spread import (
-    cross_validated,
-    extremes,
-    interval,
-    noise,
-    permuted_spreads,
-    seed_means,
-)
+from analysis.estimates.returned import returned_accuracy, untrained
+from analysis.estimates.spread import cross_validated, extremes, interval, seed_means
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +40,7 @@ def memory(
     level
         Confidence level of the interval.
     permutations
-        Draws for the p value and the noise; the smallest possible p value is 1/(draws + 1).
+        Draws for the p value and the noise; the smallest possible p value is 1/(permutations + 1).
     seed
         Decides these draws.
 
@@ -56,19 +51,22 @@ def memory(
         recipe; memory (the paper's definition); corrected (cross-validated: unbiased where there is
         no memory; may be negative; NaN for one seed); low, high (interval for the true memory);
         bias (memory − corrected); noise_spread (what `memory` would be on average without any
-        memory, from the noise in this recipe); p_value (of no memory, by permuting σw within seeds;
-        NaN for one seed); sigma_w_top, sigma_w_bottom and mean_top, mean_bottom (the extreme σw
-        and their means); runs, seeds, scales that went in; diverged runs left out, scales_lost (σw
-        at which all runs diverged). See `analysis.estimates.spread` for methods and measured
-        coverage.
+        memory, at this recipe's noise); p_value (of no memory, by a studentized permutation test;
+        NaN below five seeds); sigma_w_top, sigma_w_bottom and mean_top, mean_bottom (the extreme σw
+        and their means); runs, seeds, scales that went in. A diverged run goes in with the model it
+        returns, its best checkpoint or else a guess. Of such failures: diverged and untrained
+        (numbers of runs), survivors (memory without diverged runs; NaN with fewer than two σw),
+        scales_lost (σw at which all runs diverged). See `analysis.estimates.spread` and
+        `no_memory` for methods.
     """
-    values = runs[metric].to_numpy(dtype=np.float64)
+    values = returned_accuracy(runs, metric)
+    learned_nothing = untrained(runs)
     chosen = find_recipes(runs) if recipes is None else recipes
     streams = np.random.default_rng(seed).spawn(len(chosen))
     rows = [
         {"recipe": recipe.label}
         | estimate(recipe.pivot(values), recipe.scales, rng, level=level, permutations=permutations)
-        | _left_out(recipe)
+        | _failures(recipe, values, learned_nothing)
         for recipe, rng in zip(chosen, streams, strict=True)
     ]
     return pd.DataFrame(rows)
@@ -94,7 +92,7 @@ def estimate(
         "low": low,
         "high": high,
         "bias": plain.spread - validated,
-        "noise_spread": _noise_spread(values, permutations, rng) if found else math.nan,
+        "noise_spread": noise_spread(values, permutations, rng) if found else math.nan,
         "p_value": p_value(values, permutations, rng) if found else math.nan,
         "sigma_w_top": scales[plain.top] if found else math.nan,
         "sigma_w_bottom": scales[plain.bottom] if found else math.nan,
@@ -106,28 +104,14 @@ def estimate(
     }
 
 
-def p_value(values: Floats, permutations: int, rng: np.random.Generator) -> float:
-    """Probability of a spread this large if σw had no effect; NaN for one seed.
-
-    A single seed's spread is the same in every order, so it can tell nothing.
-    """
-    if np.isfinite(values).any(0).sum() < 2:
-        return math.nan
-    observed = extremes(values).spread
-    drawn = permuted_spreads(values, permutations, rng)
-    # Equal spreads differ by rounding, as they are summed in another order.
-    as_large = drawn >= observed - 1e-12 * max(1.0, abs(observed))
-    return float((1 + as_large.sum()) / (1 + permutations))
-
-
-def _noise_spread(values: Floats, permutations: int, rng: np.random.Generator) -> float:
-    left = noise(values)
-    if not np.isfinite(left).any():
-        return math.nan
-    return float(permuted_spreads(left, permutations, rng).mean())
-
-
-def _left_out(recipe: Recipe) -> dict[str, int]:
+def _failures(
+    recipe: Recipe, values: Floats, learned_nothing: NDArray[np.bool_]
+) -> dict[str, float | int]:
     there = recipe.rows >= 0
     lost = there.any(1) & ~(there & ~recipe.diverged).any(1)
-    return {"diverged": recipe.diverged_count, "scales_lost": int(lost.sum())}
+    return {
+        "survivors": extremes(recipe.pivot(values, survivors=True)).spread,
+        "diverged": recipe.diverged_count,
+        "untrained": int((learned_nothing[recipe.rows] & there).sum()),
+        "scales_lost": int(lost.sum()),
+    }

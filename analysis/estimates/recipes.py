@@ -59,17 +59,16 @@ class Recipe:
         """Finished runs that diverged."""
         return int(self.diverged.sum())
 
-    def pivot(
-        self, values: NDArray[np.float64], *, keep_diverged: bool = False
-    ) -> NDArray[np.float64]:
+    def pivot(self, values: NDArray[np.float64], *, survivors: bool = False) -> NDArray[np.float64]:
         """Values of all runs, arranged by this recipe's σw and seeds.
 
         Parameters
         ----------
         values
             One row per run of the runs frame: shape (runs,) or (runs, epochs).
-        keep_diverged
-            By default diverged runs count as missing.
+        survivors
+            Whether diverged runs count as missing. By default they do not: their failure is a
+            result of the recipe.
 
         Returns
         -------
@@ -78,7 +77,7 @@ class Recipe:
         """
         arranged = np.array(values[self.rows], dtype=np.float64)
         arranged[self.rows < 0] = np.nan
-        if not keep_diverged:
+        if survivors:
             arranged[self.diverged] = np.nan
         return arranged
 

@@ -17,6 +17,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 
 from analysis.estimates.histories import at_epoch, epoch_matrix
 from analysis.estimates.recipes import Recipe, find_recipes
+from analysis.estimates.returned import returned_accuracy, untrained
 from analysis.estimates.seed_interval import seed_mean
 from suite.declarations.metrics import INTERPOLATION_THRESHOLD
 
@@ -40,6 +41,7 @@ QUANTITIES = {
 def per_run(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Floats]:
     """The `QUANTITIES` of every run, each of shape (runs,); NaN where a run has none."""
     summary = {name: runs[name].to_numpy(dtype=np.float64) for name in QUANTITIES if name in runs}
+    summary["test_accuracy"] = returned_accuracy(runs)
     best = runs["best_epoch"].to_numpy(dtype=np.float64)
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
     last = runs["epochs_trained"].to_numpy(dtype=np.float64)
@@ -69,18 +71,23 @@ def by_scale(
     -------
     DataFrame
         recipe, sigma_w, quantity (see `QUANTITIES`); mean, sd, low, high (t interval of the mean),
-        p10, p90 (percentiles over seeds), n (seeds that have it), diverged (runs left out at this
-        σw). Accuracies are fractions.
+        p10, p90 (percentiles over seeds), n (seeds that have it), diverged and untrained (numbers
+        of runs at this σw that did, and that learned next to nothing). Accuracies are fractions.
     """
     values = per_run(runs, history)
+    learned_nothing = untrained(runs).astype(np.float64)
     rows: list[dict[str, Any]] = []
     for recipe in find_recipes(runs) if recipes is None else recipes:
+        failures = zip(
+            recipe.diverged.sum(1), np.nansum(recipe.pivot(learned_nothing), axis=1), strict=True
+        )
+        failed = [{"diverged": int(lost), "untrained": int(none)} for lost, none in failures]
         for name in QUANTITIES:
             arranged = recipe.pivot(values[name])
             rows += [
                 {"recipe": recipe.label, "sigma_w": scale, "quantity": name}
                 | _over_seeds(arranged[s], level)
-                | {"diverged": int(recipe.diverged[s].sum())}
+                | failed[s]
                 for s, scale in enumerate(recipe.scales)
             ]
     return pd.DataFrame(rows)
@@ -139,8 +146,8 @@ def interpolation_time(
     DataFrame
         recipe, sigma_w; mean (the median, in epochs; inf where half of the runs never get there),
         low, high (its interval; NaN below six seeds), p10, p90 (percentiles over seeds, inf where
-        they lie among runs that never get there); reached (runs that do), n (runs), diverged (runs
-        left out).
+        they lie among runs that never get there); reached (runs that do), n (runs), diverged (how
+        many of them did).
     """
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
     never = np.where(np.isnan(fitted), np.inf, fitted)

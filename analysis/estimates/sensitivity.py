@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from analysis.estimates.cluster_slope import Slopes, cluster_slopes
 from analysis.estimates.histories import epoch_matrix
 from analysis.estimates.recipes import Recipe, find_recipes
+from analysis.estimates.returned import with_last_held
 
 Floats = NDArray[np.float64]
 # Mean of the absolute value of a standard normal variable.
@@ -75,9 +76,9 @@ def curves(
     Returns
     -------
     list of SensitivityCurve
-        In the order of the recipes. Diverged runs are left out.
+        In the order of the recipes. A diverged run stays at what it was when it stopped.
     """
-    matrix = epoch_matrix(runs, history, metric)
+    matrix = with_last_held(epoch_matrix(runs, history, metric), runs)
     return [
         curve(recipe, matrix) for recipe in (find_recipes(runs) if recipes is None else recipes)
     ]
@@ -115,8 +116,9 @@ def sensitivity(
         recipe, epoch; beta (accuracy per unit of σw), standard_error, low, high; absolute,
         absolute_low (0 where the band of β holds 0), absolute_high; floor (mean of abs(β) without
         sensitivity); squared (β² − SE², unbiased for β²) and corrected (its root, negative where
-        `squared` is); runs, seeds, scales that went in; diverged runs left out; method:
-        'seed-clustered', 'classical, one seed', or 'none' where no standard error can be had.
+        `squared` is); runs, seeds, scales that went in; diverged (how many of these runs did, and
+        stay at what they were when they stopped); method: 'seed-clustered', 'classical, one seed',
+        or 'none' where no standard error can be had.
     """
     found = curves(runs, history, recipes=recipes, metric=metric)
     parts = [_frame(one, level) for one in found]

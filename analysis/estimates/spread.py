@@ -8,29 +8,23 @@ stand:
   mean, on the other half take the difference at these two, and average over all halvings. Without
   memory its mean is exactly 0. Otherwise its mean lies between 0 and the truth, since a σw picked
   from noisy means is at best the right one.
-- an interval [C − t·SE, (C + M)/2 + t·SE] with C the cross-validated and M the plain spread, which
-  bracket the truth on average; SE that of the paired difference at the extreme σw, over seeds; t
-  Student's with G − 1 degrees of freedom. For well separated extremes C = M, and this is the paired
-  t interval. Limits are raised to 0, below which no memory lies.
+- an interval [C − t·SE, (C + M)/2 + t·SE′] with C the cross-validated and M the plain spread, which
+  bracket the truth on average; SE that of the paired difference at the extreme σw, over seeds; SE′
+  the root mean square of those of all pairs of σw that cannot be told apart from the extremes, if
+  that is larger; t Student's with G − 1 degrees of freedom. For well separated extremes C = M, and
+  this is the paired t interval. Limits are raised to 0, below which no memory lies.
 
-Measured on 600 to 2,000 simulated recipes for each of 5 shapes of mean accuracy over σw and
-memories of 0, 1, 3, 8 and 30 standard errors (SE) of one mean, normal errors:
+Why SE′: where noise differs between σw, one of little noise is soon taken for an extreme, and its
+SE says nothing of the noisier one that may be the true extreme. With SE alone coverage falls to
+46 % (25 σw, 10 seeds) where the noise has its maximum in the middle.
 
-====  =====  ======================  ============================  =========================
-σw    seeds  bias of M, SE           bias of C, SE                 coverage of 95 %
-====  =====  ======================  ============================  =========================
-5     3      0.0 to 1.7; 2.3 at 0    −0.9 to 0.1; 0 at 0           93.5 to 97.3, mean 95.3 %
-5     5      0.1 to 1.7; 2.3 at 0    −1.1 to 0.1; 0 at 0           91.8 to 98.5, mean 96.2 %
-5     10     0.0 to 1.7; 2.3 at 0    −1.1 to 0.0; 0 at 0           94.8 to 99.2, mean 97.2 %
-25    3      0.3 to 3.4; 3.9 at 0    −1.2 to 0.1; 0 at 0           93.8 to 97.7, mean 95.9 %
-25    5      0.3 to 3.4; 4.0 at 0    −1.1 to 0.1; 0 at 0           94.0 to 99.3, mean 97.6 %
-25    10     0.3 to 3.4; 4.0 at 0    −1.3 to 0.0; 0 at 0           95.8 to 99.7, mean 98.6 %
-====  =====  ======================  ============================  =========================
+Missing runs: means, shares and halves are taken after each seed's own level has been subtracted
+(least squares for σw + seed), so that a σw is not better for having the better seeds. Standard
+errors are then the jackknife's over seeds, which of whole arrays are the paired ones.
 
-With many seeds and σw the interval is thus too wide for memories near the noise. Where seeds
-differ in their slope over σw, by 1.4 times the other noise at the extreme σw, coverage can fall to
-89 %. The usual percentile bootstrap of M over seeds covers 0 % without memory and 0 to 92 % with
-it: it does not know the bias.
+How often the interval holds the truth is measured by `python -m benchmarks.coverage` and stands in
+docs/METHODS.md. The usual percentile bootstrap of M over seeds covers 0 % without memory and 0 to
+92 % with it: it does not know the bias.
 """
 
 from __future__ import annotations
@@ -45,6 +39,7 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 MOST_HALVINGS = 300
+TOLD_APART = 0.95  # level of the paired t test of a σw against the extreme one
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class Extremes:
     bottom: int
 
 
+# --- means over seeds ---
 def extremes(values: Floats) -> Extremes:
     """The spread of the means of `values`, shape (S, G); NaN is a missing run."""
     means = seed_means(values)
@@ -74,12 +70,37 @@ def extremes(values: Floats) -> Extremes:
 
 
 def seed_means(values: Floats) -> Floats:
-    """Mean over seeds at each σw, (S, G) → (S,); NaN where all runs are missing."""
+    """Mean over seeds at each σw, (S, G) → (S,), as if each seed had a run at every σw.
+
+    With runs missing these are the least-squares means of σw + seed; NaN where all are missing.
+    """
+    return _plain_means(seed_adjusted(values))
+
+
+def seed_adjusted(values: Floats) -> Floats:
+    """`values` (S, G) less each seed's own level, where runs are missing; else unchanged.
+
+    Levels are those of a least-squares fit of σw + seed, and are 0 on average. Where no fit can
+    compare two groups of σw, as they share no seed, levels are as small as they can be.
+    """
+    here = np.isfinite(values)
+    if here.all() or not here.any():
+        return values
+    scale, seed = np.nonzero(here)
+    rows = np.arange(scale.size)
+    design = np.zeros((scale.size, sum(values.shape)))
+    design[rows, scale] = design[rows, len(values) + seed] = 1.0
+    levels = np.linalg.lstsq(design, values[here], rcond=None)[0][len(values) :]
+    return np.asarray(values - (levels - levels[here.any(0)].mean()), dtype=np.float64)
+
+
+def _plain_means(values: Floats) -> Floats:
     here = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(here, values, 0).sum(1) / here.sum(1), dtype=np.float64)
 
 
+# --- the spread without its bias ---
 def cross_validated(values: Floats, rng: np.random.Generator) -> float:
     """The spread at σw that were picked on other seeds, averaged over halvings of the seeds.
 
@@ -97,6 +118,7 @@ def cross_validated(values: Floats, rng: np.random.Generator) -> float:
     """
     if values.shape[1] < 2:
         return math.nan
+    values = seed_adjusted(values)
     picks = _halvings(values.shape[1], rng)
     here = np.isfinite(values)
     filled = np.where(here, values, 0).T
@@ -111,6 +133,88 @@ def cross_validated(values: Floats, rng: np.random.Generator) -> float:
     bottom = np.where(usable, chosen, np.inf).argmin(1)
     halving = np.arange(len(picks))
     return float((other[halving, top] - other[halving, bottom])[enough].mean())
+
+
+def _halvings(seeds: int, rng: np.random.Generator) -> Floats:
+    """Rows of 0 and 1: which seeds pick the σw, the larger half."""
+    size = (seeds + 1) // 2
+    if math.comb(seeds, size) <= MOST_HALVINGS:
+        chosen = np.array(list(itertools.combinations(range(seeds), size)))
+    else:
+        chosen = rng.permuted(np.tile(np.arange(seeds), (MOST_HALVINGS, 1)), axis=1)[:, :size]
+    rows = np.zeros((len(chosen), seeds))
+    np.put_along_axis(rows, chosen, 1.0, axis=1)
+    return rows
+
+
+# --- its interval ---
+@dataclass(frozen=True, eq=False)
+class SpreadError:
+    """How far noise moves the spread.
+
+    Attributes
+    ----------
+    shares
+        Each seed's share of the spread, shape (G,): their mean is the spread, and their standard
+        deviation over √G its standard error. NaN where the seed has no run.
+    standard_error
+        That of the difference at the extreme σw.
+    widest
+        SE′ of the module's docstring, at least `standard_error`.
+    degrees_of_freedom
+        Runs at the extreme σw with the fewer, less one.
+    """
+
+    shares: Floats
+    standard_error: float
+    widest: float
+    degrees_of_freedom: int
+
+
+def spread_error(values: Floats, plain: Extremes) -> SpreadError | None:
+    """The error of the spread `plain` of `values` (S, G); None where an extreme has but one run."""
+    counts = np.isfinite(values).sum(1)
+    if plain.top < 0 or min(counts[plain.top], counts[plain.bottom]) < 2:
+        return None
+    shares = _shares(values)
+    usable = np.flatnonzero(np.isfinite(shares).any(1) & (counts > 1))
+    there = shares[np.ix_(usable, np.isfinite(shares[plain.top]))]
+    covariance = np.atleast_2d(np.cov(there))
+    variance = np.diag(covariance)
+    squared = np.maximum(variance[:, None] + variance - 2 * covariance, 0) / there.shape[1]
+    top, bottom = (int(np.searchsorted(usable, place)) for place in (plain.top, plain.bottom))
+    alike = _like_the_extremes(seed_means(values)[usable], np.sqrt(squared), counts[usable])
+    own, widest = math.sqrt(squared[top, bottom]), math.sqrt(squared[np.ix_(*alike)].mean())
+    freedom = int(min(counts[plain.top], counts[plain.bottom])) - 1
+    return SpreadError(shares[plain.top] - shares[plain.bottom], own, max(own, widest), freedom)
+
+
+def _like_the_extremes(
+    means: Floats, errors: Floats, counts: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The σw that may be the highest, and those that may be the lowest."""
+
+    def alike(place: int) -> NDArray[np.intp]:
+        quantile = stats.t.ppf(0.5 + TOLD_APART / 2, np.minimum(counts, counts[place]) - 1)
+        near = np.abs(means - means[place]) <= quantile * errors[place]
+        near[place] = True
+        return np.flatnonzero(near)
+
+    return alike(int(means.argmax())), alike(int(means.argmin()))
+
+
+def _shares(values: Floats) -> Floats:
+    """Each seed's share of each mean (jackknife pseudo-values), shape (S, G)."""
+    if np.isfinite(values).all():
+        return values
+    means = seed_means(values)
+    there = np.isfinite(values).any(0)
+    shares = np.full_like(values, np.nan)
+    for g in np.flatnonzero(there):
+        without = values.copy()
+        without[:, g] = np.nan
+        shares[:, g] = there.sum() * means - (there.sum() - 1) * seed_means(without)
+    return shares
 
 
 def interval(
@@ -130,51 +234,12 @@ def interval(
     Returns
     -------
     tuple of float
-        NaN where fewer than two seeds have runs at both extreme σw.
+        NaN where an extreme σw has fewer than two runs.
     """
-    pairs = values[plain.top] - values[plain.bottom]
-    pairs = pairs[np.isfinite(pairs)]
-    if pairs.size < 2 or plain.top < 0:
+    error = spread_error(values, plain)
+    if error is None:
         return math.nan, math.nan
-    error = pairs.std(ddof=1) / math.sqrt(pairs.size)
-    half = float(stats.t.ppf(0.5 + level / 2, pairs.size - 1) * error)
+    quantile = float(stats.t.ppf(0.5 + level / 2, error.degrees_of_freedom))
     middle = (validated + plain.spread) / 2
-    return max(0.0, validated - half), max(0.0, middle + half)
-
-
-def permuted_spreads(values: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """Spreads after σw has been permuted within each seed, shape (draws,).
-
-    With values as measured this is the distribution without memory, whose upper tail gives an exact
-    p value: then all orders of a seed's runs are equally likely.
-    """
-    means = np.zeros((draws, len(values)))
-    counts = np.isfinite(values).sum(1)
-    for seed in values.T:
-        here = np.isfinite(seed)
-        shuffled = rng.permuted(np.tile(seed[here], (draws, 1)), axis=1)
-        means[:, here] += shuffled
-    usable = counts > 0
-    return np.asarray(np.ptp(means[:, usable] / counts[usable], axis=1), dtype=np.float64)
-
-
-def noise(values: Floats) -> Floats:
-    """What is left of `values` (S, G) without the means of σw and of seeds, at full variance."""
-    here = np.isfinite(values)
-    left = values - seed_means(values)[:, None]
-    left = left - seed_means(left.T)[None, :]
-    scales, seeds = int(here.any(1).sum()), int(here.any(0).sum())
-    freedom = (scales - 1) * (seeds - 1)
-    return left * math.sqrt(scales * seeds / freedom) if freedom > 0 else np.full_like(left, np.nan)
-
-
-def _halvings(seeds: int, rng: np.random.Generator) -> Floats:
-    """Rows of 0 and 1: which seeds pick the σw, the larger half."""
-    size = (seeds + 1) // 2
-    if math.comb(seeds, size) <= MOST_HALVINGS:
-        chosen = np.array(list(itertools.combinations(range(seeds), size)))
-    else:
-        chosen = rng.permuted(np.tile(np.arange(seeds), (MOST_HALVINGS, 1)), axis=1)[:, :size]
-    rows = np.zeros((len(chosen), seeds))
-    np.put_along_axis(rows, chosen, 1.0, axis=1)
-    return rows
+    low, high = validated - quantile * error.standard_error, middle + quantile * error.widest
+    return max(0.0, low), max(0.0, high)

@@ -63,7 +63,8 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
 
 def _accuracy(source: Source, title: str) -> list[_Part]:
     found = source.estimates
-    columns = ["recipe", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n", "diverged"]
+    columns = ["recipe", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n"]
+    columns += ["diverged", "untrained"]
     said = ["Test accuracy at τ_best, the epoch of the lowest validation loss.", BAND, SPREAD]
     return [_Part(said, phase_diagram.accuracies(found, title), found.scales[columns])]
 
@@ -83,7 +84,9 @@ def _memory(source: Source, title: str) -> list[_Part]:
         one |= {"p value": row["p_value"], "T_SGD": row["T_SGD"], "T_L2": row["T_L2"]}
         one |= {"T_adapt": row["T_adapt"], "seeds": row["seeds"], "σw": row["scales"]}
         one |= {"reach τ_interp": f"{row['reached']} of {row['reached'] + row['censored']}"}
-        rows.append(one | {"diverged": row["diverged"], "verdict": row["verdict"]})
+        one |= {"diverged": row["diverged"], "untrained": row["untrained"]}
+        one |= {"survivors alone (pp)": 100 * row["survivors"], "verdict": row["verdict"]}
+        rows.append(one)
     figure = phase_diagram.plane(found, title) if found.plane_varies else None
     verdict = ""
     if math.isfinite(found.level):
@@ -95,7 +98,10 @@ def _memory(source: Source, title: str) -> list[_Part]:
         SPREAD,
         "Corrected: the same by cross-validation over seeds, which is 0 on average where there is "
         "no memory. Noise alone: the spread to be expected without memory. p value: of no memory, "
-        "by permuting σw within seeds. Clocks: at the end of training.",
+        "by permuting σw within seeds, studentized; from five seeds on. Clocks: at the end of "
+        "training. A diverged run counts as the model it returns, or as a guess if it has none; "
+        "survivors alone: memory without such runs. Untrained: test accuracy below twice that of a "
+        "guess.",
         verdict,
     ]
     return [_Part(said, figure, pd.DataFrame(rows))]

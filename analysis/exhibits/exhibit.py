@@ -92,15 +92,16 @@ def runs_text(source: Source) -> str:
     )
     diverged = sum(recipe.diverged_count for recipe in recipes)
     if diverged:
-        text += f"; {diverged} of them diverged and {'is' if diverged == 1 else 'are'} left out"
+        text += (
+            f"; {diverged} of them diverged and {'counts' if diverged == 1 else 'count'} as what "
+        )
+        text += "they return"
     return f"{text}."
 
 
 def seeds_text(source: Source) -> str:
     """The number of seeds with a run, at each recipe and σw."""
-    counts = np.concatenate(
-        [((recipe.rows >= 0) & ~recipe.diverged).sum(1) for recipe in source.recipes]
-    )
+    counts = np.concatenate([(recipe.rows >= 0).sum(1) for recipe in source.recipes])
     low, high = int(counts.min()), int(counts.max())
     return f"n = {low} seed{'s' * (low != 1)}" if low == high else f"n = {low} to {high} seeds"
 

@@ -88,17 +88,19 @@ def figure_2(sources: Sources) -> Exhibit:
         return absent(name, title, place, needs(WANTED, MAIN))
     table = source.estimates.scales
     unfitted = int((table["mean"].notna() & ~table["fitted_at_best"]).sum())
+    failing = int((table[["diverged", "untrained"]].sum(axis=1) > 0).sum())
     text = caption(
         [
             "Test accuracy at τ_best, mean over seeds, one colour scale for all panels.",
             f"× ({unfitted} of {len(table)} cells): mean train accuracy at τ_best is below 99.5 %. "
-            "Hatched: no run with a finite loss.",
+            f"▽ ({failing} cells): some runs diverged, or learned next to nothing (accuracy below "
+            "twice that of a guess). Hatched: no run.",
         ],
         [source],
         MAIN,
     )
     figure = phase_diagram.heat_map(source.estimates, title)
-    columns = [*LINE, *NUMBERS, "train_accuracy_best", "fitted_at_best"]
+    columns = [*LINE, *NUMBERS, "untrained", "train_accuracy_best", "fitted_at_best"]
     return _made(name, title, place, source, text, figure, table[columns])
 
 

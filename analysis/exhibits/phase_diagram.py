@@ -150,8 +150,19 @@ def _cells(row: dict[Hashable, Any]) -> tuple[str, ...]:
         str(row["seeds"]),
         str(row["scales"]),
         f"{row['reached']} of {row['reached'] + row['censored']}",
-        row["verdict"] + (f" ({row['diverged']} runs diverged)" if row["diverged"] else ""),
+        row["verdict"] + _failures(row),
     )
+
+
+def _failures(row: dict[Hashable, Any]) -> str:
+    """Such as ' (2 of 50 runs diverged: 26.5 pp without them; 1 learned next to nothing)'."""
+    said = []
+    if row["diverged"]:
+        without = f"{_points(row['survivors'])} pp without them"
+        said.append(f"{row['diverged']} of {row['runs']} runs diverged: {without}")
+    if row["untrained"]:
+        said.append(f"{row['untrained']} learned next to nothing")
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _end(high: float) -> str:

@@ -156,10 +156,8 @@ class Source:
         }
 
     def several_scales(self) -> bool:
-        """Whether a recipe has runs at two σw that did not diverge."""
-        return any(
-            int(((recipe.rows >= 0) & ~recipe.diverged).any(1).sum()) > 1 for recipe in self.recipes
-        )
+        """Whether a recipe has runs at two σw."""
+        return any(int((recipe.rows >= 0).any(1).sum()) > 1 for recipe in self.recipes)
 
     def at(self, scales: Iterable[float]) -> Source:
         """All of its recipes at some of its σw."""

@@ -22,14 +22,14 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     """Test accuracy at τ_best over family and σw: a panel per batch size, one colour scale.
 
     A × says that the mean training accuracy at τ_best is below 99.5 %: the selected model has not
-    fitted its labels, so that its accuracy tells of the optimization too. A hatched place has no
-    finished run with a finite loss.
+    fitted its labels, so that its accuracy tells of the optimization too. A triangle says that some
+    runs failed: they diverged, or learned next to nothing. A hatched place has no finished run.
 
     Parameters
     ----------
     table
         One row per recipe and σw: family (its name but for the batch size), batch_size, sigma_w,
-        mean (a fraction; NaN where all runs diverged), fitted_at_best, n.
+        mean (a fraction; NaN without a run), fitted_at_best, n, diverged, untrained.
     title
         Above all panels.
     """
@@ -55,9 +55,10 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
         format=PercentFormatter(1.0, decimals=0),
         aspect=30,
     )
-    figure.suptitle(
-        f"{title}\n× mean train accuracy at τ_best below 99.5 %; hatched: no run", fontsize=12
-    )
+    marks = ["× mean train accuracy at τ_best below 99.5 %", "hatched: no run"]
+    if (table[["diverged", "untrained"]] > 0).any(axis=None):
+        marks.insert(1, "▽ some runs diverged or learned next to nothing")
+    figure.suptitle(f"{title}\n{'; '.join(marks)}", fontsize=12)
     return figure
 
 
@@ -74,6 +75,13 @@ def _draw(panel: Axes, table: pd.DataFrame, families: list[str], scale: Normaliz
     for row, column in zip(*np.nonzero(unfitted), strict=True):
         ink = ink_on(image.to_rgba(values[row, column]))
         panel.plot(column, row, "x", color=ink, markersize=5.5, markeredgewidth=1.3)
+    failed = table.assign(failed=table[["diverged", "untrained"]].sum(axis=1))
+    counts = failed.pivot(index="family", columns="sigma_w", values="failed").reindex(families)
+    for row, column in zip(*np.nonzero(counts.to_numpy(dtype=np.float64) > 0), strict=True):
+        ink = ink_on(image.to_rgba(values[row, column]))
+        panel.plot(
+            column + 0.3, row - 0.22, "v", color=ink, markersize=5, markerfacecolor="none", zorder=3
+        )
     every = -(-grid.columns.size // MOST_TICKS)
     panel.set_xticks(
         np.arange(0, grid.columns.size, every), [f"{s:g}" for s in grid.columns[::every]]

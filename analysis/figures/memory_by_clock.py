@@ -30,6 +30,7 @@ HIGHEST = 1.6  # an interval that ends higher, in largest memories, is cut off
 NAME_SIZE = 11
 LEGEND_COLUMNS = {1: 2, 2: 3, 3: 5}  # by the number of panels
 ELSEWHERE = "#B5B5B5"
+RING = "#444444"
 
 
 # --- the figure ---
@@ -38,7 +39,8 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
 
     Recipes which a clock governs are in their optimizer's colour, with their interval; they decide
     its boundary, and those that differ in batch size alone are joined by a line. The fuller the
-    marker, the higher the learning rate, or λ where the rate does not vary. Recipes that another
+    marker, the higher the learning rate, or λ where the rate does not vary. A ring says that some
+    of a recipe's runs failed: they diverged, or learned next to nothing. Recipes that another
     clock governs are grey dots. Optimizers at one clock value stand side by side. A clock on which
     all recipes stand still or together has no panel, nor has one that governs none of them.
 
@@ -46,7 +48,8 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
     ----------
     recipes
         One row per recipe: family, optimizer, learning_rate, kernel_l2, T_SGD, T_L2, T_adapt,
-        own_clock, memory, corrected, low, high (fractions; NaN where they cannot be had).
+        own_clock, memory, corrected, low, high (fractions; NaN where they cannot be had), diverged,
+        untrained (numbers of runs).
     boundaries
         One row per clock: the fields of `boundary.Boundary`.
     title
@@ -127,6 +130,11 @@ def _points(panel: Axes, placed: pd.DataFrame, clock: str, shades: Shades) -> No
         panel.plot(
             rest[clock], rest["y"], "o", color=ELSEWHERE, markersize=4, zorder=2, label="elsewhere"
         )
+    ringed = placed[own & _failed(placed)]
+    if len(ringed):
+        panel.scatter(
+            ringed["place"], ringed["y"], s=170, facecolors="none", edgecolors=RING, label="failed"
+        )
     for _, rows in placed[own].groupby("family", sort=False):
         rows = rows.sort_values(clock)
         look = optimizer_look(str(rows["optimizer"].iloc[0]))
@@ -156,6 +164,10 @@ def _points(panel: Axes, placed: pd.DataFrame, clock: str, shades: Shades) -> No
             zorder=4,
             label=look.name,
         )
+
+
+def _failed(recipes: pd.DataFrame) -> pd.Series[bool]:
+    return recipes[["diverged", "untrained"]].sum(axis=1) > 0
 
 
 def _side_by_side(recipes: pd.DataFrame, clock: str, step: float) -> pd.Series[float]:
@@ -240,6 +252,10 @@ def _legend(
         handles.append(
             Line2D([], [], color=ELSEWHERE, marker="o", linestyle="", label="another clock governs")
         )
+    if _failed(recipes).any():
+        ring = Line2D([], [], marker="o", linestyle="", color=RING, label="some runs failed")
+        ring.set(markerfacecolor="none", markersize=12)
+        handles.append(ring)
     if recipes["family"].duplicated().any():
         handles.append(Line2D([], [], color="#777777", label="differ in batch size alone"))
     if np.isfinite(boundaries["level"]).any():

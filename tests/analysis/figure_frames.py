@@ -37,6 +37,8 @@ def scale_table() -> pd.DataFrame:
                         "p90": mean + 0.01,
                         "memory": 2.4 * fall,
                         "fitted_at_best": not (optimizer == "sgd" and scale > 1),
+                        "diverged": 0,
+                        "untrained": 0,
                     }
                 )
     return pd.DataFrame(rows)
@@ -63,6 +65,8 @@ def recipe_table() -> pd.DataFrame:
                     "corrected": value,
                     "low": max(0.0, value - 0.02),
                     "high": value + 0.03,
+                    "diverged": 0,
+                    "untrained": 0,
                 }
             )
     return pd.DataFrame(rows)

@@ -126,7 +126,7 @@ def test_half_a_sweep_is_drawn_and_what_is_missing_is_said(
     assert run(uri, tmp_path / "figures") == 0
     said = capsys.readouterr().out
     assert "unfinished runs: 4" in said
-    assert "runs diverged)" in said
+    assert "runs diverged: " in said
     assert (tmp_path / "figures" / "plane-phase-diagram.png").stat().st_size > 10_000
 
 

@@ -46,7 +46,7 @@ def test_the_spread_has_the_interval_of_memory(seed: int, seeds: int, memory: fl
 
 @pytest.mark.parametrize("floor", [-math.inf, 0.0])
 def test_a_missing_share_leaves_no_interval_and_no_verdict(floor: float) -> None:
-    found = Statistic(math.nan, math.nan, math.nan, np.array([1.0, math.nan, 2.0]), floor)
+    found = Statistic(math.nan, math.nan, math.nan, *2 * [np.array([1.0, math.nan, 2.0])], floor)
     assert np.isnan(found.interval(LEVEL)).all()
     ratio = Ratio(np.array([1.0, math.nan, 2.0]), np.array([1.0, 2.0, 2.0]))
     assert np.isnan(ratio.interval(LEVEL)).all()
@@ -65,7 +65,8 @@ def test_a_difference_is_the_paired_t_test() -> None:
 
 
 def test_a_multiple_scales_value_interval_and_floor() -> None:
-    found = Statistic(0.3, 0.2, 0.25, np.array([0.2, 0.3, 0.4]), floor=0.0)
+    shares = np.array([0.2, 0.3, 0.4])
+    found = Statistic(0.3, 0.2, 0.25, shares, 2 * shares, floor=0.0)
     low, high = found.interval(LEVEL)
     scaled = found.times(100)
     assert scaled.interval(LEVEL) == pytest.approx((100 * low, 100 * high))

@@ -50,13 +50,37 @@ def test_noise_spread_is_the_spread_that_noise_alone_makes(runs: pd.DataFrame) -
     np.testing.assert_allclose(table["noise_spread"], expected, rtol=0.5)
 
 
-def test_counts_say_what_went_in_and_what_was_left_out(runs: pd.DataFrame) -> None:
-    sgd = (runs["optimizer"] == "sgd") & (runs["sigma_w"] == 2.5)
-    worse = runs.assign(diverged=sgd)
-    row = memory(worse).set_index("recipe").loc["sgd"]
-    assert (row["runs"], row["seeds"], row["scales"]) == (20, 5, 4)
-    assert (row["diverged"], row["scales_lost"]) == (5, 1)
-    assert row["sigma_w_bottom"] != 2.5
+def test_failed_runs_make_memory_larger_and_not_smaller() -> None:
+    """Two of ten diverge at the largest σw, with best checkpoints at 20 %."""
+    truth = Truth(test_accuracy=lambda _, scales: 0.85 - 0.265 * (scales - 0.1) / 2.4)
+    seeds = (0, 1, 42, 123, 456, 789, 999, 2024, 2025, 2026)
+    runs = frames([{}], truth, np.random.default_rng(4), seeds=seeds)[0]
+    diverged = (runs["sigma_w"] == 2.5) & runs["seed"].isin([0, 1])
+    failed = runs.assign(diverged=diverged, test_accuracy=runs["test_accuracy"].mask(diverged, 0.2))
+    row = memory(failed).iloc[0]
+    assert row["memory"] == pytest.approx(0.265 + 0.2 * (0.585 - 0.2), abs=0.01)
+    assert row["low"] <= row["memory"] <= row["high"]
+    assert row["survivors"] == pytest.approx(0.265, abs=0.01)
+    assert (row["runs"], row["seeds"], row["scales"]) == (50, 10, 5)
+    assert (row["diverged"], row["untrained"], row["scales_lost"]) == (2, 0, 0)
+
+
+def test_a_run_without_a_checkpoint_is_as_good_as_a_guess(runs: pd.DataFrame) -> None:
+    lost = (runs["optimizer"] == "sgd") & (runs["sigma_w"] == 2.5)
+    without = runs.assign(diverged=lost, test_accuracy=runs["test_accuracy"].mask(lost))
+    row = memory(without).set_index("recipe").loc["sgd"]
+    assert (row["sigma_w_bottom"], row["mean_bottom"]) == (2.5, pytest.approx(0.1))
+    assert (row["diverged"], row["untrained"], row["scales_lost"]) == (5, 5, 1)
+    assert row["survivors"] < 0.2 < row["memory"]
+    # Of a folder's images it is not known how many classes there are.
+    folder = {"dataset": "folder", "dataset_digest": "0" * 16, "optimizer": "sgd"}
+    row = memory(without[runs["optimizer"] == "sgd"].assign(**folder)).iloc[0]
+    assert (row["runs"], row["scales"]) == (20, 4)
+
+
+def test_an_unfinished_metric_of_a_run_that_did_not_diverge_is_a_hole(runs: pd.DataFrame) -> None:
+    holes = runs.assign(test_accuracy=runs["test_accuracy"].mask(runs["sigma_w"] == 2.5))
+    assert set(memory(holes)["scales"]) == {4}
 
 
 def test_estimates_do_not_depend_on_the_order_of_runs(runs: pd.DataFrame) -> None:
@@ -77,7 +101,7 @@ def test_one_scale_has_no_memory() -> None:
     assert math.isnan(found["p_value"])
 
 
-def test_a_cell_whose_runs_all_diverged_is_shown_without_numbers(runs: pd.DataFrame) -> None:
+def test_a_recipe_whose_runs_all_diverged_has_no_survivors(runs: pd.DataFrame) -> None:
     table = memory(runs.assign(diverged=runs["optimizer"] == "adam")).set_index("recipe")
-    assert math.isnan(table.loc["adam", "memory"])
+    assert math.isnan(table.loc["adam", "survivors"])
     assert table.loc["adam", "scales_lost"] == len(SCALES)

@@ -102,17 +102,17 @@ def test_pivot_puts_every_value_at_its_scale_and_seed() -> None:
     np.testing.assert_allclose(recipe.pivot(code.to_numpy()), expected)
 
 
-def test_missing_and_diverged_runs_are_nan_and_counted() -> None:
+def test_missing_runs_and_on_request_diverged_ones_are_nan() -> None:
     runs, _ = frames([{}], Truth(), np.random.default_rng(0))
     lost = (runs["sigma_w"] == 2.5) & (runs["seed"] == 42)
     runs = runs[~lost].reset_index(drop=True)
     runs["diverged"] = (runs["sigma_w"] == 2.5) & (runs["seed"] == 0)
     (recipe,) = find_recipes(runs)
     values = recipe.pivot(runs["test_accuracy"].to_numpy())
-    assert np.isnan(values).sum() == 2
+    assert np.isnan(values).sum() == 1
     assert (recipe.finished, recipe.diverged_count) == (24, 1)
-    kept = recipe.pivot(runs["test_accuracy"].to_numpy(), keep_diverged=True)
-    assert np.isnan(kept).sum() == 1
+    survivors = recipe.pivot(runs["test_accuracy"].to_numpy(), survivors=True)
+    assert np.isnan(survivors).sum() == 2
 
 
 def test_another_scale_of_the_biases_is_another_recipe_and_is_named() -> None:

@@ -86,15 +86,20 @@ def test_early_censoring_is_not_taken_for_reaching() -> None:
     assert median_with_censoring(first, np.array([30.0, 15.0, 30.0, 30.0])) == 20
 
 
-def test_diverged_runs_are_counted_at_their_scale(
+def test_diverged_runs_count_as_what_they_return_and_are_named(
     store: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     runs, history = store
-    worse = runs.assign(diverged=(runs["sigma_w"] == 2.5) & (runs["seed"] < 2))
+    lost = (runs["sigma_w"] == 2.5) & (runs["seed"] < 2)
+    worse = runs.assign(diverged=lost, test_accuracy=runs["test_accuracy"].mask(lost))
     table = by_scale(worse, history).set_index(["quantity", "sigma_w"])
-    assert table.loc[("test_accuracy", 2.5), ["n", "diverged"]].tolist() == [3, 2]
+    found = table.loc[("test_accuracy", 2.5)]
+    assert found[["n", "diverged", "untrained"]].tolist() == [5, 2, 2]
+    known = worse.loc[(worse["sigma_w"] == 2.5) & ~lost, "test_accuracy"]
+    assert found["mean"] == pytest.approx((known.sum() + 2 * 0.1) / 5)
+    assert table.loc[("test_accuracy", 1.8), ["n", "diverged", "untrained"]].tolist() == [5, 0, 0]
     counts = interpolation(worse, history).set_index("sigma_w")
-    assert counts.loc[2.5, ["censored", "n", "diverged"]].tolist() == [3, 3, 2]
+    assert counts.loc[2.5, ["censored", "n", "diverged"]].tolist() == [5, 5, 2]
 
 
 # --- τ_interp over seeds, with runs that never get there ---
@@ -143,12 +148,12 @@ def test_no_runs_are_no_number() -> None:
     assert (found["reached"], found["n"]) == (0, 0)
 
 
-def test_one_row_for_each_cell_and_scale_without_diverged_runs() -> None:
+def test_one_row_for_each_cell_and_scale_with_its_diverged_runs() -> None:
     runs = exhibit_stores.store("demo", [{"optimizer": "sgd"}, {"optimizer": "adam"}]).runs
     gone = (runs["optimizer"] == "sgd") & (runs["seed"] == SEEDS[0]) & (runs["sigma_w"] == 0.5)
     table = interpolation_time(runs.assign(diverged=gone))
     assert len(table) == 2 * len(SCALES)
     sgd = table[table["recipe"].str.startswith("sgd")].set_index("sigma_w")
-    assert list(sgd["n"]) == [3, 2, 3, 3, 3]
+    assert list(sgd["n"]) == [3, 3, 3, 3, 3]
     assert list(sgd["diverged"]) == [0, 1, 0, 0, 0]
     assert sgd.loc[0.1, "mean"] == math.ceil(0.5 * math.log(100))

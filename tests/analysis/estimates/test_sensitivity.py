@@ -35,7 +35,6 @@ def reference_fit(runs: pd.DataFrame, history: pd.DataFrame, recipe: Recipe, epo
 @pytest.fixture(scope="module")
 def store() -> tuple[pd.DataFrame, pd.DataFrame]:
     runs, history = frames(RECIPES, Truth(beta=decay), np.random.default_rng(1))
-    runs.loc[runs.index[:3], "diverged"] = True
     return runs, history[~((history["run"] == 7) & (history["epoch"] > 12))]
 
 
@@ -62,12 +61,21 @@ def test_the_made_beta_is_found(store: tuple[pd.DataFrame, pd.DataFrame]) -> Non
         np.testing.assert_allclose(rows["beta"], truth, atol=0.02)
 
 
-def test_counts_say_what_was_left_out(store: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    frame = sensitivity(*store)
-    first = frame[frame["epoch"] == 1]
-    assert first["diverged"].sum() == 3
-    assert first["runs"].sum() == 50 - 3
-    assert (frame["method"] == "seed-clustered").all()
+def test_a_run_that_diverged_stays_at_what_it_was_and_is_counted(
+    store: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    runs, history = store
+    lost = runs.index == 7
+    found = sensitivity(runs.assign(diverged=lost), history)
+    stays = history[(history["run"] == 7) & (history["epoch"] == 12)]
+    held = pd.concat([history, *(stays.assign(epoch=e) for e in range(13, 31))])
+    expected = sensitivity(runs, held)
+    assert found["diverged"].max() == 1
+    pd.testing.assert_frame_equal(found.drop(columns="diverged"), expected.drop(columns="diverged"))
+    of_last = sensitivity(*store).query("epoch == 13")
+    assert of_last["runs"].sum() == 50 - 1  # a run that is not there yet is a hole
+    assert found.query("epoch == 13")["runs"].sum() == 50
+    assert (found["method"] == "seed-clustered").all()
 
 
 def test_one_seed_is_classical_and_says_so() -> None:

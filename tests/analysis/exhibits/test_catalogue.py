@@ -338,16 +338,16 @@ def test_table_1_is_what_the_experiment_declares(of_demo: dict[str, Exhibit]) ->
     assert set(table["learning_rate (per step)"]) == {"0.001"}
 
 
-def test_diverged_runs_are_counted_and_left_out() -> None:
+def test_diverged_runs_are_counted_as_what_they_return() -> None:
     base = demo()
     runs = base.runs.copy()
     runs.loc[runs["sigma_w"] == SCALES[-1], "diverged"] = True
     gone = int(runs["diverged"].sum())
     map_ = figure_2({"demo": Source(replace(base, runs=runs))})
-    assert f"{gone} of them diverged and are left out" in map_.caption
+    assert f"{gone} of them diverged and count as what they return" in map_.caption
     last = rows(map_, sigma_w=SCALES[-1])
-    assert last["mean"].isna().all()
-    assert (last["n"] == 0).all()
+    assert (last["diverged"] == 3).all()
+    assert (last["n"] == 3).all()
 
 
 def test_one_seed_gives_spreads_without_intervals() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from figure_frames import SCALES, panels, scale_table
+from matplotlib.figure import Figure
 
 from analysis.figures.accuracy_map import accuracy_map
 
@@ -33,6 +34,29 @@ def test_heat_map_leaves_a_missing_run_open_and_uncrossed() -> None:
     first = panels(accuracy_map(table, "title"))[0]
     assert np.isnan(first.get_images()[0].get_array().filled(np.nan)[0, 2])
     assert not first.get_lines()
+
+
+def test_heat_map_marks_where_runs_failed() -> None:
+    assert "▽" not in words(accuracy_map(scale_table(), "title"))
+    table = scale_table()
+    adam = (table["optimizer"] == "adam") & (table["batch_size"] == 64)
+    table.loc[adam & (table["sigma_w"] == 2.5), "diverged"] = 1
+    table.loc[adam & (table["sigma_w"] == 0.1), "untrained"] = 2
+    figure = accuracy_map(table, "title")
+    marks = [
+        [
+            round(float(line.get_xdata()[0]))
+            for line in panel.get_lines()
+            if line.get_marker() == "v"
+        ]
+        for panel in panels(figure)
+    ]
+    assert marks == [[], [0, 2]]
+    assert "▽ some runs diverged or learned next to nothing" in words(figure)
+
+
+def words(figure: Figure) -> str:
+    return str(figure.get_suptitle())
 
 
 def test_heat_map_of_a_single_value_has_a_colour_bar() -> None:

@@ -103,6 +103,16 @@ def test_only_clocks_that_vary_and_govern_a_recipe_have_a_panel(
     assert [p.get_xlabel().split()[0] for p in panels(drawn(table))] == clocks
 
 
+def test_recipes_with_failed_runs_are_ringed() -> None:
+    assert "some runs failed" not in words(drawn(recipe_table()))
+    table = recipe_table().assign(diverged=[0, 0, 2, 0, 0, 0], untrained=[0, 0, 0, 0, 1, 0])
+    figure = drawn(table)
+    (panel,) = panels(figure)
+    (rings,) = [one for one in panel.collections if one.get_label() == "failed"]
+    np.testing.assert_allclose(rings.get_offsets()[:, 0], table["T_SGD"].iloc[[2, 4]])
+    assert "some runs failed" in words(figure)
+
+
 def test_where_no_clock_varies_those_that_govern_have_a_panel() -> None:
     still = {"T_SGD": 1e-3, "T_adapt": 2.0}
     table = with_adam().assign(**still)

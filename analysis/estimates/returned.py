@@ -1,0 +1,65 @@
+"""The predictor that a run returns, whether or not its training failed.
+
+A run that diverges returns its best checkpoint, and where it has none, a guess. Leaving such runs
+out would make a recipe better the more of it fails: it is a result, and enters as one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from suite.declarations.datasets import KNOWN
+
+Floats = NDArray[np.float64]
+# A predictor that is right less often than this many times a guess has learned next to nothing.
+LEARNED_FROM = 2.0
+
+
+def chance(runs: pd.DataFrame) -> Floats:
+    """Accuracy of a guess among the classes of each run's data, shape (runs,).
+
+    NaN for a folder of images, whose classes are not known from the runs.
+    """
+    known = {name: 1 / facts.classes for name, facts in KNOWN.items()}
+    return np.asarray(runs["dataset"].map(known), dtype=np.float64)
+
+
+def returned_accuracy(runs: pd.DataFrame, metric: str = "test_accuracy") -> Floats:
+    """An accuracy of the model that each run returns, shape (runs,): chance where it has none.
+
+    Parameters
+    ----------
+    runs
+        The runs frame of a store.
+    metric
+        A summary metric of accuracy.
+    """
+    values = runs[metric].to_numpy(dtype=np.float64)
+    nothing = runs["diverged"].to_numpy(dtype=np.bool_) & np.isnan(values)
+    return np.asarray(np.where(nothing, chance(runs), values), dtype=np.float64)
+
+
+def untrained(runs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which runs return a model that is right less than twice as often as a guess."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(returned_accuracy(runs) < LEARNED_FROM * chance(runs), dtype=np.bool_)
+
+
+def with_last_held(matrix: Floats, runs: pd.DataFrame) -> Floats:
+    """A metric by epoch, where a diverged run keeps its last value: no step changes it any more.
+
+    Parameters
+    ----------
+    matrix
+        From `histories.epoch_matrix`, shape (runs, epochs).
+    runs
+        The same runs.
+    """
+    held = matrix.copy()
+    for row in np.flatnonzero(runs["diverged"].to_numpy(dtype=np.bool_)):
+        reached = np.flatnonzero(np.isfinite(held[row]))
+        if reached.size:
+            held[row, reached[-1] :] = held[row, reached[-1]]
+    return held
