@@ -76,9 +76,14 @@ def _points(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
             yield {name: value, **point}
 
 
+def demo_recipes() -> list[dict[str, Any]]:
+    rules = {"optimizer": ("sgd", "momentum", "adam"), "learning_rate": (1e-3,)}
+    return recipes_of("demo", batch_size=(64,), **rules)
+
+
 @cache
 def demo() -> Store:
-    return store("demo", recipes_of("demo"))
+    return store("demo", demo_recipes())
 
 
 @cache

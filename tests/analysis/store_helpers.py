@@ -16,11 +16,22 @@ from mlflow_stores import made_store
 from analysis.store import frames as store
 from benchmarks.synthetic_store import Faults, Written, reduced, write
 from suite.declarations.config import RunConfig
+from suite.declarations.experiment_files import apply
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
-SMALL = reduced(EXPERIMENTS["demo"], epochs=6, seeds=2)
+SMALL = reduced(
+    apply(
+        EXPERIMENTS["demo"],
+        [
+            *("optimizer=sgd,momentum,adam", "learning_rate=0.001", "batch_size=64"),
+            *("sigma_w=0.1,0.5,1,1.8,2.5", "train_fraction=1", "norm_momentum=0"),
+        ],
+    ),
+    epochs=6,
+    seeds=2,
+)
 CONFIGS: Sequence[RunConfig] = tuple(SMALL.configs())  # 30 runs of 6 epochs
 FAULTS = Faults(missing=2, unfinished=3, duplicates=2, gaps=2, diverged=2, repeated=2, deleted=2)
 

@@ -23,7 +23,8 @@ PATIENCE = 600.0  # seconds for a sweep of these runs on a busy machine
 # fp64, so that a run's numbers agree to 1e-9 whatever its company.
 SMALL = (
     *("--experiment", "demo", "--set", "optimizer=sgd,adam", "--set", "sigma_w=0.5,2.5"),
-    *("--set", "seed=0,1", "--set", "width=2", "--set", f"epochs={EPOCHS}"),
+    *("--set", "learning_rate=0.001", "--set", "batch_size=64", "--set", "seed=0,1"),
+    *("--set", "width=2", "--set", f"epochs={EPOCHS}"),
     *("--set", "train_fraction=0.3", "--set", "precision=fp64"),
     *("--fleet", "2", "--workers", "2", "--threads", "1", "--device", "cpu"),
 )

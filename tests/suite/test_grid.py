@@ -14,10 +14,22 @@ from suite.grid import main
 from suite.sweep.outcome import Outcome
 
 TINY = [
-    *("--set", "optimizer=sgd", "--set", "sigma_w=0.5,2.5", "--set", "seed=0"),
-    *("--set", "width=2", "--set", "epochs=3", "--set", "train_fraction=0.1"),
+    *("--set", "optimizer=sgd", "--set", "learning_rate=0.01", "--set", "sigma_w=0.5,2.5"),
+    *(
+        "--set",
+        "seed=0",
+        "--set",
+        "batch_size=64",
+        "--set",
+        "width=2",
+        "--set",
+        "epochs=3",
+        "--set",
+        "train_fraction=0.1",
+    ),
     *("--fleet", "2", "--workers", "1", "--threads", "1", "--device", "cpu"),
 ]
+RECIPE = "sgd b64 η=0.01 train 0.1 width 2 BN momentum 0.9 3 epochs"
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +63,7 @@ def test_list_shows_every_experiment_with_its_count(
         (["--set", "epochs"], "set: must be NAME=VALUE,VALUE, got 'epochs'"),
         (["--set", "epochs="], "epochs: must have a value, got none"),
         (["--set", "width=0,64"], "drop the axis that has no effect"),
-        (["--set", "batch_size=2000"], "batch_size: must not exceed the 1150 training images"),
+        (["--set", "batch_size=2000"], "batch_size: must not exceed the 230 training images"),
         (["--set", "dataset=folder", "--data-dir", "nowhere"], "nowhere"),
         (["--fleet", "0"], "fleet: must be auto or a whole number ≥ 1, got '0'"),
         (["--workers", "-1"], "workers: must be a whole number ≥ 0, got '-1'"),
@@ -134,9 +146,9 @@ def test_a_sweep_runs_to_its_end_and_then_there_is_nothing_to_do(
     assert (store.path.parent / "optuna.db").exists()
     names = store.rows("SELECT name, status FROM runs ORDER BY name")
     assert names == [
-        ("sgd b64 train 0.1 width 2 3 epochs", "FINISHED"),
-        ("sgd b64 train 0.1 width 2 3 epochs σw=0.5 seed 0", "FINISHED"),
-        ("sgd b64 train 0.1 width 2 3 epochs σw=2.5 seed 0", "FINISHED"),
+        (f"{RECIPE}", "FINISHED"),
+        (f"{RECIPE} σw=0.5 seed 0", "FINISHED"),
+        (f"{RECIPE} σw=2.5 seed 0", "FINISHED"),
     ]
     (recipe,) = store.rows("SELECT run_uuid FROM runs WHERE name LIKE '%epochs'")
     parents = store.rows("SELECT value FROM tags WHERE key = 'mlflow.parentRunId'")

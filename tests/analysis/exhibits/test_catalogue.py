@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exhibit_stores import EPOCHS, SEEDS, demo, paper, recipes_of, store
+from exhibit_stores import EPOCHS, SEEDS, demo, demo_recipes, paper, recipes_of, store
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_frames import SCALES
@@ -351,7 +351,7 @@ def test_diverged_runs_are_counted_as_what_they_return() -> None:
 
 
 def test_one_seed_gives_spreads_without_intervals() -> None:
-    alone = {"demo": Source(store("demo", recipes_of("demo"), seeds=(42,)))}
+    alone = {"demo": Source(store("demo", demo_recipes(), seeds=(42,)))}
     table = rows(by_name(list(own_exhibits(alone)))["memory demo"])
     np.testing.assert_allclose(table["spread (pp)"], [10 * SPAN, 10 * SPAN, SPAN])
     assert table["spread (pp) low"].isna().all()
@@ -361,7 +361,7 @@ def test_one_seed_gives_spreads_without_intervals() -> None:
 
 
 def test_one_scale_allows_accuracy_alone() -> None:
-    found = made({"demo": store("demo", recipes_of("demo"), scales=(1.0,))})
+    found = made({"demo": store("demo", demo_recipes(), scales=(1.0,))})
     assert {name for name in NAMES if not found[name].missing} == {"table-1", "figure-9"}
     assert not found["accuracy-by-sigma-w demo"].missing
     assert found["memory "].missing == "demo: no recipe has runs at two σw"

@@ -21,11 +21,11 @@ from analysis.export import main
 from analysis.store.exported_files import METADATA, folder_name
 from analysis.store.frames import Store, StoreError, load, open_store
 from analysis.store.thinning import EXACT, WHOLE, Thinning, kept_rows, log_spaced
-from benchmarks.synthetic_store import write
+from benchmarks.synthetic_store import reduced, write
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
-LONG = EXPERIMENTS["demo"]
+LONG = reduced(EXPERIMENTS["demo"], seeds=2)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path: Path, name: str
 def test_set_narrows_an_axis_replaces_a_fixed_setting_and_adds_an_axis() -> None:
     demo = EXPERIMENTS["demo"]
     narrowed = apply(demo, ["sigma_w=0.1,2.5", "epochs=3", "learning-rate=0.1, 0.2"])
-    assert narrowed.size == demo.size * 2 // 5 * 2
+    assert narrowed.size == demo.size * 2 // 3
     assert narrowed.axes["sigma_w"] == (0.1, 2.5)
     assert narrowed.axes["learning_rate"] == (0.1, 0.2)
     assert {config.epochs for config in narrowed.configs()} == {3}

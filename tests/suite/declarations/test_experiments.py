@@ -176,10 +176,11 @@ def test_the_long_experiment_has_one_seed(runs: dict[str, list[RunConfig]]) -> N
 
 def test_the_demo_is_small_and_needs_no_download(runs: dict[str, list[RunConfig]]) -> None:
     configs = runs["demo"]
-    assert len(configs) == 3 * 5 * 3
-    assert {(c.dataset, c.width) for c in configs} == {("digits", 8)}
-    assert {c.epochs for c in configs} <= set(range(30, 61))
-    assert {c.optimizer for c in configs} == {"sgd", "momentum", "adam"}
+    assert len(configs) == 2 * 2 * 2 * 3 * 5
+    assert {(c.dataset, c.width, c.epochs) for c in configs} == {("digits", 8, 100)}
+    assert {c.optimizer for c in configs} == {"sgd", "adam"}
+    for varied in ("learning_rate", "batch_size"):  # so that no clock stands still
+        assert len({getattr(c, varied) for c in configs}) == 2
 
 
 def test_presets_are_possible_runs_and_the_papers_is_of_its_main_grid(

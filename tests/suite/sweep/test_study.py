@@ -27,7 +27,8 @@ from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
 from suite.sweep.study import CURVE_EPOCHS, Scoreboard, default_storage, shown_epochs, study_name
 
-SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
+ONE_RATE = ["learning_rate=0.001", "batch_size=64"]
+SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", *ONE_RATE])
 
 
 @pytest.fixture(params=["memory", "sqlite"])
