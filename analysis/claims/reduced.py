@@ -26,7 +26,7 @@ from analysis.claims.differences import acting, differences
 from analysis.claims.paper_file import Claim, ClockClaim, MinimalClaim, PaperFile, TrainedClaim
 from analysis.claims.places import Place, ReducedScale, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe
-from analysis.claims.rule import Verdict
+from analysis.claims.rule import Part, Verdict
 from analysis.claims.runs import ExperimentRuns
 from analysis.claims.sources import Source
 from analysis.claims.verdicts import Judged, judge_claim
@@ -58,6 +58,8 @@ class Reduced:
         By experiment the part of this that all its recipes share.
     missing
         The experiments that are not there, where runs are.
+    part
+        The number that decided, of a claim that has one.
     """
 
     verdict: ReducedVerdict
@@ -70,6 +72,7 @@ class Reduced:
     differs: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = ()
+    part: Part | None = None
 
 
 def judge_reduced(
@@ -144,6 +147,7 @@ def _verdict(claim: TrainedClaim, tried: Sequence[tuple[ReducedScale, Judged]]) 
         differs=_instead(by_setting),
         settings={place.label: _shared(place, scale.pairs) for place in scale.places},
         missing=[gap.recipe.experiment for gap in judged.gaps if gap.absent],
+        part=judged.part,
     )
 
 

@@ -39,6 +39,7 @@ from analysis.claims.statistics import Measured
 Verdict = Literal["reproduced", "contradicted", "undetermined"]
 RANK: tuple[Verdict, ...] = ("contradicted", "undetermined", "reproduced")
 LEVEL = 0.95
+WRONG_AT_A_BORDER = (1 - LEVEL) / 2  # the share of verdicts, where the truth is at a border
 
 
 @dataclass(frozen=True)

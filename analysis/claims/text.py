@@ -14,6 +14,7 @@ from analysis import tables
 from analysis.claims.frame import Verdicts, is_arithmetic
 from analysis.claims.numbers import NUMBER_ALONE
 from analysis.claims.reduced import NOT_TRAINED
+from analysis.claims.rule import WRONG_AT_A_BORDER
 from analysis.units import SPOKEN, with_interval
 
 WIDTH = 120
@@ -68,14 +69,24 @@ def table(claims: pd.DataFrame) -> str:
 
 
 def totals(claims: pd.DataFrame) -> str:
-    """How many have which verdict, in three lines: by training, by arithmetic, at reduced scale."""
+    """How many have which verdict: by training, by arithmetic, at reduced scale, and by chance."""
     arithmetic = is_arithmetic(claims)
     lines = [
         _total("claims on training, at full scale", claims.loc[~arithmetic, "verdict"], MARKS),
         _total("claims of arithmetic", claims.loc[arithmetic, "verdict"], MARKS),
         _total("claims at reduced scale", judged_reduced(claims)["reduced"], REDUCED_MARKS),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + _wrong_by_chance(claims))
+
+
+def _wrong_by_chance(claims: pd.DataFrame) -> list[str]:
+    """A line on how many verdicts chance alone may have turned wrong, where there are any."""
+    trained = claims.loc[~is_arithmetic(claims)]
+    made = int(trained["verdict"].isin(["reproduced", "contradicted"]).sum())
+    made += int(trained["reduced"].isin(["holds", "reversed"]).sum())
+    expected = f"{made * WRONG_AT_A_BORDER:.2g}"
+    says = "are to be expected wrong by chance if every truth is at the border of its range"
+    return [f"of {made} verdicts on training {expected} {says}, fewer elsewhere"] if made else []
 
 
 def _total(what: str, verdicts: pd.Series[str], kinds: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ from analysis.claims.paper_file import (
     PaperFile,
 )
 from analysis.claims.recipes import command
-from analysis.claims.rule import Judgement, Verdict, judge_parts
+from analysis.claims.rule import Judgement, Part, Verdict, judge_parts
 from analysis.claims.runs import Gap, Sample
 from analysis.claims.sources import Source
 from analysis.units import SPOKEN, in_unit, number
@@ -44,6 +44,8 @@ class Judged:
     ----------
     gaps
         What is missing for a verdict, where something is.
+    part
+        The number that decided, of a claim that has one.
     """
 
     claim: Claim
@@ -54,6 +56,7 @@ class Judged:
     high: float = math.nan
     n: int = 0
     gaps: Sequence[Gap] = ()
+    part: Part | None = None
 
 
 def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Judged:
@@ -98,6 +101,7 @@ def _from_parts(claim: Claim, evidence: Evidence, notes: Sequence[str] = ()) -> 
         found.low,
         found.high,
         measured.n,
+        part=found.part,
     )
 
 

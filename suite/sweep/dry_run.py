@@ -78,6 +78,8 @@ def report(sweep: Sweep) -> str:
         _table(recipes, everything, left, costs, data),
         "Clocks at the end of all epochs; expected by theory: memory goes once the clock of an "
         "acting mechanism reaches about 1 (suite/declarations/forecast.py).",
+        "Are these seeds enough? python -m analysis.plan"
+        + (f" --experiment {sweep.experiment.name}" if len(sweep.left) < len(sweep.points) else ""),
     ]
     return "\n".join(lines)
 

@@ -170,6 +170,8 @@ def test_the_kinds_of_verdict_are_counted_apart() -> None:
         "5 claims on training, at full scale: 0 reproduced, 1 contradicted, 4 undetermined",
         "1 claims of arithmetic: 1 reproduced, 0 contradicted, 0 undetermined",
         "4 claims at reduced scale: 2 holds, 1 reversed, 1 open",
+        "of 4 verdicts on training 0.1 are to be expected wrong by chance if every truth is at the "
+        "border of its range, fewer elsewhere",
     ]
 
 

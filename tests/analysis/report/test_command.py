@@ -76,6 +76,9 @@ def test_every_exhibit_is_written_in_every_format(
     tables = {f"{stem}.{kind}" for stem in named for kind in ("csv", "md", "tex")}
     assert {path.name for path in (out / "tables").iterdir()} == tables
     said = capsys.readouterr().out.splitlines()
+    assert said.pop(4).startswith(
+        "of 4 verdicts on training 0.1 are to be expected wrong by chance"
+    )
     assert said[:6] == [
         "experiment plane: 6 finished runs",
         "4 claims on training, at full scale: 2 reproduced, 1 contradicted, 1 undetermined",
