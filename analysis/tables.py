@@ -27,7 +27,7 @@ INTERVAL = " [95 %]"
 DEVIATION = " ± sd"
 UNIT = re.compile(r"\((pp|%|epochs)\)")
 PLACES = 4  # significant digits of what has no unit
-ROUGH = {"p value": 2}  # digits of what is known to no more
+ROUGH = ("p value", 2)  # how a column ends, and digits of what is known to no more
 UNBROKEN = 10_000  # columns: more than any line has
 # What pandas leaves as it is when it escapes text for LaTeX, whose own fonts lack these signs; with
 # the underscores of our names already escaped. In this order: names before the signs they hold.
@@ -212,7 +212,8 @@ def _text(value: Any, name: str) -> str:
     unit = UNIT.search(name)
     if unit or not math.isfinite(value):
         return number(value, unit[1] if unit else "")
-    return f"{value + 0.0:.{ROUGH.get(name, PLACES)}g}"
+    ends, digits = ROUGH
+    return f"{value + 0.0:.{digits if name.endswith(ends) else PLACES}g}"
 
 
 def _numeric(frame: pd.DataFrame, shown: pd.DataFrame) -> Sequence[bool]:

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.estimates.clock_axis import clock_frame
+from analysis.estimates.dose_response import dose_response
 from analysis.estimates.forgetting_law import fit_law
 from analysis.estimates.forgetting_time import forgetting_times
+from analysis.estimates.memory_by_epoch import memory_by_epoch
+from analysis.estimates.variance import variance_shares
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import named, spread
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.source import Source, Sources
 from analysis.figures.forgetting import forgetting_times_figure, law_figure
+from analysis.figures.memory_by_epoch import memory_by_epoch_pages
 from suite.basics.settings import ConfigError
 
 DEMO = "python -m suite.grid --experiment demo"
@@ -207,6 +212,74 @@ def _predictions(predicted: pd.DataFrame) -> list[_Part]:
     return [_Part(said, None, table, "predictions")]
 
 
+def _dose_response(source: Source, _: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = dose_response(source.store.runs, recipes=source.recipes)
+    rows = []
+    for about, row in zip(source.about.to_dict("records"), found.to_dict("records"), strict=True):
+        one = named(about, source)
+        for name, key in (("slope (pp per σw)", "slope"), ("per e-fold of σw (pp)", "log_slope")):
+            one |= {name: 100 * row[key]}
+            one |= {f"{name} {end}": 100 * row[f"{key}_{end}"] for end in ("low", "high")}
+        one |= {"line fits, p value": row["lack_of_fit"]}
+        one |= {"log line fits, p value": row["log_lack_of_fit"]}
+        one |= {"lost (pp)": 100 * row["lost"]}
+        one |= {f"lost (pp) {end}": 100 * row[f"lost_{end}"] for end in ("low", "high")}
+        one |= {"σw at half": row["half"], "σw at half low": row["half_low"]}
+        one |= {"σw at half high": row["half_high"]}
+        rows.append(one | {"seeds": row["seeds"], "σw": row["scales"]})
+    said = [
+        "Test accuracy at τ_best against σw: least-squares slopes on σw and on log σw with their "
+        "95 % intervals (seed as the cluster), and p values of these lines being enough "
+        "(Hotelling's T² of the seeds' curvatures). Lost: accuracy at the smallest σw less that at "
+        "the largest. σw at half: where half of it is lost, on the best monotone curve, with the "
+        "95 % interval; none where the loss may be 0.",
+    ]
+    return [_Part(said, None, pd.DataFrame(rows))]
+
+
+def _variance(source: Source, _: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = variance_shares(source.store.runs, recipes=source.recipes)
+    names = {"sigma_w": "σw (%)", "seed": "seed (%)", "rest": "σw × seed, rest (%)"}
+    rows = []
+    for about, row in zip(source.about.to_dict("records"), found.to_dict("records"), strict=True):
+        one = named(about, source) | {"sd of all (pp)": 100 * row["deviation"]}
+        for part, name in names.items():
+            one |= {name: 100 * row[part]}
+            one |= {f"{name} {end}": 100 * row[f"{part}_{end}"] for end in ("low", "high")}
+        one |= {"noise, largest / smallest σw": row["trend_factor"]}
+        one |= {"trend, p value": row["trend"]}
+        rows.append(one | {"seeds": row["seeds"], "σw count": row["scales"]})
+    said = [
+        "Of all that differs in test accuracy between the runs of a recipe: how much of the "
+        "variance σw explains, how much the seed alike at all σw, and how much is left, with 95 % "
+        "intervals (jackknife over seeds). Noise: how many times the standard deviation of runs at "
+        "the smallest σw it is at the largest, and the p value of there being no trend (from five "
+        "seeds on).",
+    ]
+    return [_Part(said, None, pd.DataFrame(rows))]
+
+
+def _memory_by_epoch(source: Source, title: str) -> list[_Part]:
+    _refuse_one_scale(source)
+    found = source.store
+    table = memory_by_epoch(found.runs, found.history, recipes=source.recipes)
+    clocks = clock_frame(found.runs, recipes=source.recipes)
+    known = source.estimates.recipes[["recipe", "family", "batch_size", "own_clock"]]
+    whole = table.merge(clocks, on=["recipe", "epoch"]).merge(known, on="recipe")
+    said = [
+        "The spread of mean validation accuracy over σw at each epoch, corrected for what noise "
+        "adds to it, with its 95 % interval; above against epochs, below on the clock that is to "
+        "govern the recipe. Zero where σw is forgotten, whatever the shape of its effect was.",
+    ]
+    pages = memory_by_epoch_pages(whole, title)
+    return [
+        _Part(said, page, whole if number == 1 else None, f"{number}" if len(pages) > 1 else "")
+        for number, page in enumerate(pages, start=1)
+    ]
+
+
 def _norms(source: Source, _: str) -> list[_Part]:
     _refuse_one_scale(source)
     found = source.norms
@@ -239,5 +312,8 @@ KINDS: Mapping[str, tuple[str, Maker]] = {
     "collapse": ("Sensitivity to σw on epochs and clock", _collapse),
     "forgetting-times": ("When σw is forgotten", _forgetting_times),
     "forgetting-law": ("The forgetting law", _law),
+    "memory-by-epoch": ("Memory in the course of training", _memory_by_epoch),
+    "dose-response": ("Accuracy against σw, more than a line", _dose_response),
+    "variance": ("Where the variance of accuracy goes", _variance),
     "radial-memory": ("What is left of the initial kernel norm", _norms),
 }
