@@ -56,8 +56,9 @@ def memory(
         and their means); runs, seeds, scales that went in. A diverged run goes in with the model it
         returns, its best checkpoint or else a guess. Of such failures: diverged and untrained
         (numbers of runs), survivors (memory without diverged runs; NaN with fewer than two σw),
-        scales_lost (σw at which all runs diverged). See `analysis.estimates.spread` and
-        `no_memory` for methods.
+        scales_lost (σw at which all runs diverged). image_error: what the standard error of memory
+        is at most because all runs share one finite set of test images (see `image_error`). See
+        `analysis.estimates.spread` and `no_memory` for methods.
     """
     values = returned_accuracy(runs, metric)
     learned_nothing = untrained(runs)
@@ -69,7 +70,30 @@ def memory(
         | _failures(recipe, values, learned_nothing)
         for recipe, rng in zip(chosen, streams, strict=True)
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if len(table):
+        images = [_test_images(runs, recipe) for recipe in chosen]
+        ends = table["mean_top"], table["mean_bottom"]
+        table["image_error"] = [image_error(*one) for one in zip(*ends, images, strict=True)]
+    return table
+
+
+def image_error(top: float, bottom: float, images: int) -> float:
+    """The most that a finite test set can add to the standard error of a difference of accuracies.
+
+    Both are measured on the same images, drawn from all that might have been. On one image the
+    difference of two predictors is −1, 0 or 1, and not 0 only where one of them is right and the
+    other wrong. All runs of a recipe share the images, so more seeds do not help.
+
+    Parameters
+    ----------
+    top, bottom
+        Mean accuracies at the best and the worst σw.
+    images
+        How many there are.
+    """
+    differ = min(top, 1 - bottom) + min(bottom, 1 - top)
+    return math.sqrt(max(0.0, differ - (top - bottom) ** 2) / images)
 
 
 def estimate(
@@ -102,6 +126,10 @@ def estimate(
         "seeds": int(np.isfinite(values).any(0).sum()),
         "scales": int(np.isfinite(values).any(1).sum()),
     }
+
+
+def _test_images(runs: pd.DataFrame, recipe: Recipe) -> int:
+    return int(runs["test_images"].to_numpy()[recipe.rows[recipe.rows >= 0][0]])
 
 
 def _failures(

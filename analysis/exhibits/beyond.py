@@ -23,6 +23,7 @@ from analysis.figures.forgetting import forgetting_times_figure, law_figure
 from analysis.figures.memory_by_epoch import memory_by_epoch_pages
 from suite.basics.settings import ConfigError
 
+Z_95 = 1.96
 DEMO = "python -m suite.grid --experiment demo"
 
 
@@ -86,6 +87,7 @@ def _memory(source: Source, title: str) -> list[_Part]:
             "corrected (pp)": 100 * row["corrected"],
             "noise alone (pp)": 100 * row["noise_spread"],
         }
+        one |= {"test images, at most ± (pp)": 100 * Z_95 * row["image_error"]}
         one |= {"p value": row["p_value"], "T_SGD": row["T_SGD"], "T_L2": row["T_L2"]}
         one |= {"T_adapt": row["T_adapt"], "seeds": row["seeds"], "σw": row["scales"]}
         one |= {"reach τ_interp": f"{row['reached']} of {row['reached'] + row['censored']}"}
@@ -102,7 +104,9 @@ def _memory(source: Source, title: str) -> list[_Part]:
     said = [
         SPREAD,
         "Corrected: the same by cross-validation over seeds, which is 0 on average where there is "
-        "no memory. Noise alone: the spread to be expected without memory. p value: of no memory, "
+        "no memory. Noise alone: the spread to be expected without memory. Test images: that they "
+        "are finite, and the same for all runs, can move a memory by at most so much (95 %) from "
+        "that on all images there might have been, whatever the seeds. p value: of no memory, "
         "by permuting σw within seeds, studentized; from five seeds on. Clocks: at the end of "
         "training. A diverged run counts as the model it returns, or as a guess if it has none; "
         "survivors alone: memory without such runs. Untrained: test accuracy below twice that of a "

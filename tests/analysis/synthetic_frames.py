@@ -22,7 +22,7 @@ from suite.declarations.metrics import (
 Floats = NDArray[np.float64]
 SEEDS = (0, 1, 42, 123, 456)
 SCALES = (0.1, 0.5, 1.0, 1.8, 2.5)
-TRAIN_IMAGES = 1000
+TRAIN_IMAGES, TEST_IMAGES = 1000, 400
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def frames(
     runs.insert(0, "run_id", [f"{i:032x}" for i in order])
     runs.insert(1, "fingerprint", [configs[i].fingerprint for i in order])
     runs.insert(2, "diverged", False)
-    runs["train_images"] = TRAIN_IMAGES
+    runs["train_images"], runs["test_images"] = TRAIN_IMAGES, TEST_IMAGES
     metrics = pd.DataFrame([summaries[i] for i in order], columns=list(SUMMARY_METRIC_NAMES))
     runs = pd.concat([runs, metrics.astype(np.float64)], axis=1)
     return runs, _history_frame(runs, [histories[i] for i in order])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from synthetic_frames import SCALES, Truth, frames
 
-from analysis.estimates.memory import estimate, memory
+from analysis.estimates.memory import estimate, image_error, memory
 from suite.declarations.config import RunConfig
 
 
@@ -86,6 +86,25 @@ def test_an_unfinished_metric_of_a_run_that_did_not_diverge_is_a_hole(runs: pd.D
 def test_estimates_do_not_depend_on_the_order_of_runs(runs: pd.DataFrame) -> None:
     again = runs.sample(frac=1, random_state=0).reset_index(drop=True)
     pd.testing.assert_frame_equal(memory(runs, seed=3), memory(again, seed=3))
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(0.95, 0.75), (0.9, 0.9), (0.6, 0.1)])
+def test_a_finite_test_set_moves_memory_by_no_more_than_is_said(top: float, bottom: float) -> None:
+    rng, images = np.random.default_rng(0), 400
+    errors = []
+    for shared in (0.0, 0.5, 1.0):  # from disjoint mistakes, as far as they can be, to nested ones
+        both_wrong = max(0.0, 1 - top - bottom)
+        both_wrong += shared * (min(1 - top, 1 - bottom) - both_wrong)
+        parts = [1 - bottom - both_wrong, 1 - top - both_wrong]
+        counts = rng.multinomial(images, [*parts, 1 - sum(parts)], 4000)
+        errors.append(((counts[:, 0] - counts[:, 1]) / images).std())
+    assert image_error(top, bottom, images) >= 0.97 * max(errors)
+    assert image_error(top, bottom, images) == pytest.approx(errors[0], rel=0.04)
+
+
+def test_the_error_of_the_test_images_is_that_of_the_extreme_scales(runs: pd.DataFrame) -> None:
+    for row in memory(runs).to_dict("records"):
+        assert row["image_error"] == image_error(row["mean_top"], row["mean_bottom"], 400)
 
 
 def test_one_seed_has_memory_but_neither_interval_nor_p_value(runs: pd.DataFrame) -> None:
