@@ -56,9 +56,10 @@ def memory(
         and their means); runs, seeds, scales that went in. A diverged run goes in with the model it
         returns, its best checkpoint or else a guess. Of such failures: diverged and untrained
         (numbers of runs), survivors (memory without diverged runs; NaN with fewer than two σw),
-        scales_lost (σw at which all runs diverged). image_error: what the standard error of memory
-        is at most because all runs share one finite set of test images (see `image_error`). See
-        `analysis.estimates.spread` and `no_memory` for methods.
+        scales_lost (σw at which all runs diverged), scales_failed (σw at which half of the runs or
+        more diverged or are untrained: memory there is of failure). image_error: what the standard
+        error of memory is at most because all runs share one finite set of test images (see
+        `image_error`). See `analysis.estimates.spread` and `no_memory` for methods.
     """
     values = returned_accuracy(runs, metric)
     learned_nothing = untrained(runs)
@@ -137,9 +138,11 @@ def _failures(
 ) -> dict[str, float | int]:
     there = recipe.rows >= 0
     lost = there.any(1) & ~(there & ~recipe.diverged).any(1)
+    failed = there & (recipe.diverged | learned_nothing[recipe.rows])
     return {
         "survivors": extremes(recipe.pivot(values, survivors=True)).spread,
         "diverged": recipe.diverged_count,
         "untrained": int((learned_nothing[recipe.rows] & there).sum()),
         "scales_lost": int(lost.sum()),
+        "scales_failed": int((there.any(1) & (2 * failed.sum(1) >= there.sum(1))).sum()),
     }

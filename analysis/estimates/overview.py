@@ -131,14 +131,17 @@ def _phases(
     resamples: int,
 ) -> PhaseEstimates:
     table = memory(runs, recipes=recipes, seed=seed)
-    level = half_of_largest(table)
+    # Where training fails at some σw, memory is of failure: no measure for the others.
+    trains = table["scales_failed"].to_numpy() == 0
+    level = half_of_largest(table[trains])
     counts = fitted.groupby("recipe", sort=False)[["reached", "censored"]].sum().reset_index()
     about = _about(recipes, runs).merge(table, on="recipe").merge(counts, on="recipe")
     about["verdict"] = [
-        verdict(low, high, level) for low, high in zip(table["low"], table["high"], strict=True)
+        verdict(low, high, level) if here else "fails"
+        for low, high, here in zip(table["low"], table["high"], trains, strict=True)
     ]
     deviations = seed_deviations(runs, recipes, table)
-    found = boundaries(about, deviations, level, seed=seed, resamples=resamples)
+    found = boundaries(about[trains], deviations[trains], level, seed=seed, resamples=resamples)
     return PhaseEstimates(about, level, found)
 
 

@@ -31,6 +31,7 @@ NAME_SIZE = 11
 LEGEND_COLUMNS = {1: 2, 2: 3, 3: 5}  # by the number of panels
 ELSEWHERE = "#B5B5B5"
 RING = "#444444"
+EDGE = 0.97  # of the axis: where a memory of failure stands that is above it
 
 
 # --- the figure ---
@@ -40,7 +41,8 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
     Recipes which a clock governs are in their optimizer's colour, with their interval; they decide
     its boundary, and those that differ in batch size alone are joined by a line. The fuller the
     marker, the higher the learning rate, or λ where the rate does not vary. A ring says that some
-    of a recipe's runs failed: they diverged, or learned next to nothing. Recipes that another
+    of a recipe's runs failed: they diverged, or learned next to nothing. Where half of them did at
+    some σw, it may stand at the upper edge for a memory above all others. Recipes that another
     clock governs are grey dots. Optimizers at one clock value stand side by side. A clock on which
     all recipes stand still or together has no panel, nor has one that governs none of them.
 
@@ -49,7 +51,7 @@ def memory_by_clock(recipes: pd.DataFrame, boundaries: pd.DataFrame, title: str)
     recipes
         One row per recipe: family, optimizer, learning_rate, kernel_l2, T_SGD, T_L2, T_adapt,
         own_clock, memory, corrected, low, high (fractions; NaN where they cannot be had), diverged,
-        untrained (numbers of runs).
+        untrained (numbers of runs), scales_failed.
     boundaries
         One row per clock: the fields of `boundary.Boundary`.
     title
@@ -94,9 +96,11 @@ def _rounded(values: pd.Series[float]) -> int:
 
 def _limits(recipes: pd.DataFrame) -> tuple[float, float]:
     """Of the vertical axis, in pp."""
-    largest = 100 * float(recipes[["memory", "corrected"]].max().max())
-    top = min(100 * float(recipes[["memory", "high"]].max().max()), HIGHEST * largest)
-    lowest = 100 * float(recipes["corrected"].min())
+    trained = recipes[recipes["scales_failed"] == 0]
+    trained = trained if len(trained) else recipes
+    largest = 100 * float(trained[["memory", "corrected"]].max().max())
+    top = min(100 * float(trained[["memory", "high"]].max().max()), HIGHEST * largest)
+    lowest = 100 * float(trained["corrected"].min())
     bottom = 0.0 if math.isnan(lowest) else min(0.0, lowest)
     span = max(top - bottom, 1.0) if math.isfinite(top) else 1.0
     return bottom - 0.04 * span, bottom + 1.12 * span
@@ -114,6 +118,7 @@ def _placed(panel: Axes, recipes: pd.DataFrame, clock: str) -> pd.DataFrame:
     panel.set_xlim(middle / half, middle * half)
     log_ticks(panel.xaxis, middle / half, middle * half)
     y = 100 * recipes["corrected"].fillna(recipes["memory"])
+    y = y.where(recipes["scales_failed"] == 0, y.clip(upper=EDGE * panel.get_ylim()[1]))
     return recipes.assign(
         place=_side_by_side(recipes, clock, DODGE * width),
         y=y,
@@ -253,7 +258,14 @@ def _legend(
             Line2D([], [], color=ELSEWHERE, marker="o", linestyle="", label="another clock governs")
         )
     if _failed(recipes).any():
-        ring = Line2D([], [], marker="o", linestyle="", color=RING, label="some runs failed")
+        ring = Line2D(
+            [],
+            [],
+            marker="o",
+            linestyle="",
+            color=RING,
+            label="some runs failed (at the edge: higher)",
+        )
         ring.set(markerfacecolor="none", markersize=12)
         handles.append(ring)
     if recipes["family"].duplicated().any():

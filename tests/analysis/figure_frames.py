@@ -67,6 +67,7 @@ def recipe_table() -> pd.DataFrame:
                     "high": value + 0.03,
                     "diverged": 0,
                     "untrained": 0,
+                    "scales_failed": 0,
                 }
             )
     return pd.DataFrame(rows)

@@ -45,3 +45,22 @@ def test_without_several_batch_sizes_there_is_no_collapse_to_measure() -> None:
 )
 def test_verdict_follows_the_interval(low: float, high: float, level: float, word: str) -> None:
     assert verdict(low, high, level) == word
+
+
+def test_a_recipe_that_does_not_train_at_a_scale_sets_no_level_and_decides_no_boundary() -> None:
+    def accuracy(config: RunConfig, scales: np.ndarray) -> np.ndarray:
+        if config.norm == "layer":
+            return np.where(scales > 2, 0.1, 0.95)
+        return 0.9 - 0.2 * 16 / config.batch_size * (scales - 0.1) / 2.4
+
+    recipes: list[dict[str, object]] = [{"batch_size": b} for b in (16, 32, 64, 128)]
+    truth = Truth(test_accuracy=accuracy)
+    without = store("made", *frames(recipes, truth, np.random.default_rng(0)))
+    recipes.append({"batch_size": 64, "norm": "layer"})
+    runs, history = frames(recipes, truth, np.random.default_rng(0))
+    found = estimate(store("made", runs, history), resamples=10)
+    table = found.recipes.set_index("recipe")
+    assert table.loc[table["verdict"] == "fails", "scales_failed"].tolist() == [1]
+    assert table["memory"].max() == pytest.approx(0.85, abs=0.02)
+    assert found.level == pytest.approx(estimate(without, resamples=10).level, abs=0.01)
+    assert found.boundaries.set_index("clock").loc["T_SGD", "recipes"] == 4

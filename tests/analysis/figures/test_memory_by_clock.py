@@ -113,6 +113,21 @@ def test_recipes_with_failed_runs_are_ringed() -> None:
     assert "some runs failed" in words(figure)
 
 
+def test_a_memory_of_failure_stands_at_the_edge_and_leaves_the_axis_to_the_others() -> None:
+    table = recipe_table()
+    failing = table.assign(
+        untrained=[5, *[0] * 5],
+        scales_failed=[1, *[0] * 5],
+        corrected=[0.85, *table["corrected"][1:]],
+    )
+    failing = failing.assign(memory=failing["corrected"], high=failing["corrected"] + 0.03)
+    (before,), (after,) = panels(drawn(table)), panels(drawn(failing))
+    assert after.get_ylim()[1] == pytest.approx(before.get_ylim()[1], rel=0.2)
+    (points,) = scatters(after)
+    heights = np.asarray(points.get_offsets())[:, 1]
+    assert heights.max() == pytest.approx(0.97 * after.get_ylim()[1])
+
+
 def test_where_no_clock_varies_those_that_govern_have_a_panel() -> None:
     still = {"T_SGD": 1e-3, "T_adapt": 2.0}
     table = with_adam().assign(**still)
