@@ -7,6 +7,7 @@ from typing import Any
 
 from suite.declarations.factorial import Experiment
 from suite.declarations.miniatures import (
+    ADAM_L2,
     CIFAR_SMALL,
     FEWER_SEEDS,
     MINIATURE_RUN,
@@ -35,7 +36,7 @@ DEMO = Experiment(
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, CIFAR_SMALL)
+    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, CIFAR_SMALL)
 }
 # Names that stand for several experiments.
 GROUPS: Mapping[str, Sequence[str]] = {

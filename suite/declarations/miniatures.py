@@ -124,6 +124,20 @@ MINIATURES = (
     ),
 )
 
+# A question that the paper leaves open, so no miniature of its experiments: not of the group either.
+ADAM_L2 = Experiment(
+    "mini-adam-l2",
+    "does coupled L2 make Adam remember? Adam beside AdamW at four strengths of kernel L2",
+    "beyond the paper",
+    axes={
+        "optimizer": ("adam", "adamw"),
+        "kernel_l2": (0.0, 1e-3, 1e-2, 1e-1),
+        "batch_size": SMALL_AND_LARGE_BATCH,
+        "sigma_w": SIGMA_W_COARSE,
+        "seed": FEWER_SEEDS,
+    },
+).on(MINIATURE_RUN)
+
 # Real images overnight: not of the group, since it takes hours.
 CIFAR_SMALL = Experiment(
     "cifar-small",
