@@ -22,7 +22,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {"demo": {}, "paper": PAPER_RUN}
 # ends of σw.
 DEMO = Experiment(
     "demo",
-    "SGD fits its labels and remembers σw; a higher rate forgets some, Adam all: minutes on a laptop",
+    "SGD fits its labels and remembers σw, less at a higher rate; Adam forgets: minutes on a laptop",
     "§3.1 in miniature",
     axes={
         "optimizer": ("sgd", "adam"),

@@ -124,7 +124,7 @@ MINIATURES = (
     ),
 )
 
-# A question that the paper leaves open, so no miniature of its experiments: not of the group either.
+# A question that the paper leaves open, and so no miniature of one of its experiments.
 ADAM_L2 = Experiment(
     "mini-adam-l2",
     "does coupled L2 make Adam remember? Adam beside AdamW at four strengths of kernel L2",
