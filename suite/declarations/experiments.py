@@ -22,7 +22,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {"demo": {}, "paper": PAPER_RUN}
 # ends of σw.
 DEMO = Experiment(
     "demo",
-    "SGD fits its labels and remembers σw, less at a higher rate; Adam forgets: minutes on a laptop",
+    "SGD fits its labels and remembers σw, less so at a higher rate; Adam forgets: some minutes",
     "§3.1 in miniature",
     axes={
         "optimizer": ("sgd", "adam"),
