@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 from claim_stores import paper_store, verdict_on
 
 from analysis.claims.command import judge
+from analysis.claims.numbers import Region
+from analysis.claims.rule import Part, judge_parts
+from analysis.claims.statistics import spread
 from analysis.store.frames import Store
 from suite.declarations.paper_experiments import PAPER_SEEDS
 
@@ -70,7 +74,23 @@ def test_an_interval_wider_than_the_tolerance_decides_nothing() -> None:
     noisy = paper_store("main", {("sgd", 128): 26.5}, truth={"test_noise": 0.12})
     row = verdict_on(judge({"main": noisy}), "sgd-b128-spread")
     assert row["verdict"] == "undetermined"
-    assert "is wider than 26.5 ± 3.97 pp" in row["reason"]
+    assert re.search(r"is wider than 26\.5 ± 3\.97 \(less [\d.]+ of bias\) pp", row["reason"])
+
+
+def test_an_exact_rerun_of_a_small_spread_agrees_in_most_cases() -> None:
+    """The paper's number is M with its bias over ten seeds, and our interval allows for that."""
+    rng, scales, seeds = np.random.default_rng(0), 25, 10
+    region = Region(0.85, 2.85, "1.85 ± 1")  # 1.6 pp, and what noise of 0.6 pp adds to it
+    agrees = []
+    for _ in range(100):
+        found = spread(
+            -1.6 * np.linspace(0, 1, scales)[:, None] + 0.6 * rng.standard_normal((scales, seeds)),
+            rng,
+        )
+        fair = region.less(found.value - found.corrected)
+        agrees.append([judge_parts([Part("", found, r)]).verdict for r in (region, fair)])
+    before, after = (np.mean([one[i] == "reproduced" for one in agrees]) for i in (0, 1))
+    assert before < 0.5 < 0.6 < after
 
 
 def test_an_interval_over_the_border_decides_nothing() -> None:
