@@ -225,8 +225,8 @@ def _dose_response(source: Source, _: str) -> list[_Part]:
         for name, key in (("slope (pp per σw)", "slope"), ("per e-fold of σw (pp)", "log_slope")):
             one |= {name: 100 * row[key]}
             one |= {f"{name} {end}": 100 * row[f"{key}_{end}"] for end in ("low", "high")}
-        one |= {"line fits, p value": row["lack_of_fit"]}
-        one |= {"log line fits, p value": row["log_lack_of_fit"]}
+        one |= {"line: p value": row["lack_of_fit"]}
+        one |= {"log line: p value": row["log_lack_of_fit"]}
         one |= {"lost (pp)": 100 * row["lost"]}
         one |= {f"lost (pp) {end}": 100 * row[f"lost_{end}"] for end in ("low", "high")}
         one |= {"σw at half": row["half"], "σw at half low": row["half_low"]}
@@ -245,16 +245,16 @@ def _dose_response(source: Source, _: str) -> list[_Part]:
 def _variance(source: Source, _: str) -> list[_Part]:
     _refuse_one_scale(source)
     found = variance_shares(source.store.runs, recipes=source.recipes)
-    names = {"sigma_w": "σw (%)", "seed": "seed (%)", "rest": "σw × seed, rest (%)"}
+    names = {"sigma_w": "σw (%)", "seed": "seed (%)", "rest": "σw × seed and rest (%)"}
     rows = []
     for about, row in zip(source.about.to_dict("records"), found.to_dict("records"), strict=True):
         one = named(about, source) | {"sd of all (pp)": 100 * row["deviation"]}
         for part, name in names.items():
             one |= {name: 100 * row[part]}
             one |= {f"{name} {end}": 100 * row[f"{part}_{end}"] for end in ("low", "high")}
-        one |= {"noise, largest / smallest σw": row["trend_factor"]}
-        one |= {"trend, p value": row["trend"]}
-        rows.append(one | {"seeds": row["seeds"], "σw count": row["scales"]})
+        one |= {"noise at largest over smallest σw": row["trend_factor"]}
+        one |= {"trend: p value": row["trend"]}
+        rows.append(one | {"seeds": row["seeds"], "σw": row["scales"]})
     said = [
         "Of all that differs in test accuracy between the runs of a recipe: how much of the "
         "variance σw explains, how much the seed alike at all σw, and how much is left, with 95 % "

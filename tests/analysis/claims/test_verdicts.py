@@ -11,7 +11,7 @@ from claim_stores import paper_store, verdict_on
 from analysis.claims.command import judge
 from analysis.claims.numbers import Region
 from analysis.claims.rule import Part, judge_parts
-from analysis.claims.statistics import spread
+from analysis.claims.statistics import spread as spread_of
 from analysis.store.frames import Store
 from suite.declarations.paper_experiments import PAPER_SEEDS
 
@@ -83,7 +83,7 @@ def test_an_exact_rerun_of_a_small_spread_agrees_in_most_cases() -> None:
     region = Region(0.85, 2.85, "1.85 ± 1")  # 1.6 pp, and what noise of 0.6 pp adds to it
     agrees = []
     for _ in range(100):
-        found = spread(
+        found = spread_of(
             -1.6 * np.linspace(0, 1, scales)[:, None] + 0.6 * rng.standard_normal((scales, seeds)),
             rng,
         )
