@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _reason_against(run_id: str, tracking_uri: str, experiment: str | None) -> s
         run = client.get_run(run_id)
         return _used(run) or _elsewhere(run, client, experiment)
     except MlflowException as error:
-        return first_line(error)
+        return without_password(first_line(error))
 
 
 def _used(run: Run) -> str:

@@ -12,11 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
 from mlflow.tracking.context.registry import resolve_tags
 
-from suite.basics.addresses import SQLITE, refuse_password
-from suite.basics.mlflow_client import default_uri, experiment_id
+from suite.basics.mlflow_client import default_uri, every_page, experiment_id
+from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import (
@@ -57,12 +66,11 @@ class Tracker:
     Raises
     ------
     ConfigError
-        If the URI carries a password.
+        If the URI carries a password, or is of a file that cannot be a store.
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
         self.uri = one_name(tracking_uri or default_uri())
-        refuse_password("tracking_uri", self.uri)
         self.client = client_of(self.uri)
         self._engine = engine_of(self.uri)
         self.experiment_id = self._experiment(experiment)
@@ -75,16 +83,24 @@ class Tracker:
         return experiment_id(self.client, name, tags=about_experiment(name))
 
     @property
-    def place(self) -> tuple[str, str]:
-        """What tells the experiment from all others.
+    def place(self) -> tuple[str, ...]:
+        """What tells the experiment from all others, whatever it is called.
 
         A server goes by another name on each machine, such as that of a tunnel's end; what it
         says of the experiment is the same everywhere.
         """
-        if self.uri.startswith(SQLITE):
-            return self.uri, self.experiment_id
-        created = self.client.get_experiment(self.experiment_id).creation_time
-        return f"created {created}", self.experiment_id
+        return self._place(self.client.get_experiment(self.experiment_id))
+
+    def places(self) -> list[tuple[str, ...]]:
+        """What tells each of the store's experiments from all others, deleted ones included."""
+        found = every_page(self.client.search_experiments, view_type=ViewType.ALL)
+        return [self._place(experiment) for experiment in found]
+
+    def _place(self, experiment: Experiment) -> tuple[str, ...]:
+        created, number = f"created {experiment.creation_time}", str(experiment.experiment_id)
+        if is_sqlite(self.uri):
+            return address_of(sqlite_file(self.uri)), number, created
+        return created, number
 
     def runs_of(self, fingerprint: str) -> list[StoredRun]:
         """All runs of one configuration in the experiment, newest first."""

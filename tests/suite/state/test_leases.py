@@ -162,7 +162,7 @@ def test_leases_of_a_new_connection_do_not_bring_back_those_of_the_old(
 def test_a_workspace_insists_on_every_lease(
     tmp_path: Path, postgresql_server: PostgresqlServer, postgresql: str
 ) -> None:
-    workspace = Workspace(tmp_path, ("created 1", "1"), "sweep", postgresql)
+    workspace = Workspace(tmp_path, ("created 1", "1"), postgresql)
     leases = [workspace.take_lease(key) for key in (KEY, OTHER)]
     held = [lease for lease in leases if lease is not None]
     assert len(held) == 2
@@ -180,7 +180,7 @@ def test_machines_with_different_folders_share_the_leases_of_an_experiment(
     tmp_path: Path, postgresql: str
 ) -> None:
     here, there, elsewhere = (
-        Workspace(tmp_path / name, ("created 1", experiment), "sweep", postgresql)
+        Workspace(tmp_path / name, ("created 1", experiment), postgresql)
         for name, experiment in (("a", "1"), ("b", "1"), ("b", "2"))
     )
     assert here.take_lease(KEY) is not None
