@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from suite.basics.addresses import is_postgresql, refuse_password, without_password
 from suite.basics.errors import first_line
 from suite.basics.files import made_once
-from suite.basics.locks import locked
+from suite.basics.locks import PATIENCE, locked
 from suite.basics.mlflow_tables import latest_metrics
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_address, sqlite_file
@@ -76,7 +76,7 @@ def exclusively(storage: str) -> AbstractContextManager[object]:
         return nullcontext()
     if is_postgresql(storage):
         return postgresql_leases.exclusively(storage, "write an Optuna study")
-    return locked(_lock_path(storage), WORK)
+    return locked(_lock_path(storage), WORK, seconds=PATIENCE)
 
 
 def _lock_path(storage: str) -> Path:
