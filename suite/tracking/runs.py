@@ -22,10 +22,14 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
+from suite.basics.errors import first_line, shortened
 from suite.basics.mlflow_client import default_uri, every_page, experiment_id
+from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
+from suite.basics.sqlite_store import provide
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import (
@@ -66,7 +70,8 @@ class Tracker:
     Raises
     ------
     ConfigError
-        If the URI carries a password, or is of a file that cannot be a store.
+        If the URI carries a password, or is of a file that cannot be a store, or MLflow takes no
+        such name.
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
@@ -80,7 +85,15 @@ class Tracker:
         if not name:
             mlflow.set_tracking_uri(self.uri)
             return str(mlflow.tracking.fluent._get_experiment_id())
-        return experiment_id(self.client, name, tags=about_experiment(name))
+        try:
+            return experiment_id(self.client, name, tags=about_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise ConfigError(
+                f"experiment: must be a name that MLflow takes, got {shortened(name)!r} "
+                f"({shortened(first_line(error))}); give another one"
+            ) from error
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -266,10 +279,13 @@ def _metrics_of(records: Iterable[EpochRecord]) -> list[Metric]:
 
 def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:
     """The folder below `target` with the files of a run's best checkpoint."""
+    uri = one_name(tracking_uri or default_uri())
+    if is_sqlite(uri):
+        provide(sqlite_file(uri))  # else MLflow makes it, and that may be cut off
     path = mlflow.artifacts.download_artifacts(
         run_id=run_id,
         artifact_path=BEST_ARTIFACT,
         dst_path=str(target),
-        tracking_uri=tracking_uri or None,
+        tracking_uri=uri,
     )
     return Path(path)

@@ -8,6 +8,7 @@ from sqlalchemy import NullPool, create_engine, inspect
 from sqlalchemy.exc import OperationalError
 
 from suite.basics.addresses import is_postgresql, refuse_password
+from suite.basics.errors import first_line
 from suite.basics.server import await_server, is_server
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import is_sqlite, sqlite_address, sqlite_file
@@ -57,10 +58,16 @@ def client_of(uri: str) -> MlflowClient:
         await_server(uri)
     if not is_postgresql(uri):
         return MlflowClient(uri)
-    with exclusively(uri, "create MLflow's tables"):
-        _refuse_others(uri)
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
+    try:
+        with exclusively(uri, "create MLflow's tables"):
+            _refuse_others(uri)
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+    except OperationalError as error:
+        raise ConnectionError(
+            f"tracking_uri: PostgreSQL does not answer, got {uri} "
+            f"({first_line(error.orig or error)}); see to it and start the command again"
+        ) from error
     return client
 
 
