@@ -32,12 +32,14 @@ def provide(path: Path) -> None:
     ------
     ConfigError
         If the file is no store, or one whose making was cut off.
+    ConnectionError
+        If it can be neither made nor read now.
     """
     if not path.exists():
         try:
             _make(path)
         except OSError as error:
-            raise ConfigError(
+            raise ConnectionError(
                 f"tracking_uri: must be where a file can be made, got {path} ({error.strerror}); "
                 "give another --tracking-uri"
             ) from error

@@ -50,6 +50,8 @@ def open_storage(storage: str) -> BaseStorage:
     ------
     ConfigError
         If it is none, is MLflow's own database, or of another version of Optuna.
+    ConnectionError
+        If its file cannot be made.
     """
     if not storage:
         return InMemoryStorage()
@@ -94,7 +96,9 @@ def _make_sqlite(path: Path) -> None:
         with made_once(path) as scratch:
             RDBStorage(address_of(scratch)).engine.dispose()
     except OSError as error:
-        raise _refused("be where a file can be made", str(path), error, OWN) from error
+        raise ConnectionError(
+            f"storage: must be where a file can be made, got {path} ({error.strerror}); {OWN}"
+        ) from error
 
 
 def _refuse_mlflow(storage: str) -> None:

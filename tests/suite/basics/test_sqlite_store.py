@@ -102,7 +102,9 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path) -
 
 def test_a_place_where_no_file_can_be_is_answered_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="tracking_uri: must be where a file can be made, got"):
+    with pytest.raises(
+        ConnectionError, match="tracking_uri: must be where a file can be made, got"
+    ):
         provide(tmp_path / "file" / "mlflow.db")
 
 

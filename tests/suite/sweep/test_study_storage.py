@@ -91,7 +91,7 @@ def test_a_study_of_another_optuna_is_refused_in_one_line(
 
 def test_a_place_where_no_file_can_be_is_answered_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="storage: must be where a file can be made, got"):
+    with pytest.raises(ConnectionError, match="storage: must be where a file can be made, got"):
         open_storage(f"sqlite:///{tmp_path}/file/optuna.db")
 
 
