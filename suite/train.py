@@ -122,7 +122,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.engine.fleet import Interrupted
     from suite.engine.preparation import data_key, load_data
     from suite.sweep.display import RunDisplay
-    from suite.tracking.orphans import orphans
+    from suite.tracking.moved import notices
     from suite.worker.uploads import WriteError
     from suite.worker.worker import Worker
 
@@ -138,7 +138,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
             told = Told(config, job, display)
             worker = Worker(job, told.take, stop.requested, loaded={data_key(config): data})
             worker.workspace.leases.check()
-            if line := orphans(worker.tracker, worker.workspace, [config.fingerprint]):
+            for line in notices(worker.tracker, worker.workspace, [config.fingerprint]):
                 print(line, file=sys.stderr)
             with worker:
                 worker.upload_kept()

@@ -27,7 +27,7 @@ from suite.sweep.outcome import Outcome, looking
 from suite.sweep.study import Scoreboard, default_storage
 from suite.sweep.study_storage import storage_address
 from suite.tracking.ledger import Ledger, LedgerReader
-from suite.tracking.orphans import orphans
+from suite.tracking.moved import notices
 from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
 from suite.worker.messages import Event, Job
@@ -168,7 +168,7 @@ class Sweep:
                 f"{self.experiment.name}: {len(self.left):,} of {total:,} runs to do, "
                 f"{place.description}; MLflow at {self.tracker.uri}"
             )
-            if line := orphans(self.tracker, self.workspace, {c.fingerprint for c in self.left}):
+            for line in notices(self.tracker, self.workspace, {c.fingerprint for c in self.left}):
                 display.say(line)
             for worker, event in executor.events(stop):
                 self._take(event, outcome, display)

@@ -100,8 +100,8 @@ def test_a_cut_off_run_whose_store_was_moved_since_is_named_with_where_its_state
     ended = train(CUT_OFF)
     assert ended.code == 0, ended.err
     line = ended.err.splitlines()[0]
-    assert line.startswith("state_dir: runs that start anew are half trained, or wait for MLflow")
-    assert f"1 in {earlier.folder}/state/earlier-01234567, which is of another store" in line
+    assert line.startswith("state_dir: 1 of the runs that start anew are half trained")
+    assert f"in {earlier.folder}/state/earlier-01234567, which is of another store" in line
     assert "after epoch 0 of 4" in ended.out
 
 
