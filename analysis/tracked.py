@@ -18,7 +18,6 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store.frames import StoreError, open_store
@@ -27,6 +26,9 @@ from suite.basics.code_version import code_version
 from suite.basics.errors import first_line
 from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.basics.project_run import VARIABLE, project_run
+from suite.basics.settings import ConfigError
+from suite.basics.sqlite_address import is_sqlite, sqlite_address, sqlite_file
+from suite.basics.sqlite_store import provide
 from suite.declarations.tags import CODE_VERSION_TAG
 
 EXPERIMENT = "analysis"
@@ -78,8 +80,7 @@ def tracked_run(
         MLflow refuses the address or cannot open the store.
     """
     try:
-        if tracking_uri is not None:
-            mlflow.set_tracking_uri(tracking_uri)
+        _use(mlflow.get_tracking_uri() if tracking_uri is None else tracking_uri)
         # `start_run` takes the run of the variable, if it is there, and the variable away.
         inside = bool(project_run(mlflow.get_tracking_uri()))
         run = mlflow.start_run(
@@ -87,6 +88,8 @@ def tracked_run(
             run_name=name or kind,
             tags={KIND_TAG: kind, CODE_VERSION_TAG: code_version(), **(tags or {})},
         )
+    except ConfigError as problem:
+        raise TrackingError(str(problem)) from problem
     except (MlflowException, SQLAlchemyError) as problem:
         raise TrackingError(
             f"--tracking-uri: an address that MLflow can write to, got "
@@ -105,12 +108,26 @@ def _experiment_id(name: str) -> str:
     return experiment_id(client, name, artifact_location=_beside(client.tracking_uri, name))
 
 
+def _use(tracking_uri: str) -> None:
+    """Have MLflow write to a store; an SQLite file that is not there is made whole or not at all.
+
+    Raises
+    ------
+    ConfigError
+        If an SQLite address names no file that is, or could be, a store.
+    """
+    if is_sqlite(tracking_uri):
+        provide(sqlite_file(tracking_uri))
+        tracking_uri = sqlite_address(tracking_uri)
+    if tracking_uri != mlflow.get_tracking_uri():
+        mlflow.set_tracking_uri(tracking_uri)
+
+
 def _beside(tracking_uri: str, experiment: str) -> str | None:
     """A folder beside a SQLite file, not below the working directory as MLflow would have it."""
-    if not tracking_uri.startswith("sqlite"):
+    if not is_sqlite(tracking_uri):
         return None
-    database = make_url(tracking_uri).database
-    return (Path(database).resolve().parent / "mlruns" / experiment).as_uri() if database else None
+    return (sqlite_file(tracking_uri).parent / "mlruns" / experiment).as_uri()
 
 
 def logged(

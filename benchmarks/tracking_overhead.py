@@ -116,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tracker = Tracker("demo", f"sqlite:///{folder / 'mlflow.db'}")
-        workspace = Workspace(folder / "state", tracker.place, tracker.experiment_name)
+        workspace = Workspace(folder / "state", tracker.place)
         uploads = Uploads(tracker, workspace, "cpu", print)
         uploads.queue.close()
         uploads.queue = queue = MeasuredQueue(print)

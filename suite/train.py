@@ -23,6 +23,7 @@ from suite.basics.cli import (
     complain,
     parse_known,
 )
+from suite.basics.errors import first_line
 from suite.basics.project_run import VARIABLE, project_run
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
@@ -113,6 +114,7 @@ def _discard(run_id: str, tracking_uri: str) -> None:
 def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -> int:
     """Train the run as a worker's job of one run."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
@@ -120,6 +122,7 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.engine.fleet import Interrupted
     from suite.engine.preparation import data_key, load_data
     from suite.sweep.display import RunDisplay
+    from suite.tracking.moved import notices
     from suite.worker.uploads import WriteError
     from suite.worker.worker import Worker
 
@@ -135,6 +138,8 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
             told = Told(config, job, display)
             worker = Worker(job, told.take, stop.requested, loaded={data_key(config): data})
             worker.workspace.leases.check()
+            for line in notices(worker.tracker, worker.workspace, [config.fingerprint]):
+                print(line, file=sys.stderr)
             with worker:
                 worker.upload_kept()
                 turn = worker.run_one()
@@ -143,23 +148,26 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
         return _conclude(turn, told, worker)
     except ConfigError as error:
         return _refuse(error)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return INTERRUPTED
-    except (CheckpointError, WriteError, MlflowException, OSError) as error:
-        complain(error)
+    except (CheckpointError, WriteError, MlflowException, SQLAlchemyError, OSError) as error:
+        complain(RuntimeError(first_line(error)))
         return FAILED
 
 
 def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job:
     """What the worker needs to know."""
     from suite.basics.mlflow_client import default_uri
+    from suite.basics.server import await_server, is_server
     from suite.state.leases import lease_database
     from suite.state.place import locate
     from suite.sweep.study import default_storage
     from suite.tracking.store import one_name
 
     uri = one_name(options.get("tracking_uri", "") or default_uri())
+    if is_server(uri):
+        await_server(uri)
     experiment = options.get("experiment", "")
     return Job(
         configs=[config],

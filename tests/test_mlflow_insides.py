@@ -118,6 +118,14 @@ def test_a_new_store_in_postgresql_has_the_declared_tables(postgresql: str) -> N
     assert [line for table in METADATA.tables.values() for line in differences(engine, table)] == []
 
 
+def test_a_client_gives_the_engine_by_which_a_store_that_is_made_is_let_go(store: Store) -> None:
+    client = MlflowClient(store.uri)
+    client.search_experiments()
+    engine = client._tracking_client.store.engine
+    assert isinstance(engine, Engine), f"{MLFLOW}: asked by suite.basics.sqlite_store"
+    assert engine.url.database == str(store.path)
+
+
 @TABLES
 def test_every_declared_table_and_column_is_asked_by_somebody(table: Table) -> None:
     needed = {column.name for column in table.columns} - ONLY_WRITTEN

@@ -20,6 +20,7 @@ from analysis.store.history import COLUMNS, HistoryTable
 from analysis.store.problems import Problems
 from suite.basics.addresses import is_postgresql, local_folder
 from suite.basics.mlflow_client import default_uri
+from suite.basics.sqlite_address import is_sqlite
 
 __all__ = ["Problems", "Store", "StoreError", "load"]
 
@@ -126,7 +127,7 @@ def open_store(tracking_uri: str) -> Backend:
     StoreError
         If nobody answers there, or no MLflow store is there.
     """
-    if tracking_uri.partition(":")[0].partition("+")[0] == "sqlite":
+    if is_sqlite(tracking_uri):
         from analysis.store.sqlite import SqliteStore
 
         return SqliteStore(tracking_uri)

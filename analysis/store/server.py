@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from urllib.parse import urlsplit
 
 import numpy as np
 from mlflow import MlflowClient
@@ -21,11 +17,11 @@ from analysis.store.history import Slots
 from suite.basics.addresses import without_password
 from suite.basics.mlflow_client import every_page
 from suite.basics.mlflow_tables import restored
+from suite.basics.server import is_server, no_answer
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 REQUESTS_AT_ONCE = 8
-SECONDS_TO_ANSWER = 10
 OURS = f"tags.{FINGERPRINT_TAG} LIKE '%'"
 
 
@@ -37,7 +33,7 @@ class ClientStore:
 
     def __init__(self, uri: str) -> None:
         self.uri, self.address = uri, without_password(uri.rstrip("/"))
-        if _is_server(uri):
+        if is_server(uri):
             _reach(uri, self.address)
         try:
             self.client = MlflowClient(uri)
@@ -86,7 +82,7 @@ class ClientStore:
 
     def _read(self, slots: Slots, runs: Sequence[int], name: str) -> None:
         run_ids = [slots.run_ids[run] for run in runs]
-        points = bulk_history(self.uri, run_ids, name) if _is_server(self.uri) else None
+        points = bulk_history(self.uri, run_ids, name) if is_server(self.uri) else None
         if points is None:
             points = [
                 (run_id, point.timestamp, point.step, point.value)
@@ -101,10 +97,6 @@ class ClientStore:
             np.array([slots.first[place[p[0]]] + p[2] - 1 for p in points], dtype=np.int64),
             np.array([value for *_, value in points], dtype=np.float64),
         )
-
-
-def _is_server(uri: str) -> bool:
-    return uri.startswith(("http://", "https://"))
 
 
 def _raw(run: Run) -> RawRun:
@@ -126,18 +118,9 @@ def _raw(run: Run) -> RawRun:
 
 
 def _reach(uri: str, address: str) -> None:
-    """Ask once whether anybody is there: MLflow's client itself would try for minutes."""
-    parts = urlsplit(uri)
-    # urllib takes a login for a part of the host's name; that it is missing is an answer, too.
-    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    try:
-        urllib.request.urlopen(f"{place.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).close()
-    except urllib.error.HTTPError as error:
-        error.close()  # somebody is there
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):  # MLflow has its own settings about these
-            raise StoreError(
-                f"tracking_uri: no server answers, got {address} ({reason}); start it with "
-                "mlflow server, or give another --tracking-uri"
-            ) from None
+    """Ask once whether anybody is there."""
+    if reason := no_answer(uri):
+        raise StoreError(
+            f"tracking_uri: no server answers, got {address} ({reason}); start it with "
+            "mlflow server, or give another --tracking-uri"
+        )

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import create_engine, func, make_url, select
+from sqlalchemy import create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -23,6 +23,8 @@ from analysis.store.history import Slots
 from analysis.store.sql import SqlListing
 from analysis.store.sqlite_scan import ScanOrder, Values
 from suite.basics.mlflow_tables import latest_metrics, metrics
+from suite.basics.settings import ConfigError
+from suite.basics.sqlite_address import sqlite_file
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 
 # Below so many epochs, starting processes takes longer than reading.
@@ -38,12 +40,10 @@ class SqliteStore(SqlListing):
     errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error)
 
     def __init__(self, uri: str) -> None:
-        name = make_url(uri).database
-        if not name or name == ":memory:":
-            raise StoreError(
-                f"tracking_uri: must name a file, got {uri}; such as sqlite:///mlflow.db"
-            )
-        self.path = Path(name).resolve()
+        try:
+            self.path = sqlite_file(uri)
+        except ConfigError as error:
+            raise StoreError(str(error)) from None
         if not self.path.is_file():  # SQLite and MLflow would make an empty one
             raise StoreError(
                 f"tracking_uri: no such store, got sqlite:///{self.path}; train something first, "

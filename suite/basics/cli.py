@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, Self
 
+from suite.basics.addresses import without_password
 from suite.basics.settings import ConfigError, Settings, unknown
 
 BAD_INPUT = 2
@@ -99,8 +100,8 @@ def chosen(arguments: argparse.Namespace, settings: type[Settings]) -> dict[str,
 
 
 def complain(error: Exception) -> None:
-    """Print an error's lines, and nothing else."""
-    for line in str(error).splitlines():
+    """Print an error's lines, without the passwords of addresses, and nothing else."""
+    for line in without_password(str(error)).splitlines():
         print(f"error: {line}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and where data and what can be made again lie."""
+"""Files written whole or not at all, and where data and what can be made again lie."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from platformdirs import user_cache_path
 # What is answered where a folder cannot be flushed: by some network mounts, and for a folder that
 # may be written but not read. The renaming is then as safe as the file system makes it.
 NO_FLUSHING = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+# What is answered where a file cannot have a second name.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
@@ -60,6 +62,54 @@ def written_whole(path: Path) -> Iterator[Path]:
         _remove(scratch)
         raise
     _flush_folder(path.parent)  # else a power failure could undo the renaming
+
+
+@contextmanager
+def made_once(path: Path) -> Iterator[Path]:
+    """Make a file that is not there, so that `path` never holds part of it nor loses what it holds.
+
+    As :func:`written_whole`, but where another process has made the file meanwhile, that one stays
+    and this one's is removed. So processes may make it at once, and none has to wait.
+
+    Parameters
+    ----------
+    path
+        The file; the folders above it are made.
+
+    Yields
+    ------
+    Path
+        Where to write; nothing is there yet.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, say.
+    """
+    _make_folder(path.parent)
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        yield scratch
+        _flush(scratch)
+        _put_new(scratch, path)
+    finally:
+        _remove(scratch)
+    _flush_folder(path.parent)  # else a power failure could undo the naming
+
+
+def _put_new(scratch: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of this name."""
+    try:
+        path.hardlink_to(scratch)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # On such a file system (FAT, some mounts) two that come here in the same microseconds
+        # are not told apart.
+        if not path.exists():
+            scratch.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:

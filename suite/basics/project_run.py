@@ -11,7 +11,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
+from suite.basics.server import is_server, no_answer
+from suite.basics.settings import ConfigError
+from suite.basics.sqlite_address import is_sqlite, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,12 +59,27 @@ def _reason_against(run_id: str, tracking_uri: str, experiment: str | None) -> s
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    if reason := _no_store(tracking_uri):
+        return reason
     client = MlflowClient(tracking_uri)
     try:
         run = client.get_run(run_id)
         return _used(run) or _elsewhere(run, client, experiment)
     except MlflowException as error:
-        return first_line(error)
+        return without_password(first_line(error))
+
+
+def _no_store(tracking_uri: str) -> str:
+    """Why there is no store to look into, which MLflow would make, or wait for; '' if there is."""
+    if is_server(tracking_uri):
+        return without_password(no_answer(tracking_uri))
+    if not is_sqlite(tracking_uri):
+        return ""
+    try:
+        file = sqlite_file(tracking_uri)
+    except ConfigError as error:
+        return str(error)
+    return "" if file.exists() else f"there is no {file}"
 
 
 def _used(run: Run) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from filelock import FileLock
 
+from suite.basics import locks
 from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 PARTS = ("train", "test")
 CACHE_FORMAT = 1
+WORK = "decodes the images of a folder"
 
 # part -> class -> "bytes, modification time in ns, file name relative to the class" of each file
 Listing: TypeAlias = dict[str, dict[str, list[str]]]
@@ -32,19 +34,26 @@ def cache_entry(data_dir: Path) -> Path:
     return cache_folder() / f"folder-{key}"
 
 
-def locked(entry: Path) -> AbstractContextManager[object]:
+@contextmanager
+def locked(entry: Path) -> Iterator[None]:
     """Keep other processes from writing an entry while the block runs.
 
     Raises
     ------
     DataError
         If the cache folder cannot be written.
+    TimeoutError
+        If another process holds it for an hour.
     """
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(entry.with_suffix(".lock")).acquire()
-    except OSError as error:
-        raise _not_writable(entry, error) from error
+    with ExitStack() as stack:
+        try:
+            lock = locks.locked(entry.with_suffix(".lock"), WORK, seconds=locks.LONG_PATIENCE)
+            stack.enter_context(lock)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise _not_writable(entry, error) from error
+        yield
 
 
 def _not_writable(entry: Path, error: OSError) -> DataError:

@@ -107,6 +107,8 @@ def _check_parts(content: Mapping[Any, Any], path: Path) -> None:
             must(part, value, dict, "a table")
         else:
             raise ConfigError(f"{path}: {unknown(str(part), value, (*TEXTS, *TABLES))}")
+    if not content.get("name", path.stem).strip():
+        raise ConfigError(f"{path}: name must be a text, got {content['name']!r}; or leave it out")
     for axis, labels in content.get("bundles", {}).items():
         must(f"bundles.{axis}", labels, dict, "a table")
         for label, settings in labels.items():

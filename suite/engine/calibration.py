@@ -10,14 +10,14 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from suite.basics.files import cache_folder, write_text
+from suite.basics.locks import LONG_PATIENCE, locked
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
 from suite.engine.device_memory import peak_memory, release_memory
@@ -29,7 +29,7 @@ WARM_UP, COUNTED = 2, 6  # steps at least
 # Small steps go on for so long: six of a millisecond may all fall into another process's turn.
 LONG_ENOUGH = 0.2  # seconds
 ENGINE = 3  # counts changes of the engine after which old measurements say nothing
-BETWEEN_LOOKS = 0.25  # seconds between two looks for a stop request, while others measure
+NOTEWORTHY_WAIT = 60.0  # seconds; that workers wait while one of them measures is as it should be
 MEMORY_SHARE = 0.6  # of the machine's or the GPU's memory
 # Larger sizes are tried until two in a row stay below this part of the best speed: one may have met
 # the machine's other work.
@@ -144,13 +144,19 @@ class Calibrator:
         content = {k: [asdict(speed) for speed in c.speeds] for k, c in known.items()}
         write_text(self._file, json.dumps(content, indent=1))
 
-    def _exclusively(self) -> AbstractContextManager[object]:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self._file}.lock")
-        while not self.interrupted():
-            with suppress(Timeout):
-                return lock.acquire(timeout=BETWEEN_LOOKS)
-        raise Interrupted
+    def _exclusively(self) -> AbstractContextManager[None]:
+        def look() -> None:
+            if self.interrupted():
+                raise Interrupted
+
+        return locked(
+            Path(f"{self._file}.lock"),
+            "measures the speed of fleets",
+            seconds=LONG_PATIENCE,
+            line_after=NOTEWORTHY_WAIT,
+            between_looks=look,
+            say=self._say,
+        )
 
     def known(self, config: RunConfig) -> Calibration | None:
         """What an earlier start measured for runs like `config`, if one did."""

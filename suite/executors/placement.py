@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import shlex
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from suite.basics.addresses import SQLITE
+from suite.basics.addresses import SQLITE, host_of
 from suite.basics.settings import ConfigError, Setting, Settings
 from suite.declarations.machine import Machine
 from suite.worker.messages import Job
@@ -216,7 +215,7 @@ def check_reach(job: Job, machines: int) -> str:
             f"storage: must be in PostgreSQL where {machines} machines train, since its locks keep "
             "two of them from the same run, got none; give --storage postgresql://…"
         )
-    own = [a for a in (job.tracking_uri, job.lease_database) if urlsplit(a).hostname in LOOPBACK]
+    own = [a for a in (job.tracking_uri, job.lease_database) if host_of(a) in LOOPBACK]
     if not own:
         return ""
     return f" (each of which needs a way of its own, such as a tunnel, to {' and '.join(own)})"

@@ -125,16 +125,19 @@ class StateFiles:
             raise cannot_be_written("state_dir", Path(self.shown(name)), error) from error
         return aside
 
-    def folders_with(self, name: str) -> list[str]:
-        """Those folders of the first level that have a file of this name, sorted."""
+    def folders(self) -> list[str]:
+        """The names of the folders of the first level, sorted."""
         try:
-            with self._answering("read", name):
+            with self._answering("read", ""):
                 entries = self._store.ls(self._root, detail=True)
         except NOT_THERE:
             return []
         paths = [entry["name"].rstrip("/") for entry in entries if entry["type"] == "directory"]
-        folders = [path.rpartition("/")[2] for path in paths]
-        return sorted(folder for folder in folders if self.exists(f"{folder}/{name}"))
+        return sorted(path.rpartition("/")[2] for path in paths)
+
+    def folders_with(self, name: str) -> list[str]:
+        """Those folders of the first level that have a file of this name, sorted."""
+        return [folder for folder in self.folders() if self.exists(f"{folder}/{name}")]
 
     def remove(self, folder: str, names: Sequence[str]) -> None:
         """Remove the files of a folder that have these names, one after the other."""

@@ -19,6 +19,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from suite.basics.addresses import is_postgresql, refuse_password
+from suite.basics.locks import locked
 from suite.state.files import cannot_be_written
 
 
@@ -133,8 +134,7 @@ class FileLeases:
 
     def exclusively(self, what: str) -> AbstractContextManager[object]:
         """See :meth:`Leases.exclusively`."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._folder / f"{what}.lock")
+        return locked(self._folder / f"{what}.lock", f"has the {what} of this experiment")
 
 
 class _FileLease:

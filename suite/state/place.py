@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from suite.basics.addresses import FILE, SQLITE, is_address
+from suite.basics.addresses import FILE, is_address
+from suite.basics.sqlite_address import is_sqlite, sqlite_file
 
 
 def locate(chosen: str, tracking_uri: str) -> Path | str:
@@ -27,8 +28,8 @@ def locate(chosen: str, tracking_uri: str) -> Path | str:
 
 def default_state_dir(tracking_uri: str) -> Path:
     """Where state lives unless told otherwise: beside a SQLite store, else here."""
-    if tracking_uri.startswith(SQLITE):
-        return Path(tracking_uri.removeprefix(SQLITE)).resolve().parent / "state"
+    if is_sqlite(tracking_uri):
+        return sqlite_file(tracking_uri).parent / "state"
     return Path("state").resolve()
 
 

@@ -7,6 +7,9 @@ The server drops such a lock with the connection that took it: at once when the 
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +19,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, TextClause, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
+from suite.basics.locks import BETWEEN_LOOKS, LINE_AFTER, PATIENCE
 from suite.basics.settings import ConfigError
 from suite.state.leases import Lease, LeasesAwayError
 
@@ -47,7 +52,14 @@ SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name =
 WHO = text("SELECT pg_backend_pid()")
 TAKE = text("SELECT pg_try_advisory_lock(:number)")
 GIVE_BACK = text("SELECT pg_advisory_unlock(:number)")
-HOLD = text("SELECT pg_advisory_xact_lock(:number)")
+TRY = text("SELECT pg_try_advisory_xact_lock(:number)")
+# The lock's number stands there in two halves.
+HOLDER = text(
+    "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+    "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (l.classid::bigint << 32) | l.objid::bigint = :number"
+)
 
 
 class PostgresLeases:
@@ -201,22 +213,52 @@ def exclusively(database: str, what: str) -> Iterator[None]:
     """Wait until nobody on any machine does `what`, and keep others from it meanwhile.
 
     For short work, such as creating tables: the lock lives in an open transaction.
+
+    Raises
+    ------
+    TimeoutError
+        If somebody does it for longer than `PATIENCE`: one line that says who.
     """
-    with _engine(database).begin() as connection:
-        connection.execute(HOLD, {"number": _number(what)})
+    number = _number(what)
+    with _engine(database, application_name=_me()).begin() as connection:
+        began = time.monotonic()
+        said = False
+        while not connection.execute(TRY, {"number": number}).scalar():
+            waited = time.monotonic() - began
+            if waited > PATIENCE:
+                raise TimeoutError(
+                    f"{what}: done for {PATIENCE:.0f} s by {_holder(connection, number)}; let it "
+                    "go on (fg, kill -CONT), or end it, and start the command again"
+                )
+            if waited > LINE_AFTER and not said:
+                said = True
+                who = _holder(connection, number)
+                line = f"{what}: waits for {who}; gives up after {PATIENCE:.0f} s"
+                print(line, file=sys.stderr, flush=True)
+            time.sleep(BETWEEN_LOOKS)
         yield
 
 
-def _engine(database: str) -> Engine:
+def _me() -> str:
+    """What this process is called by others that wait for it; PostgreSQL keeps 63 bytes."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _holder(connection: Connection, number: int) -> str:
+    return str(connection.execute(HOLDER, {"number": number}).scalar() or "another process")
+
+
+def _engine(database: str, **changed: Any) -> Engine:
     url = make_url(database)
     if "+" not in url.drivername:
         url = url.set(drivername="postgresql+psycopg")
+    settings = CLIENT_SETTINGS | changed
     try:
-        return create_engine(url, poolclass=NullPool, connect_args=CLIENT_SETTINGS)
+        return create_engine(url, poolclass=NullPool, connect_args=settings)
     except (ArgumentError, ImportError) as error:
         raise ConfigError(
-            f"storage: must be a database URL whose driver is installed, got {database!r} "
-            f"({first_line(error)}); pip install 'psycopg[binary]'"
+            f"storage: must be a database URL whose driver is installed, got "
+            f"{without_password(database)!r} ({first_line(error)}); pip install 'psycopg[binary]'"
         ) from None
 
 

@@ -6,10 +6,8 @@ machines share, or in an object store that they all reach.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from suite.declarations.results import RunResult
 from suite.declarations.stored import MALFORMED, reason
 from suite.engine.checkpoint import CheckpointError, RefusedError, Require, RunState, any_run
 from suite.engine.runs import TrainedRun
+from suite.state import experiment_folder
 from suite.state.best_model import BEST_FILES, CONFIG_FILE, MODEL_FILE, read_model
 from suite.state.files import ASIDE, FolderFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
@@ -44,9 +43,7 @@ class Workspace:
     root
         The state directory: a folder, or an object store's address.
     store
-        What tells the MLflow experiment from equal ones in other stores.
-    name
-        The experiment's name, for a person who looks into the folder.
+        What tells the MLflow experiment from all others, as :func:`experiment_folder.find` has it.
     lease_database
         The PostgreSQL database that keeps the leases; empty keeps them as files in the folder.
 
@@ -56,24 +53,39 @@ class Workspace:
         If the state is in an object store, where no lease can be, and there is no database.
     """
 
-    def __init__(
-        self, root: Path | str, store: tuple[str, str], name: str, lease_database: str = ""
-    ) -> None:
-        key = hashlib.sha256("|".join(store).encode()).hexdigest()[:8]
-        slug = re.sub(r"[^\w.-]+", "-", name) or "experiment"
-        own = f"{slug}-{key}"
+    def __init__(self, root: Path | str, store: tuple[str, ...], lease_database: str = "") -> None:
         if not isinstance(root, Path) and not lease_database:
             raise ConfigError(
                 f"state_dir: needs leases in PostgreSQL, which an object store cannot keep, "
                 f"got {root}; set SUITE_STORAGE to a postgresql:// address, or give a folder"
             )
-        self.folder = root / own if isinstance(root, Path) else f"{root}/{own}"
-        self._files = (
-            FolderFiles(self.folder) if isinstance(self.folder, Path) else StateFiles(self.folder)
-        )
+        self._root = root
+        self.folder = self.folder_of(store)
+        self._files = _files(self.folder)
         self.leases: Leases = (
-            PostgresLeases(lease_database, own) if lease_database else FileLeases(Path(self.folder))
+            PostgresLeases(lease_database, experiment_folder.lease_name(store))
+            if lease_database
+            else FileLeases(Path(self.folder))
         )
+
+    def folder_of(self, store: tuple[str, ...]) -> Path | str:
+        """The folder of an experiment in the same state directory."""
+        name = experiment_folder.find(self._root, store, _files(self._root).folders())
+        return self._root / name if isinstance(self._root, Path) else f"{self._root}/{name}"
+
+    def elsewhere(self, fingerprints: Collection[str]) -> dict[Path | str, int]:
+        """Other folders of the state directory, to how many runs they hold that are not in ours."""
+        if not isinstance(self._root, Path):
+            return {}  # what names the folders there does not change when a project is moved
+        wanted = set(fingerprints) - set(self._files.folders())
+        found: dict[Path | str, int] = {}
+        for name in filter(experiment_folder.FOLDER.fullmatch, _files(self._root).folders()):
+            files = FolderFiles(self._root / name)
+            kept = {*files.folders_with(CHECKPOINT_FILE), *files.folders_with(RESULT_FILE)}
+            if kept & wanted:
+                found[self._root / name] = len(kept & wanted)
+        found.pop(self.folder, None)
+        return found
 
     def take_lease(self, fingerprint: str) -> Lease | None:
         """The right to train a run, held until released; None if another process has it.
@@ -210,6 +222,10 @@ class Workspace:
     def forget(self, fingerprint: str) -> None:
         """Remove a run's files, once MLflow has all of it."""
         self._files.remove(fingerprint, FILES)
+
+
+def _files(place: Path | str) -> StateFiles:
+    return FolderFiles(place) if isinstance(place, Path) else StateFiles(place)
 
 
 def _require_run(config: RunConfig, fingerprint: str) -> None:

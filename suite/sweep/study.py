@@ -13,33 +13,26 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import GridSampler
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import ArgumentError
 
-from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
-from suite.basics.errors import first_line
-from suite.basics.settings import ConfigError
+from suite.basics.addresses import SQLITE
+from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.results import RunResult
-from suite.state import postgresql_leases
+from suite.sweep.study_storage import exclusively, open_storage, storage_address
 from suite.sweep.study_tables import attribute_since
 
 STORAGE_VARIABLE = "SUITE_STORAGE"
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"
-SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 
 # A trial costs Optuna a query for each intermediate value; MLflow has all of them.
 CURVE_EPOCHS = 20
@@ -83,7 +76,8 @@ class Scoreboard:
 
     def __init__(self, experiment: Experiment, storage: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage = _open(storage)
+        self._address = storage_address(storage)
+        self._storage = open_storage(self._address)
         self._sampler = FactorialSampler(experiment.axes)
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(list(values)) for name, values in experiment.axes.items()
@@ -97,7 +91,6 @@ class Scoreboard:
         )
         self._known: set[str] = set()
         self._newest = -1
-        self._address = storage
         self._look()
 
     @property
@@ -115,7 +108,7 @@ class Scoreboard:
         Optuna writes each trial in a transaction of its own: a process killed meanwhile leaves
         whole trials only, and the next start writes the others.
         """
-        with _exclusively(self._address):  # another sweep may be writing the same trials
+        with exclusively(self._address):  # another sweep may be writing the same trials
             self._look()
             new = {
                 result.config.fingerprint: (point, run_id, result)
@@ -205,41 +198,6 @@ def default_storage(tracking_uri: str) -> str:
     """$SUITE_STORAGE, else a SQLite file beside MLflow's or in the working directory."""
     if STORAGE_VARIABLE in os.environ:
         return os.environ[STORAGE_VARIABLE]
-    if tracking_uri.startswith(SQLITE):
-        return f"{SQLITE}{Path(tracking_uri.removeprefix(SQLITE)).parent / 'optuna.db'}"
+    if is_sqlite(tracking_uri):
+        return address_of(sqlite_file(tracking_uri).parent / "optuna.db")
     return f"{SQLITE}optuna.db"
-
-
-def _open(storage: str) -> BaseStorage:
-    if not storage:
-        return InMemoryStorage()
-    refuse_password("storage", storage)
-    options: dict[str, Any] = {"pool_pre_ping": True}  # the server may have restarted meanwhile
-    if storage.startswith(SQLITE):
-        options = {"connect_args": {"timeout": SQLITE_PATIENCE}}
-    try:
-        with _exclusively(storage):  # two that create the tables at once would clash
-            return RDBStorage(storage, engine_kwargs=options)
-    except (ArgumentError, ImportError) as error:
-        raise ConfigError(
-            f"storage: must be a database URL, got {storage!r} ({first_line(error)}); "
-            "e.g. sqlite:///optuna.db"
-        ) from None
-
-
-def _exclusively(storage: str) -> AbstractContextManager[object]:
-    """Keeps other sweeps from the study: those on all machines which a shared database has."""
-    if not storage:
-        return nullcontext()
-    if is_postgresql(storage):
-        return postgresql_leases.exclusively(storage, "write an Optuna study")
-    return FileLock(_lock_path(storage))
-
-
-def _lock_path(storage: str) -> Path:
-    if storage.startswith(SQLITE):
-        path = Path(storage.removeprefix(SQLITE)).expanduser().resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.with_name(f"{path.name}.lock")
-    mark = hashlib.sha256(storage.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"optuna-{mark}.lock"

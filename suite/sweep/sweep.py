@@ -25,7 +25,9 @@ from suite.state.workspace import Workspace
 from suite.sweep.display import Display
 from suite.sweep.outcome import Outcome, looking
 from suite.sweep.study import Scoreboard, default_storage
+from suite.sweep.study_storage import storage_address
 from suite.tracking.ledger import Ledger, LedgerReader
+from suite.tracking.moved import notices
 from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
 from suite.worker.messages import Event, Job
@@ -81,12 +83,11 @@ class Sweep:
         if self.left:
             self.workers = min(self.workers, len(self.left))
         self.state_dir = locate(machine.state_dir, self.tracker.uri)
-        self.storage = default_storage(self.tracker.uri) if storage is None else storage
+        chosen = default_storage(self.tracker.uri) if storage is None else storage
+        self.storage = storage_address(chosen)
         self._by_fingerprint = {config.fingerprint: (p, config) for p, config in self.points}
         self.lease_database = lease_database(self.tracker.uri, self.storage)
-        self.workspace = Workspace(
-            self.state_dir, self.tracker.place, self.tracker.experiment_name, self.lease_database
-        )
+        self.workspace = Workspace(self.state_dir, self.tracker.place, self.lease_database)
         self.parents = Parents(self.tracker, self.workspace.leases)
         self._scoreboard: Scoreboard | None = None
 
@@ -167,6 +168,8 @@ class Sweep:
                 f"{self.experiment.name}: {len(self.left):,} of {total:,} runs to do, "
                 f"{place.description}; MLflow at {self.tracker.uri}"
             )
+            for line in notices(self.tracker, self.workspace, {c.fingerprint for c in self.left}):
+                display.say(line)
             for worker, event in executor.events(stop):
                 self._take(event, outcome, display)
                 display.take(worker, event)
@@ -188,7 +191,10 @@ class Sweep:
         if event.kind == "finished":
             try:
                 self._add(*event.content)
-            except SQLAlchemyError as error:  # the next start, or the end of this one, adds it
+            except (
+                SQLAlchemyError,
+                TimeoutError,
+            ) as error:  # the next start, or the end of this one, adds it
                 reason = first_line(error)
                 display.say(f"the Optuna study cannot be written now ({reason}); training goes on")
         elif event.kind == "failed":
@@ -224,7 +230,7 @@ class Sweep:
                 self._kill_parents()
             self._note_others(outcome, display, self.ledger, began)
             away = ""
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, TimeoutError) as error:
             away = f"MLflow or the Optuna study cannot be reached ({first_line(error)})"
         finished = self.ledger.finished
         waiting = [c for c in self.left if c.fingerprint not in finished]

@@ -35,10 +35,10 @@ from suite.basics.mlflow_tables import (
     with_runs,
     without_index,
 )
+from suite.basics.sqlite_store import SQLITE_PATIENCE
 from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
-SQLITE_PATIENCE = 60.0  # seconds to wait for another process's write
 WRITE_AHEAD = text("PRAGMA journal_mode=WAL")
 
 # Partial, so a few dozen bytes a run; MLflow's migrations leave it alone.

@@ -12,11 +12,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from suite.basics.addresses import SQLITE, refuse_password
-from suite.basics.mlflow_client import default_uri, experiment_id
+from suite.basics.errors import first_line, shortened
+from suite.basics.mlflow_client import default_uri, every_page, experiment_id
+from suite.basics.settings import ConfigError
+from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
+from suite.basics.sqlite_store import provide
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import (
@@ -57,12 +70,12 @@ class Tracker:
     Raises
     ------
     ConfigError
-        If the URI carries a password.
+        If the URI carries a password, or is of a file that cannot be a store, or MLflow takes no
+        such name.
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
         self.uri = one_name(tracking_uri or default_uri())
-        refuse_password("tracking_uri", self.uri)
         self.client = client_of(self.uri)
         self._engine = engine_of(self.uri)
         self.experiment_id = self._experiment(experiment)
@@ -72,19 +85,35 @@ class Tracker:
         if not name:
             mlflow.set_tracking_uri(self.uri)
             return str(mlflow.tracking.fluent._get_experiment_id())
-        return experiment_id(self.client, name, tags=about_experiment(name))
+        try:
+            return experiment_id(self.client, name, tags=about_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise ConfigError(
+                f"experiment: must be a name that MLflow takes, got {shortened(name)!r} "
+                f"({shortened(first_line(error))}); give another one"
+            ) from error
 
     @property
-    def place(self) -> tuple[str, str]:
-        """What tells the experiment from all others.
+    def place(self) -> tuple[str, ...]:
+        """What tells the experiment from all others, whatever it is called.
 
         A server goes by another name on each machine, such as that of a tunnel's end; what it
         says of the experiment is the same everywhere.
         """
-        if self.uri.startswith(SQLITE):
-            return self.uri, self.experiment_id
-        created = self.client.get_experiment(self.experiment_id).creation_time
-        return f"created {created}", self.experiment_id
+        return self._place(self.client.get_experiment(self.experiment_id))
+
+    def places(self) -> list[tuple[str, ...]]:
+        """What tells each of the store's experiments from all others, deleted ones included."""
+        found = every_page(self.client.search_experiments, view_type=ViewType.ALL)
+        return [self._place(experiment) for experiment in found]
+
+    def _place(self, experiment: Experiment) -> tuple[str, ...]:
+        created, number = f"created {experiment.creation_time}", str(experiment.experiment_id)
+        if is_sqlite(self.uri):
+            return address_of(sqlite_file(self.uri)), number, created
+        return created, number
 
     def runs_of(self, fingerprint: str) -> list[StoredRun]:
         """All runs of one configuration in the experiment, newest first."""
@@ -250,10 +279,13 @@ def _metrics_of(records: Iterable[EpochRecord]) -> list[Metric]:
 
 def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:
     """The folder below `target` with the files of a run's best checkpoint."""
+    uri = one_name(tracking_uri or default_uri())
+    if is_sqlite(uri):
+        provide(sqlite_file(uri))  # else MLflow makes it, and that may be cut off
     path = mlflow.artifacts.download_artifacts(
         run_id=run_id,
         artifact_path=BEST_ARTIFACT,
         dst_path=str(target),
-        tracking_uri=tracking_uri or None,
+        tracking_uri=uri,
     )
     return Path(path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import NullPool, create_engine, inspect
 from sqlalchemy.exc import OperationalError
 
-from suite.basics.addresses import SQLITE, is_postgresql
+from suite.basics.addresses import is_postgresql, refuse_password
+from suite.basics.errors import first_line
+from suite.basics.server import await_server, is_server
+from suite.basics.settings import ConfigError
+from suite.basics.sqlite_address import is_sqlite, sqlite_address, sqlite_file
+from suite.basics.sqlite_store import provide
 from suite.state.postgresql_leases import exclusively
 from suite.tracking.queries import prepare_sqlite
 
@@ -18,32 +21,71 @@ LASTING_ERRORS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISS
 
 
 def one_name(uri: str) -> str:
-    """The same text for the same store, however a person writes it: leases depend on it."""
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
-    return uri.rstrip("/")
+    """The same text for the same store, however a person writes it.
+
+    Raises
+    ------
+    ConfigError
+        If the address carries a password, or names no file where it has to.
+    """
+    refuse_password("tracking_uri", uri)
+    return sqlite_address(uri) if is_sqlite(uri) else uri.rstrip("/")
 
 
 def client_of(uri: str) -> MlflowClient:
-    """A client whose store exists.
+    """A client whose store exists, and answers.
 
-    Several processes that create one store at the same time break it for good, so one of
-    them creates it while the others wait.
+    Several processes that create one store at the same time break it for good: in PostgreSQL one
+    of them creates it while the others wait, and an SQLite file appears only when it is whole.
+
+    Parameters
+    ----------
+    uri
+        As :func:`one_name` gives it.
+
+    Raises
+    ------
+    ConfigError
+        If there is a file which is no store.
+    ConnectionError
+        If a server does not answer.
     """
-    if is_postgresql(uri):
+    if is_sqlite(uri):
+        provide(sqlite_file(uri))
+        prepare_sqlite(uri)
+        return MlflowClient(uri)
+    if is_server(uri):
+        await_server(uri)
+    if not is_postgresql(uri):
+        return MlflowClient(uri)
+    try:
         with exclusively(uri, "create MLflow's tables"):
+            _refuse_others(uri)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
-        return client
-    if not uri.startswith(SQLITE):
-        return MlflowClient(uri)
-    path = Path(uri.removeprefix(SQLITE)).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-        prepare_sqlite(uri)
+    except OperationalError as error:
+        raise ConnectionError(
+            f"tracking_uri: PostgreSQL does not answer, got {uri} "
+            f"({first_line(error.orig or error)}); see to it and start the command again"
+        ) from error
     return client
+
+
+def _refuse_others(uri: str) -> None:
+    """See to it that a database is not one that another program, such as Optuna, upgrades.
+
+    Raises
+    ------
+    ConfigError
+        If it is: MLflow would take that program's version of the tables for its own.
+    """
+    engine = create_engine(uri, poolclass=NullPool)
+    tables = set(inspect(engine).get_table_names())
+    if "alembic_version" in tables and "experiments" not in tables:
+        raise ConfigError(
+            f"tracking_uri: must be a database for MLflow, got {uri}, which holds other tables "
+            f"({', '.join(sorted(tables)[:3])}); give another one"
+        )
 
 
 def is_transient(error: Exception) -> bool:

@@ -69,9 +69,7 @@ class Worker:
         self.device = torch_device(job.machine.device)
         self.tracker = Tracker(job.experiment, job.tracking_uri)
         self.reader = LedgerReader(self.tracker)
-        self.workspace = Workspace(
-            job.state_dir, self.tracker.place, self.tracker.experiment_name, job.lease_database
-        )
+        self.workspace = Workspace(job.state_dir, self.tracker.place, job.lease_database)
         self.uploads = Uploads(
             self.tracker, self.workspace, str(self.device), self._notice, self._uploaded
         )

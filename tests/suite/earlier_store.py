@@ -47,6 +47,11 @@ class Earlier:
         found: dict[str, dict[str, list[float]]] = json.loads(text)
         return found[seed]
 
+    def state(self, experiment: str) -> Path:
+        """The state folder of an experiment."""
+        (found,) = (self.folder / "state").glob(f"{experiment}-????????")
+        return found
+
     def run(self, seed: str) -> tuple[str, str]:
         """Id and status of the run of a seed; there must be exactly one that is not deleted."""
         query = (

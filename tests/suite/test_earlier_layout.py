@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,33 @@ def test_a_cut_off_run_goes_on_from_its_checkpoint(
     train: Callable[[str], Ended], earlier: Earlier
 ) -> None:
     assert "after epoch 2 of 4" in train(CUT_OFF).out
+
+
+def test_a_run_of_an_experiment_that_was_renamed_goes_on_under_the_new_name(
+    train: Callable[[str], Ended], earlier: Earlier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier.store.execute("UPDATE experiments SET name = 'renamed' WHERE name = 'earlier'")
+    monkeypatch.setattr(
+        sys.modules[__name__], "TRAINED", [word.replace("earlier", "renamed") for word in TRAINED]
+    )
+    ended = train(CUT_OFF)
+    assert ended.code == 0, ended.err
+    assert "after epoch 2 of 4" in ended.out
+    assert "state_dir" not in ended.err
+
+
+def test_a_cut_off_run_whose_store_was_moved_since_is_named_with_where_its_state_lies(
+    train: Callable[[str], Ended], earlier: Earlier
+) -> None:
+    """The version before named the folder by a path, so nobody can know that it is the same."""
+    folder = earlier.state("earlier")
+    folder.rename(folder.with_name("earlier-01234567"))
+    ended = train(CUT_OFF)
+    assert ended.code == 0, ended.err
+    line = ended.err.splitlines()[0]
+    assert line.startswith("state_dir: 1 of the runs that start anew are half trained")
+    assert f"in {earlier.folder}/state/earlier-01234567, which is of another store" in line
+    assert "after epoch 0 of 4" in ended.out
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -9,6 +9,7 @@ import pytest
 from mlflow_stores import Store
 
 from suite import grid
+from suite.basics import server
 from suite.declarations.experiments import EXPERIMENTS, GROUPS
 from suite.grid import main
 from suite.sweep.outcome import Outcome
@@ -126,7 +127,7 @@ def test_a_store_that_cannot_be_reached_is_one_line_and_exit_code_1(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(server, "PATIENCE", 0.0)
     assert main(["--tracking-uri", uri]) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")

@@ -8,11 +8,13 @@ import pytest
 
 from suite.basics.addresses import (
     OBJECT_STORES,
+    host_of,
     is_postgresql,
     local_folder,
     refuse_password,
     without_password,
 )
+from suite.basics.cli import complain
 from suite.basics.settings import ConfigError
 from suite.declarations.machine import Machine
 from suite.tracking.runs import Tracker
@@ -38,8 +40,15 @@ UNSAFE = {
     "postgresql://me:se/cr@et?cret#cret@h:5432/d": "postgresql://me:***@h:5432/d",
     "http://me:5cret@h:5000": "http://me:***@h:5000",
     "postgresql://me:secret@h/d?passwd=cret&sslmode=require#x": (
-        "postgresql://me:***@h/d?passwd=***&sslmode=require#x"
+        "postgresql://me:***@h/d?passwd=***&sslmode=require%23x"
     ),
+    # Where RFC 3986 sees a port and a path, SQLAlchemy sees a password.
+    "postgresql://leaky:12/secret@h:5432/d": "postgresql://leaky:***@h:5432/d",
+    "postgresql+psycopg://leaky:5432#secret@h/d": "postgresql+psycopg://leaky:***@h/d",
+    "POSTGRESQL://leaky:1?secret@h/d": "POSTGRESQL://leaky:***@h/d",
+    "mysql+pymysql://leaky:12/secret@h/d": "mysql+pymysql://leaky:***@h/d",
+    "postgresql://leaky:se cret'cret@h/d": "postgresql://leaky:***@h/d",
+    "postgresql://leaky:12/se@cret@h/d": "postgresql://leaky:***@h/d",
 }
 
 
@@ -78,6 +87,29 @@ def test_passwords_are_hidden_in_a_text_that_holds_addresses() -> None:
     text = "no answer from 'http://me:secret@h:5000/x' (asked me@h, then 'odd://a:cret@b')"
     shown = "no answer from 'http://me:***@h:5000/x' (asked me@h, then 'odd://a:***@b')"
     assert without_password(text) == shown
+    text = "could not connect: postgresql://leaky:12/secret@h/d (as leaky@h)"
+    assert without_password(text) == "could not connect: postgresql://leaky:***@h/d (as leaky@h)"
+
+
+def test_an_error_line_of_a_command_holds_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(ValueError("no answer from postgresql://leaky:1#secret@h/d\nand from http://h:5000"))
+    shown = capsys.readouterr().err
+    assert shown == (
+        "error: no answer from postgresql://leaky:***@h/d\nerror: and from http://h:5000\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http://127.0.0.1:5000/x", "127.0.0.1"),
+        ("postgresql://me@localhost:5432/d", "localhost"),
+        ("postgresql://leaky:12/secret@localhost/d", "localhost"),
+        ("postgresql:///d?host=/tmp", None),
+    ],
+)
+def test_the_host_is_the_one_that_is_connected_to(address: str, host: str | None) -> None:
+    assert host_of(address) == host
 
 
 def test_postgresql_is_known_with_any_driver() -> None:

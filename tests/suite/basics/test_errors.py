@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite.basics.errors import first_line
+from suite.basics.errors import LONGEST_VALUE, first_line, shortened
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ from suite.basics.errors import first_line
 )
 def test_the_first_line_that_says_something(text: str, line: str) -> None:
     assert first_line(OSError(text)) == line
+
+
+def test_only_a_long_value_is_shortened() -> None:
+    assert shortened("x" * LONGEST_VALUE) == "x" * LONGEST_VALUE
+    assert shortened("x" * (LONGEST_VALUE + 1)) == "x" * (LONGEST_VALUE - 1) + "…"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from suite.basics import files
-from suite.basics.files import cache_folder, data_folder, write_text, written_whole
+from suite.basics.files import cache_folder, data_folder, made_once, write_text, written_whole
 
 OLD, NEW = "old" * 1000, "new" * 2000
 
@@ -285,3 +285,39 @@ def test_the_data_folder_is_the_named_one_then_the_environments_then_data(
     assert data_folder("") == data_folder(None) == Path.home() / "images"
     monkeypatch.setenv("SUITE_DATA_DIR", "")
     assert data_folder() == Path("data")
+
+
+def test_a_file_that_is_made_once_is_not_to_be_seen_until_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    with made_once(path) as scratch:
+        scratch.write_text(NEW)
+        assert not path.exists()
+    assert path.read_text() == NEW
+    assert names(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("refusal", [None, errno.EPERM])
+def test_of_two_that_make_a_file_at_once_the_first_ones_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(refusal, "a file system without second names")
+
+    if refusal is not None:
+        monkeypatch.setattr(os, "link", no_links)
+    with made_once(tmp_path / "file") as ours, made_once(tmp_path / "file") as theirs:
+        ours.write_text(OLD)
+        theirs.write_text(NEW)
+    assert (tmp_path / "file").read_text() == NEW  # the inner block ended first
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_that_could_not_be_made_is_not_there(tmp_path: Path) -> None:
+    def fails_halfway() -> None:
+        with made_once(tmp_path / "file") as scratch:
+            scratch.write_text(NEW)
+            raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"):
+        fails_halfway()
+    assert names(tmp_path) == []

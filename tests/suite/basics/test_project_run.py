@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -88,3 +89,19 @@ def test_an_id_that_no_run_has_is_ignored(
     (line,) = capsys.readouterr().err.splitlines()
     assert "not found" in line
     assert line.endswith("; ignored")
+
+
+@pytest.mark.parametrize("place", ["sqlite:///none.db", "sqlite://none.db", "http://127.0.0.1:1"])
+def test_where_there_is_no_store_none_is_made_nor_waited_for(
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert project_run(place) == ""
+    line = capsys.readouterr().err
+    assert line.endswith("; ignored\n")
+    assert line.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,7 @@ def root() -> Iterator[str]:
 
 @pytest.fixture
 def workspace(root: str) -> Workspace:
-    return Workspace(root, STORE, "main sweep", DATABASE)
+    return Workspace(root, STORE, DATABASE)
 
 
 def objects() -> list[str]:
@@ -85,7 +85,7 @@ def test_a_state_comes_back_bit_by_bit_on_another_machine(workspace: Workspace, 
     saved = some_state()
     assert workspace.load(KEY) is None
     workspace.save(saved)
-    found = Workspace(root, STORE, "main sweep", DATABASE).load(KEY)
+    found = Workspace(root, STORE, DATABASE).load(KEY)
     assert found is not None
     assert (found.config, found.epoch) == (CONFIG, 2)
     assert repr(found.history) == repr(HISTORY)
@@ -101,7 +101,7 @@ def test_a_state_comes_back_bit_by_bit_on_another_machine(workspace: Workspace, 
 def test_an_object_and_a_folders_file_are_of_one_format(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    in_folder = Workspace(tmp_path, STORE, "main sweep")
+    in_folder = Workspace(tmp_path, STORE)
     workspace.save(some_state(seed=8))
     in_folder.save(some_state())
     (file,) = Path(in_folder.folder).glob(f"{KEY}/*")
@@ -140,7 +140,7 @@ def test_a_checkpoint_is_one_put_and_one_that_fails_leaves_the_old(
     with pytest.raises(CheckpointError, match="Access Denied: no such key") as failure:
         workspace.save(some_state())
     assert "\n" not in str(failure.value)
-    assert str(failure.value).startswith("state_dir: memory://bucket/state/main-sweep-")
+    assert str(failure.value).startswith("state_dir: memory://bucket/state/experiment-1-")
     assert MemoryFileSystem.store[puts[0]].getvalue() == before
 
 
@@ -193,7 +193,7 @@ def test_an_object_that_is_no_result_is_refused_and_the_store_is_not_blamed(
     fsspec.filesystem("memory").pipe_file(name, content)
     with pytest.raises(RefusedError, match="; train its run again") as failure:
         workspace.check_result(KEY)
-    assert str(failure.value).startswith("result: memory://bucket/state/main-sweep-")
+    assert str(failure.value).startswith("result: memory://bucket/state/experiment-1-")
     assert "\n" not in str(failure.value)
 
 
@@ -210,7 +210,7 @@ def test_a_result_comes_back_with_its_files_and_none_stays_on_this_machine(
     workspace: Workspace, root: str
 ) -> None:
     workspace.keep_result(finished_run(), ("zero", "one"), (1, 8, 8))
-    there = Workspace(root, STORE, "main sweep", DATABASE)
+    there = Workspace(root, STORE, DATABASE)
     assert there.kept_results() == [KEY]
     assert there.has_result(KEY)
     kept = there.result(KEY)
@@ -275,7 +275,7 @@ def test_a_runs_objects_are_removed_the_result_last_and_no_others(
 
 def test_an_object_store_without_postgresql_is_refused_with_a_remedy(root: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        Workspace(root, STORE, "main")
+        Workspace(root, STORE)
     assert str(refusal.value) == (
         "state_dir: needs leases in PostgreSQL, which an object store cannot keep, "
         f"got {root}; set SUITE_STORAGE to a postgresql:// address, or give a folder"
@@ -285,6 +285,6 @@ def test_an_object_store_without_postgresql_is_refused_with_a_remedy(root: str) 
 def test_a_missing_driver_is_one_line_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(ConfigError, match="state_dir: needs a driver") as refusal:
-        Workspace("s3://bucket/state", STORE, "main", DATABASE)
+        Workspace("s3://bucket/state", STORE, DATABASE)
     assert str(refusal.value).endswith("; pip install s3fs")
     assert "\n" not in str(refusal.value)

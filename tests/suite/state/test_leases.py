@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from servers import free_port
 from sqlalchemy import text
 
 from suite.basics.settings import ConfigError
+from suite.state import postgresql_leases
 from suite.state.leases import FileLeases, LeaseLostError, Leases, LeasesAwayError, lease_database
 from suite.state.postgresql_leases import SERVER_SETTINGS, PostgresLeases, exclusively
 from suite.state.workspace import Workspace
@@ -162,7 +165,7 @@ def test_leases_of_a_new_connection_do_not_bring_back_those_of_the_old(
 def test_a_workspace_insists_on_every_lease(
     tmp_path: Path, postgresql_server: PostgresqlServer, postgresql: str
 ) -> None:
-    workspace = Workspace(tmp_path, ("created 1", "1"), "sweep", postgresql)
+    workspace = Workspace(tmp_path, ("created 1", "1"), postgresql)
     leases = [workspace.take_lease(key) for key in (KEY, OTHER)]
     held = [lease for lease in leases if lease is not None]
     assert len(held) == 2
@@ -179,8 +182,10 @@ def test_a_workspace_insists_on_every_lease(
 def test_machines_with_different_folders_share_the_leases_of_an_experiment(
     tmp_path: Path, postgresql: str
 ) -> None:
+    key = hashlib.sha256(b"created 1|1").hexdigest()[:8]
+    (tmp_path / "b" / f"of-an-earlier-version-{key}").mkdir(parents=True)
     here, there, elsewhere = (
-        Workspace(tmp_path / name, ("created 1", experiment), "sweep", postgresql)
+        Workspace(tmp_path / name, ("created 1", experiment), postgresql)
         for name, experiment in (("a", "1"), ("b", "1"), ("b", "2"))
     )
     assert here.take_lease(KEY) is not None
@@ -283,4 +288,23 @@ def test_work_that_fails_lets_the_next_in(postgresql: str) -> None:
     with pytest.raises(KeyError), exclusively(postgresql, "something"):
         raise KeyError
     with exclusively(postgresql, "something"):
+        pass
+
+
+def test_who_waits_for_another_machine_is_told_for_whom_and_not_for_ever(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(postgresql_leases, "PATIENCE", 0.2)
+    monkeypatch.setattr(postgresql_leases, "LINE_AFTER", 0.0)
+    who = f"process {os.getpid()} on {socket.gethostname()}"[:63]
+    with exclusively(postgresql, "create tables"):
+        with exclusively(postgresql, "something else"):
+            pass
+        with (
+            pytest.raises(TimeoutError, match=f"^create tables: done for 0 s by {who}; let it go"),
+            exclusively(postgresql, "create tables"),
+        ):
+            pass
+    assert capsys.readouterr().err == f"create tables: waits for {who}; gives up after 0 s\n"
+    with exclusively(postgresql, "create tables"):
         pass

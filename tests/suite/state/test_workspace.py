@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import stat
@@ -29,7 +30,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from suite.state.workspace import Workspace
-workspace = Workspace(Path(sys.argv[1]), ("sqlite:///mlflow.db", "0"), "Default")
+workspace = Workspace(Path(sys.argv[1]), ("sqlite:///mlflow.db", "0"))
 for line in sys.stdin:
     word, fingerprint = line.split()
     if word == "lease":
@@ -43,7 +44,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path, STORE, "Default")
+    return Workspace(tmp_path, STORE)
 
 
 class Holder:
@@ -96,27 +97,83 @@ def test_a_process_does_not_take_a_run_twice(workspace: Workspace, tmp_path: Pat
     first = workspace.take_lease(KEY)
     assert first is not None
     assert workspace.take_lease(KEY) is None
-    assert Workspace(tmp_path, STORE, "Default").take_lease(KEY) is None
+    assert Workspace(tmp_path, STORE).take_lease(KEY) is None
     first.release()
     assert workspace.take_lease(KEY) is not None
 
 
 def test_equal_runs_of_other_stores_and_experiments_are_other_runs(tmp_path: Path) -> None:
     stores = [("sqlite:///a.db", "0"), ("sqlite:///b.db", "0"), ("sqlite:///a.db", "1")]
-    workspaces = [Workspace(tmp_path, store, "Default") for store in stores]
+    workspaces = [Workspace(tmp_path, store) for store in stores]
     leases = [workspace.take_lease(KEY) for workspace in workspaces]
     assert None not in leases
     assert len({workspace.folder for workspace in workspaces}) == 3
 
 
-@pytest.mark.parametrize("name", ["main", "my σw / sweep: 1", "../../etc", "", "a" * 200])
-def test_any_experiments_name_makes_one_folder_inside_the_state_directory(
-    tmp_path: Path, name: str
+def saved(place: Workspace, config: RunConfig = CONFIG) -> None:
+    place.save(RunState(config, {"parameters": {"w": torch.ones(1)}}, finished_run().history, 1.0))
+
+
+def test_one_file_has_one_folder_and_one_set_of_leases_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = Workspace(tmp_path, STORE, name)
-    assert workspace.take_lease(KEY) is not None
-    assert workspace.folder.parent == tmp_path
-    assert workspace.folder.resolve().parent == tmp_path.resolve()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spellings = [
+        f"sqlite:///{tmp_path}/mlflow.db",
+        f"sqlite:///{tmp_path}/mlflow.db?timeout=60",
+        f"sqlite+pysqlite:///{tmp_path}/link/./mlflow.db",
+        "sqlite:///mlflow.db",
+        "sqlite:///~/mlflow.db",
+    ]
+    workspaces = [Workspace(tmp_path / "state", (one, "1")) for one in spellings]
+    assert len({place.folder for place in workspaces}) == 1
+    held = [place.take_lease(KEY) for place in workspaces]
+    assert held[0] is not None
+    assert held[1:] == [None] * 4
+
+
+def test_a_project_that_is_moved_as_a_whole_keeps_its_state(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    saved(Workspace(before / "state", (f"sqlite:///{before}/mlflow.db", "1", "created 5")))
+    before.rename(after)
+    found = Workspace(after / "state", (f"sqlite:///{after}/mlflow.db", "1", "created 5"))
+    assert found.load(KEY) is not None
+
+
+def test_a_new_store_in_the_place_of_another_has_nothing_of_its_state(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    saved(Workspace(tmp_path / "state", (store, "1", "created 5")))
+    assert Workspace(tmp_path / "state", (store, "1", "created 6")).load(KEY) is None
+
+
+@pytest.mark.parametrize("name", ["demo", "renamed-since"])
+@pytest.mark.parametrize(
+    "store", [("sqlite:///{}/mlflow.db", "1", "created 5"), ("created 5", "1")]
+)
+def test_the_folder_of_an_earlier_version_stays_in_use(
+    tmp_path: Path, store: tuple[str, ...], name: str
+) -> None:
+    store = (store[0].format(tmp_path), *store[1:])
+    key = hashlib.sha256("|".join(store[:2]).encode()).hexdigest()[:8]
+    (tmp_path / "state" / f"{name}-{key}").mkdir(parents=True)
+    (tmp_path / "state" / "demo-01234567").mkdir()
+    assert Workspace(tmp_path / "state", store).folder.name == f"{name}-{key}"
+
+
+def test_runs_that_another_folder_holds_are_found_there_and_ours_are_not(tmp_path: Path) -> None:
+    stores = [(f"sqlite:///{tmp_path}/{name}.db", "1") for name in ("old", "new")]
+    old, new = (Workspace(tmp_path / "state", store) for store in stores)
+    (tmp_path / "state" / "log" / KEY).mkdir(parents=True)
+    assert new.elsewhere([KEY]) == {}
+    saved(old)
+    saved(old, CONFIG.with_(seed=8))
+    assert new.elsewhere([KEY]) == {old.folder: 1}
+    assert new.elsewhere(["0" * 16]) == {}
+    assert old.elsewhere([KEY]) == {}
+    saved(new)
+    assert new.elsewhere([KEY]) == {}
 
 
 def finished_run(**changes: Any) -> TrainedRun:
@@ -254,7 +311,7 @@ def test_the_result_is_the_last_file_to_go(
 def test_a_state_directory_that_cannot_be_is_answered_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CheckpointError) as caught:
-        Workspace(tmp_path / "file", STORE, "Default").take_lease(KEY)
+        Workspace(tmp_path / "file", STORE).take_lease(KEY)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith("state_dir: ")
     assert str(caught.value).endswith("choose another --state-dir")

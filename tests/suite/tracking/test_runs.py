@@ -15,11 +15,11 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow_stores import Store
 from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
+from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
@@ -321,8 +321,13 @@ def test_an_experiment_that_another_process_makes_at_the_same_moment_is_taken(
     )
     assert Tracker("new", store.uri).experiment_id == there
     assert answers == []
-    with pytest.raises(MlflowException, match="name"):
+
+
+def test_a_name_that_mlflow_does_not_take_is_answered_in_one_line(store: Store) -> None:
+    with pytest.raises(ConfigError, match="experiment: must be a name that MLflow") as refused:
         Tracker("x" * 1000, store.uri)
+    assert len(str(refused.value)) < 300
+    assert "\n" not in str(refused.value)
 
 
 def test_a_child_names_its_parent(tracker: Tracker, store: Store) -> None:

@@ -3,14 +3,91 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+from mlflow_stores import Store
+from optuna.storages import RDBStorage
 from sqlalchemy.exc import OperationalError
 
 from benchmarks.store_writers import measure
+from suite.basics import server
+from suite.basics.settings import ConfigError
+from suite.state.workspace import Workspace
+from suite.tracking.runs import Tracker
 from suite.tracking.store import is_transient
+
+
+def test_every_spelling_of_a_file_is_one_store_with_the_same_experiments(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link.db").symlink_to("mlflow.db")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    trackers = [
+        Tracker("Default", spelling)
+        for spelling in (
+            store.uri,
+            f"{store.uri}?timeout=60",
+            "sqlite:///mlflow.db",
+            "sqlite+pysqlite:///link.db",
+            "sqlite:///~/mlflow.db",
+        )
+    ]
+    assert len({tracker.place for tracker in trackers}) == 1
+    assert sorted({tracker.uri for tracker in trackers}) == [store.uri, f"{store.uri}?timeout=60"]
+
+
+def test_what_an_experiment_is_known_by_outlives_its_name(store: Store) -> None:
+    before = Tracker("before", store.uri)
+    before.client.rename_experiment(before.experiment_id, "after")
+    after = Tracker("after", store.uri)
+    assert after.place == before.place
+    assert after.place in after.places()
+    assert len(set(after.places())) == 2  # Default is there, too
+
+
+@pytest.mark.parametrize("name", ["", "x" * 247, "σ" * 124, "a/b", "../up"])
+def test_an_experiment_of_any_name_has_a_folder_for_its_state(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    tracker = Tracker(name, store.uri)
+    place = Workspace(tmp_path / "state", tracker.place)
+    assert place.take_lease("0" * 16) is not None
+    assert Path(place.folder).parent == tmp_path / "state"
+
+
+def test_a_server_that_stays_away_is_given_up_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 0.0)
+    with pytest.raises(ConnectionError, match="tracking_uri: no server answers, got http://127"):
+        Tracker("sweep", "http://127.0.0.1:1")
+
+
+@pytest.mark.slow
+def test_a_database_of_optuna_is_not_taken_for_mlflows(postgresql: str) -> None:
+    RDBStorage(postgresql).engine.dispose()
+    with pytest.raises(ConfigError, match="tracking_uri: must be a database for MLflow") as refusal:
+        Tracker("sweep", postgresql)
+    assert "studies" in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_mlflow_goes_on_from_tables_that_it_was_killed_while_making_in_postgresql(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = command.upgrade
+
+    def cut_off(config: Any, revision: str) -> None:
+        original(config, "+20")  # steps of one transaction, which the server then takes back
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            Tracker("sweep", postgresql)
+    assert Tracker("sweep", postgresql).experiment_name == "sweep"
 
 
 @pytest.mark.slow

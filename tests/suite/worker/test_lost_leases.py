@@ -64,7 +64,7 @@ class Site:
     def lease(self, config: RunConfig) -> tuple[PostgresLeases, Lease | None]:
         """What another worker on this machine gets when it asks for a run."""
         tracker = Tracker("sweep", self.store.uri)
-        workspace = Workspace(self.folder, tracker.place, tracker.experiment_name, self.database)
+        workspace = Workspace(self.folder, tracker.place, self.database)
         assert isinstance(workspace.leases, PostgresLeases)
         return workspace.leases, workspace.take_lease(config.fingerprint)
 

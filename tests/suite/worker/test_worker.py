@@ -154,7 +154,7 @@ def train_until(stage: Stage, configs: Sequence[RunConfig], epochs: int) -> None
     tracker = Tracker("sweep", stage.store.uri)
     data, _ = load_data(configs[0], MACHINE)
     device = worker_module.torch_device("cpu")
-    workspace = Workspace(stage.folder / "state", tracker.place, tracker.experiment_name)
+    workspace = Workspace(stage.folder / "state", tracker.place)
     uploads = Uploads(tracker, workspace, "cpu", print)
     session = Session(workspace, uploads, data, device, source="x", checkpoints=True, notify=print)
     held = [session.take(config) for config in configs]
