@@ -20,7 +20,7 @@ from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 PARTS = ("train", "test")
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2  # 1 decoded images that are refused by now
 
 # part -> class -> "bytes, modification time in ns, file name relative to the class" of each file
 Listing: TypeAlias = dict[str, dict[str, list[str]]]
