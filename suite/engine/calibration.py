@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 from suite.basics.files import cache_folder, write_text
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
+from suite.declarations.stored import MALFORMED
 from suite.engine.device_memory import peak_memory, release_memory
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import FUSABLE
@@ -222,11 +224,19 @@ def _read(file: Path) -> dict[str, Calibration]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {
-            key: Calibration(tuple(Speed(**speed) for speed in speeds))
+            key: Calibration(tuple(_speed_read(speed) for speed in speeds))
             for key, speeds in content.items()
+            if speeds
         }
-    except (ValueError, TypeError):
+    except MALFORMED:
         return {}  # it is only a cache: measured again and written anew
+
+
+def _speed_read(content: Mapping[str, Any]) -> Speed:
+    speed = Speed(**content)
+    if type(speed.runs) is not int or type(speed.images_per_second) not in (int, float):
+        raise TypeError(f"speed: must be of numbers, got {speed!r}")
+    return speed
 
 
 def _covers(known: Calibration, most: int) -> bool:

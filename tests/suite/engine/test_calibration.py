@@ -209,8 +209,24 @@ def test_another_kind_of_run_is_measured_by_itself(change: dict[str, object]) ->
     assert other.measured == [1, 2]
 
 
-def test_a_damaged_cache_is_measured_anew() -> None:
-    cache_file().write_text('{"broken', encoding="utf-8")
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"broken',
+        "",
+        "[]",
+        "null",
+        "[" * 100_000,
+        "{KEY: [{}]}",
+        "{KEY: 3}",
+        "{KEY: []}",
+        '{KEY: [{"runs": 1, "images_per_second": "fast"}]}',
+        '{KEY: [{"runs": null, "images_per_second": 1}]}',
+    ],
+)
+def test_a_damaged_cache_is_measured_anew(content: str) -> None:
+    key = Bench(RISING)._key(small_run())
+    cache_file().write_text(content.replace("KEY", f'"{key}"'), encoding="utf-8")
     assert Bench(RISING).calibrate(small_run(), 2).best.runs == 2
     assert Bench({}).calibrate(small_run(), 2).best.runs == 2
 
