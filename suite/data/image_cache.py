@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from filelock import FileLock
 
+from suite.basics.errors import remedy_for
 from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 from suite.declarations.stored import MALFORMED
@@ -53,7 +54,7 @@ def _not_writable(entry: Path, error: OSError) -> DataError:
         "SUITE_CACHE_DIR",
         "must be a writable directory with room for the decoded images",
         f"{entry.parent} ({error.strerror})",
-        "set SUITE_CACHE_DIR to another directory",
+        remedy_for(error, "set SUITE_CACHE_DIR to another directory"),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from suite.basics.errors import remedy_for
 from suite.data.parts import DataError, UInt8Array, data_error
 
 GRAY_MODES = ("1", "L", "LA", "La")
@@ -68,7 +69,7 @@ def unreadable(path: Path, error: Exception) -> DataError:
         "data_dir",
         "every image must be readable",
         f"{path} ({type(error).__name__}: {error})",
-        "repair or remove the file",
+        remedy_for(error, "repair or remove the file"),
     )
 
 

@@ -1,10 +1,12 @@
-"""An error in one line, whatever it says."""
+"""An error in one line, whatever it says, with the remedy that helps."""
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from suite.basics.errors import first_line
+from suite.basics.errors import first_line, remedy_for
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,19 @@ from suite.basics.errors import first_line
 )
 def test_the_first_line_that_says_something(text: str, line: str) -> None:
     assert first_line(OSError(text)) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (RuntimeError('I/O error: Too many open files (os error 24) at path "x"'), "ulimit -n"),
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space"),
+        (RuntimeError("No space left on device (os error 28)"), "free some space"),
+        (ValueError("24"), "free some space"),
+    ],
+)
+def test_a_lack_of_file_descriptors_is_not_blamed_on_the_disk(
+    error: Exception, blamed: str
+) -> None:
+    assert blamed in remedy_for(error, "free some space")
