@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.estimates.forgetting_law import fit_law
 from analysis.estimates.forgetting_time import forgetting_times
@@ -17,6 +17,9 @@ from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.source import Source, Sources
 from analysis.figures.forgetting import forgetting_times_figure, law_figure
 from suite.basics.settings import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DEMO = "python -m suite.grid --experiment demo"
 
