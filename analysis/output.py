@@ -21,6 +21,10 @@ from suite.basics.settings import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Figures are files. A notebook leaves its own backend to the commands that it starts; one that is
+# not installed there would end the import of matplotlib, and be asked for nothing.
+os.environ["MPLBACKEND"] = "agg"
+
 FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 160
 SVG_OPTIONS: dict[str, Any] = {"metadata": {"Date": None}}  # the same figure, the same file

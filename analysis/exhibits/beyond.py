@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.estimates.clock_axis import clock_frame
 from analysis.estimates.dose_response import dose_response
@@ -24,6 +24,9 @@ from analysis.figures.memory_by_epoch import memory_by_epoch_pages
 from suite.basics.settings import ConfigError
 
 Z_95 = 1.96
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 DEMO = "python -m suite.grid --experiment demo"
 
 

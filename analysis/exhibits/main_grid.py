@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import checkpoints
@@ -13,6 +13,9 @@ from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption,
 from analysis.exhibits.source import Source, Sources, best_source, one_of_each, two_sizes
 from analysis.figures.scale_panels import ScalePanel, Unit, batch_looks, optimizer_looks, scale_grid
 from analysis.figures.style import Look, recipe_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAIN = "main"
 WANTED = "runs at two σw or more"

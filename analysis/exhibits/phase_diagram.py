@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.estimates.boundary import boundary_rates
 from analysis.estimates.overview import Estimates, PhaseEstimates
@@ -21,6 +20,9 @@ from analysis.figures.memory_by_clock import memory_by_clock
 from analysis.figures.memory_plane import memory_plane
 from analysis.figures.style import recipe_name
 from analysis.tables import aligned
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PHASE_DIAGRAM, BY_CLOCK = "phase-diagram", "memory against the forgetting clocks"
 HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")

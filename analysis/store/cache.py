@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from analysis.store.history import COLUMNS, HistoryTable
 from suite.basics.errors import first_line
 from suite.basics.files import cache_folder, written_whole
+from suite.declarations.stored import MALFORMED
 
 FORMAT = 1
 METADATA = b"initialization-memory"
@@ -39,7 +40,7 @@ def load_cache(path: Path) -> HistoryTable | None:
         return None
     try:
         return _load(path)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, *MALFORMED) as error:
         reason = first_line(error)
         log.warning("cache %s is damaged (%s): it is made anew from the store", path, reason)
         return None

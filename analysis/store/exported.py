@@ -22,6 +22,7 @@ from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning
 from suite.basics.errors import first_line
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.stored import MALFORMED, reason
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 NEEDED = (
@@ -210,8 +211,8 @@ def _about(path: Path) -> Mapping[str, Any]:
     try:
         about: dict[str, Any] = json.loads(metadata[METADATA])
         schema = int(about["schema"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, f"its metadata: {first_line(error)}") from None
+    except MALFORMED as error:
+        raise _damaged(path, f"its metadata: {reason(error)}") from None
     if schema == SCHEMA and (absent := ABOUT - about.keys()):
         raise _damaged(path, f"its metadata lack {min(absent)}")
     if schema != SCHEMA:

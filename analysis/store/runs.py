@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.store.backend import RawRun
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
+from suite.declarations.stored import MALFORMED, reason
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS
 
 
@@ -48,8 +49,8 @@ def settings(run: RawRun) -> dict[str, Any]:
             name: kind(given[name]) if name in given else _earlier(name)
             for name, kind in SETTING_TYPES.items()
         }
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"its tag config cannot be read: {error}") from None
+    except MALFORMED as error:
+        raise ValueError(f"its tag config cannot be read: {reason(error)}") from None
     if not given.keys() >= SETTING_TYPES.keys() and parse(found).fingerprint != run.fingerprint:
         raise ValueError(
             "its tag config lacks settings, and its fingerprint is not that of the rest"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import signal
 import sys
@@ -25,6 +26,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message.removeprefix('argument ')}; --help lists all settings")
+
+
+def show_on_any_terminal() -> None:
+    """From now on print a question mark for what the standard output's encoding lacks, such as σ.
+
+    The error stream replaces it anyway.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def flag(name: str) -> str:
@@ -59,13 +69,14 @@ def add_settings(
 
 
 def parse_known(parser: Parser, argv: Sequence[str], known: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line.
+    """The parsed command line, with which every command begins.
 
     Raises
     ------
     ConfigError
         With one line for each flag that does not exist, and the nearest one that does.
     """
+    show_on_any_terminal()
     arguments, rest = parser.parse_known_args(_plain(argv))
     if rest:
         lines = []

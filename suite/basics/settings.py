@@ -7,12 +7,21 @@ texts, MLproject parameters and error lines are derived from the fields.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 SEED_LIMIT = 2**63
 LONGEST_ECHO = 80  # characters of a value that an error line repeats
@@ -22,8 +31,9 @@ class ConfigError(ValueError):
     """A setting that cannot be: one line each with field, rule, value received and remedy."""
 
     def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
+        # What a line repeats of a file may hold line breaks.
+        self.lines = tuple(" ".join(line.splitlines()) for line in lines)
+        super().__init__("\n".join(self.lines))
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, given: Any) -> Any:
+        return _no_truth_value(given)
 
     @model_validator(mode="after")
     def _all_act(self) -> Self:
@@ -158,7 +173,7 @@ class Settings(BaseModel):
             raise ConfigError(unknown(name, given, cls.names()))
         info = cls.model_fields[name]
         rules = [rule for rule in info.metadata if not isinstance(rule, Setting)]
-        kind: Any = Annotated[info.annotation, *rules] if rules else info.annotation
+        kind: Any = Annotated[info.annotation, *rules, BeforeValidator(_no_truth_value)]
         try:
             return TypeAdapter(kind, config=cls.model_config).validate_python(given)
         except ValidationError as error:
@@ -183,7 +198,7 @@ class Settings(BaseModel):
             rule = f"must be {cls.about(name).help}"
         elif problem["type"] == "int_parsing_size":
             rule = "must be a smaller number"
-        return f"{name}: {rule}, got {_short(value)}; {hint or cls._remedy(name)}"
+        return f"{name}: {rule}, got {shown(value)}; {hint or cls._remedy(name)}"
 
     @classmethod
     def _remedy(cls, name: str) -> str:
@@ -193,14 +208,38 @@ class Settings(BaseModel):
         return f"give a value{allowed}, such as {cls.default(name)}"
 
 
+def _no_truth_value(given: Any) -> Any:
+    """Refuse what pydantic would take for 0 or 1."""
+    if isinstance(given, bool):
+        raise ValueError("must be a number or a text, no truth value|")
+    return given
+
+
 def _number(value: float) -> str:
     """A number in a few digits where they say all of it, else in all of its digits."""
     text = f"{value:g}"
     return text if float(text) == value else repr(value)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+class _Echo(reprlib.Repr):
+    """Looks at no more of a value than a line repeats; aliases in YAML may hold billions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict, self.maxtuple = 4, 10, 10, 10
+        self.maxstring = self.maxlong = self.maxother = 2 * LONGEST_ECHO
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python writes no number of thousands of digits, nor does a line need it.
+        return hex(x)[: self.maxlong] if abs(x) >= SEED_LIMIT**4 else super().repr_int(x, level)
+
+
+ECHO = _Echo()
+
+
+def shown(value: Any) -> str:
+    """A value as an error line repeats it."""
+    text = ECHO.repr(value)
     return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}…"
 
 
@@ -227,4 +266,4 @@ def unknown(name: str, value: Any, known: tuple[str, ...]) -> str:
     """The line that answers a setting which does not exist."""
     close = difflib.get_close_matches(name, known, n=1)
     remedy = f"did you mean {close[0]}?" if close else "--help lists all settings"
-    return f"{name}: is no setting, got {_short(value)}; {remedy}"
+    return f"{name}: is no setting, got {shown(value)}; {remedy}"

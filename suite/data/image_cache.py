@@ -16,12 +16,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from suite.basics import locks
+CACHE_FORMAT = 2  # 1 decoded images that are refused by now
+WORK = "decodes the images of a folder"
 from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
+from suite.declarations.stored import MALFORMED
 
 PARTS = ("train", "test")
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2  # 1 decoded images that are refused by now
 WORK = "decodes the images of a folder"
 
 # part -> class -> "bytes, modification time in ns, file name relative to the class" of each file
@@ -61,7 +63,7 @@ def _not_writable(entry: Path, error: OSError) -> DataError:
         "SUITE_CACHE_DIR",
         "must be a writable directory with room for the decoded images",
         f"{entry.parent} ({error.strerror})",
-        "set SUITE_CACHE_DIR to another directory",
+        remedy_for(error, "set SUITE_CACHE_DIR to another directory"),
     )
 
 
@@ -79,11 +81,14 @@ def read_manifest(entry: Path, listing: Listing) -> dict[str, Any] | None:
     """
     try:
         manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, *MALFORMED):
         return None
     if not isinstance(manifest, dict) or manifest.get("format") != CACHE_FORMAT:
         return None
-    return manifest if manifest.get("listing") == listing else None
+    complete = isinstance(manifest.get("digest"), str) and manifest.get("classes") == sorted(
+        listing["train"]
+    )
+    return manifest if complete and manifest.get("listing") == listing else None
 
 
 def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
@@ -103,7 +108,7 @@ def read_cache(entry: Path, listing: Listing) -> ImageParts | None:
             LabelledImages(np.load(images, mmap_mode="r"), np.load(labels))
             for images, labels in _array_files(entry)
         )
-    except (OSError, ValueError, EOFError):
+    except (OSError, EOFError, *MALFORMED):
         return None
     # The digest is over the bytes just read, so an entry damaged on disk, or replaced between
     # opening its files, is decoded anew.

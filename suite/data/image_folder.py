@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
+import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from suite.data.image_cache import (
     PARTS,
@@ -20,6 +22,7 @@ from suite.data.image_cache import (
     read_manifest,
     write_cache,
 )
+from suite.data.image_file import decode_image, image_size, unreadable
 from suite.data.parts import (
     DataError,
     ImageParts,
@@ -32,13 +35,13 @@ from suite.data.parts import (
 # Those that torchvision's ImageFolder accepts. Held here so that a start from the cache need not
 # import torchvision; a test compares.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-GRAY_MODES = ("1", "L", "LA", "La")
-# Pillow clips these to 8 bits rather than scaling them, which would destroy an image unnoticed.
-DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+# What programs leave beside images besides hidden files: thumbnails, or a system's own data.
+BESIDE = ("__MACOSX", "@eaDir")
 # Below this many pixels nearly all the time goes into code that holds Python's lock: two threads
 # took 1.1 to 1.4 times as long as one at 32x32, and half as long at 224x224 (PNG).
 PIXELS_WORTH_A_THREAD = 64 * 64
 
+Size: TypeAlias = tuple[int, int]  # width, height
 Progress: TypeAlias = Callable[[int, int], None]
 
 
@@ -63,8 +66,9 @@ def read_image_folder(data_dir: Path, progress: Progress | None = None) -> Image
     ------
     DataError
         If train/ or test/, a class or all images are missing, a class is empty or in one part
-        only, an image is unreadable, deeper than 8 bits or of another size than the first one, or
-        the cache directory is not writable.
+        only or spelled in two ways, an image is hidden, unreadable, turned by its EXIF data, one of
+        several in its file, deeper than 8 bits or of another size than the first one, if they do
+        not fit in memory, or the cache directory is not writable.
     """
     data_dir = data_dir.expanduser().resolve()
     listing = list_image_folder(data_dir)
@@ -76,7 +80,10 @@ def read_image_folder(data_dir: Path, progress: Progress | None = None) -> Image
         cached = read_cache(entry, listing)  # another process may have written it meanwhile
         if cached is not None:
             return cached
-        parts = _decode(data_dir, progress)
+        with warnings.catch_warnings():
+            # Pillow's doubts about single files: those that matter here are refused.
+            warnings.filterwarnings("ignore", module="PIL")
+            parts = _decode(data_dir, progress)
         write_cache(entry, listing, parts, data_dir)
     return parts
 
@@ -130,11 +137,28 @@ def _list_class(directory: Path, prefix: str = "") -> list[str]:
                 if entry.is_dir():
                     files += _list_class(directory / entry.name, f"{name}/")
                 elif name.lower().endswith(EXTENSIONS):
+                    if any(map(_is_beside, name.split("/"))):
+                        raise _hidden(directory / entry.name)
                     status = entry.stat()
+                    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for for ever
+                        raise unreadable(directory / entry.name, OSError("a pipe or a device"))
                     files.append(f"{status.st_size} {status.st_mtime_ns} {name}")
     except OSError as error:
-        raise _unreadable(Path(error.filename or directory), error) from error
+        raise unreadable(Path(error.filename or directory), error) from error
     return files
+
+
+def _hidden(path: Path) -> DataError:
+    return data_error(
+        "data_dir",
+        f"images and classes must not be hidden or in {' or '.join(BESIDE)}",
+        f"{path}, as notebooks and file managers leave copies behind",
+        "remove it, or rename it if it is meant",
+    )
+
+
+def _is_beside(name: str) -> bool:
+    return name.startswith(".") or name in BESIDE
 
 
 def _check_layout(data_dir: Path, listing: Listing) -> None:
@@ -145,6 +169,7 @@ def _check_layout(data_dir: Path, listing: Listing) -> None:
             f"no images under {data_dir}",
             "put each image into its class's directory",
         )
+    _check_names(data_dir, listing)
     for part, other in (PARTS, PARTS[::-1]):
         for name in listing[part]:
             if name not in listing[other]:
@@ -172,40 +197,20 @@ def _check_layout(data_dir: Path, listing: Listing) -> None:
                 )
 
 
-def decode_image(path: str) -> UInt8Array:
-    """Decode one image: shape (H, W) if it is gray, else (H, W, 3), RGB.
-
-    Raises
-    ------
-    DataError
-        If the file is not an image, is truncated or corrupt, or holds more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as opened:
-            image: Image.Image = opened
-            if image.mode in DEEP_MODES:
+def _check_names(data_dir: Path, listing: Listing) -> None:
+    spelled: dict[str, str] = {}
+    for part in PARTS:
+        for name in listing[part]:
+            if _is_beside(name):
+                raise _hidden(data_dir / part / name)
+            other = spelled.setdefault(unicodedata.normalize("NFC", name), name)
+            if other != name:
                 raise data_error(
                     "data_dir",
-                    "images must hold 8 bits a channel",
-                    f"mode {image.mode} in {path}",
-                    "convert the image beforehand",
+                    "class names must differ by more than the Unicode form of their letters",
+                    f"{other!a} and {name!a} in {data_dir}",
+                    "spell the class in one way",
                 )
-            if image.mode == "P" and "transparency" in image.info:
-                image = image.convert("RGBA")  # Pillow warns about the direct way
-            return np.asarray(image.convert("L" if image.mode in GRAY_MODES else "RGB"))
-    except DataError:
-        raise
-    except Exception as error:  # a decoder meets broken bytes with many types of exception
-        raise _unreadable(Path(path), error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return data_error(
-        "data_dir",
-        "every image must be readable",
-        f"{path} ({type(error).__name__}: {error})",
-        "repair or remove the file",
-    )
 
 
 def _decode(data_dir: Path, progress: Progress | None) -> ImageParts:
@@ -215,19 +220,17 @@ def _decode(data_dir: Path, progress: Progress | None) -> ImageParts:
     jobs = [(folder, index) for folder in folders for index in range(len(folder))]
     first = decode_image(folders[0].samples[0][0])
     height, width = first.shape[:2]
+    size = (width, height)
     # Gray images are stored as RGB at first: whether a color one follows is not known yet.
-    images = np.empty((len(jobs), 3, height, width), np.uint8)
+    images = _room(folders, size)
     labels = np.empty(len(jobs), np.int64)
     all_gray = True
     for done, (image, label) in enumerate(_decoded(jobs, progress, threads=_threads(first))):
         if image.shape[:2] != (height, width):
             folder, index = jobs[done]
-            raise data_error(
-                "data_dir",
-                f"all images must be of one size, {width}x{height} as {folders[0].samples[0][0]}",
-                f"{image.shape[1]}x{image.shape[0]} in {folder.samples[index][0]}",
-                "resize the images beforehand",
-            )
+            first_path = folders[0].samples[0][0]
+            found = (image.shape[1], image.shape[0])
+            raise _another_size(first_path, size, folder.samples[index][0], found)
         all_gray = all_gray and image.ndim == 2
         images[done] = image if image.ndim == 2 else image.transpose(2, 0, 1)
         labels[done] = label
@@ -238,6 +241,36 @@ def _decode(data_dir: Path, progress: Progress | None) -> ImageParts:
     test = LabelledImages(images[split:], labels[split:])
     classes = tuple(folders[0].classes)
     return ImageParts(classes, train, test, content_digest((train, test), classes))
+
+
+def _another_size(first_path: str, first: Size, path: str, found: Size) -> DataError:
+    return data_error(
+        "data_dir",
+        f"all images must be of one size, {first[0]}x{first[1]} as {first_path}",
+        f"{found[0]}x{found[1]} in {path}",
+        "resize the images beforehand",
+    )
+
+
+def _room(folders: list[Any], size: Size) -> UInt8Array:
+    """Memory for all images, if they are as large as the first one."""
+    paths = [path for folder in folders for path, _ in folder.samples]
+    width, height = size
+    needed = len(paths) * 3 * height * width
+    try:
+        if needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+            raise MemoryError
+        return np.empty((len(paths), 3, height, width), np.uint8)
+    except MemoryError as error:
+        for path in paths:  # then the first one may be the only one that is so large
+            if (found := image_size(path)) != size:
+                raise _another_size(paths[0], size, path, found) from error
+        raise data_error(
+            "data_dir",
+            "all images must fit in the machine's memory",
+            f"{len(paths):,} of {width}x{height}, {needed / 2**30:,.1f} GiB",
+            "resize the images beforehand",
+        ) from error
 
 
 def _threads(first: UInt8Array) -> int:

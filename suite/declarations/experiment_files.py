@@ -18,22 +18,21 @@ A file holds what :class:`suite.declarations.experiments.Experiment` does::
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from suite.basics.settings import ConfigError, unknown
+from suite.basics.settings import ConfigError, shown, unknown
 from suite.basics.waiting import with_progress
 from suite.declarations.config import RunConfig
+from suite.declarations.experiment_text import read_tables
 from suite.declarations.experiments import EXPERIMENTS, GROUPS, expand
 from suite.declarations.factorial import Experiment
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 TEXTS, TABLES = ("name", "description", "base"), ("fixed", "axes", "bundles")
+LONGEST_NAME = 200  # bytes; folders and logs bear it with a few more, and no file more than 255
 EARLIER = {"recipes": "bundles"}  # what a table was called before
 
 
@@ -78,19 +77,12 @@ def _named(name: str) -> Experiment:
 
 
 def _from_file(path: Path) -> Experiment:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(
-            f"experiment: file must be readable, got {path} ({error.strerror})"
-        ) from None
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"experiment: {path} must be valid {path.suffix[1:]}; {reason}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"experiment: {path} must hold axes and fixed settings, got {content!r}")
-    content = {EARLIER.get(part, part): value for part, value in content.items()}
+    content = dict(read_tables(path))
+    for earlier, part in EARLIER.items():
+        if earlier in content and part in content:
+            raise ConfigError(f"{path}: {earlier} must not stand beside {part}; move it to {part}")
+        if earlier in content:
+            content[part] = content.pop(earlier)
     _check_parts(content, path)
     return _assemble(content, path)
 
@@ -98,7 +90,7 @@ def _from_file(path: Path) -> Experiment:
 def _check_parts(content: Mapping[Any, Any], path: Path) -> None:
     def must(part: str, value: Any, kind: type, name: str) -> None:
         if not isinstance(value, kind):
-            raise ConfigError(f"{path}: {part} must be {name}, got {value!r}")
+            raise ConfigError(f"{path}: {part} must be {name}, got {shown(value)}")
 
     for part, value in content.items():
         if part in TEXTS:
@@ -109,8 +101,22 @@ def _check_parts(content: Mapping[Any, Any], path: Path) -> None:
             raise ConfigError(f"{path}: {unknown(str(part), value, (*TEXTS, *TABLES))}")
     if not content.get("name", path.stem).strip():
         raise ConfigError(f"{path}: name must be a text, got {content['name']!r}; or leave it out")
+    for setting in content.get("axes", {}):
+        if setting in content.get("fixed", {}):
+            raise ConfigError(
+                f"{path}: {setting} must be an axis or fixed, got it in both; keep one of the two"
+            )
     for axis, labels in content.get("bundles", {}).items():
         must(f"bundles.{axis}", labels, dict, "a table")
+        if not labels:
+            raise ConfigError(
+                f"{path}: bundles.{axis} must have a label with settings, got none; "
+                f"write [bundles.{axis}.LABEL]"
+            )
+        if axis in RunConfig.names():
+            raise ConfigError(
+                f"{path}: bundles.{axis} must not be called as a setting is; choose another name"
+            )
         for label, settings in labels.items():
             must(f"bundles.{axis}.{label}", settings, dict, "a table")
 
@@ -125,7 +131,7 @@ def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
         for axis, labels in content.get("bundles", {}).items()
     }
     experiment = Experiment(
-        name=content.get("name", path.stem),
+        name=_name(content.get("name", path.stem), path),
         description=content.get("description", f"from {path.name}"),
         source=str(path),
         axes=dict(base.axes if base else {}),
@@ -143,6 +149,16 @@ def _assemble(content: Mapping[str, Any], path: Path) -> Experiment:
     if not experiment.axes:
         raise ConfigError(f"{path}: axes must name one setting or more, got none; add [axes]")
     return experiment
+
+
+def _name(name: str, path: Path) -> str:
+    """The name if MLflow and the folders that are called by it can bear it."""
+    if name.strip() and name.isprintable() and len(name.encode()) <= LONGEST_NAME:
+        return name
+    raise ConfigError(
+        f"{path}: name must be a line of 1 to {LONGEST_NAME} bytes, got {shown(name)}; "
+        "give it another name"
+    )
 
 
 def changed(
@@ -165,7 +181,8 @@ def changed(
         for value in given:
             if value not in labels:
                 raise ConfigError(
-                    f"{name}: must be one of {', '.join(labels)}, got {value!r}; --list shows all"
+                    f"{name}: must be one of {', '.join(labels)}, got {shown(value)}; "
+                    "--list shows all"
                 )
         _check_once(name, given)
         return _with_axis(experiment, name, given)

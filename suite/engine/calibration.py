@@ -11,15 +11,19 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from suite.basics.errors import first_line, remedy_for
 from suite.basics.files import cache_folder, write_text
 from suite.basics.locks import LONG_PATIENCE, locked
 from suite.data.splits import ImageData
 from suite.declarations.config import RunConfig
+from suite.declarations.stored import MALFORMED
 from suite.engine.device_memory import peak_memory, release_memory
 from suite.engine.fleet import Fleet, Interrupted
 from suite.engine.runs import FUSABLE
@@ -95,6 +99,8 @@ class Calibrator:
         self.memory = peak_memory(device)
         self._told: set[str] = set()
         self._file = cache_file()
+        self._measured: dict[str, Calibration] = {}  # where nothing can be kept
+        self._forgetful = False
 
     def calibrate(self, config: RunConfig, most: int) -> Calibration:
         """The speeds of fleets of runs like `config`.
@@ -114,7 +120,7 @@ class Calibrator:
         key = self._key(config)
         # One worker measures, the others wait and read: two at once would disturb each other.
         with self._exclusively():
-            known = _read(self._file)
+            known = self._known()
             if key in known and _covers(known[key], most):
                 self._tell(config, known[key])
                 return known[key]
@@ -135,14 +141,18 @@ class Calibrator:
         """Remember that a fleet of so many runs like `config` does not fit in memory."""
         key = self._key(config)
         with self._exclusively():
-            known = _read(self._file)
+            known = self._known()
             fitting = [s for s in known.get(key, Calibration(())).speeds if s.runs < runs]
             if fitting:  # else the next start measures
                 self._keep(known | {key: Calibration((*fitting, Speed(runs, 0.0)))})
 
     def _keep(self, known: Mapping[str, Calibration]) -> None:
         content = {k: [asdict(speed) for speed in c.speeds] for k, c in known.items()}
-        write_text(self._file, json.dumps(content, indent=1))
+        try:
+            write_text(self._file, json.dumps(content, indent=1))
+        except OSError as error:
+            self._measured |= known
+            self._say_forgotten(error)
 
     def _exclusively(self) -> AbstractContextManager[None]:
         def look() -> None:
@@ -157,10 +167,34 @@ class Calibrator:
             between_looks=look,
             say=self._say,
         )
+    def _exclusively(self) -> AbstractContextManager[object]:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{self._file}.lock")
+            while not self.interrupted():
+                with suppress(Timeout):
+                    return lock.acquire(timeout=BETWEEN_LOOKS)
+        except OSError as error:
+            self._say_forgotten(error)
+            return nullcontext()
+        raise Interrupted
+
+    def _say_forgotten(self, error: OSError) -> None:
+        if self._forgetful:  # the lock and the file may say it in different words
+            return
+        self._forgetful = True
+        self._say(
+            f"fleet sizes are measured, but cannot be kept for the next start in "
+            f"{self._file.parent} ({error.strerror or first_line(error)}); "
+            + remedy_for(error, "set SUITE_CACHE_DIR to a folder that can be written")
+        )
+
+    def _known(self) -> dict[str, Calibration]:
+        return _read(self._file) | self._measured
 
     def known(self, config: RunConfig) -> Calibration | None:
         """What an earlier start measured for runs like `config`, if one did."""
-        return _read(self._file).get(self._key(config))
+        return self._known().get(self._key(config))
 
     def _measure(self, config: RunConfig, most: int) -> Calibration:
         if self.memory.caveat:
@@ -223,16 +257,22 @@ def cache_file() -> Path:
 
 
 def _read(file: Path) -> dict[str, Calibration]:
-    if not file.exists():
-        return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {
-            key: Calibration(tuple(Speed(**speed) for speed in speeds))
+            key: Calibration(tuple(_speed_read(speed) for speed in speeds))
             for key, speeds in content.items()
+            if speeds
         }
-    except (ValueError, TypeError):
-        return {}  # it is only a cache: measured again and written anew
+    except (OSError, *MALFORMED):
+        return {}  # not there yet; or unusable, and it is only a cache: measured again
+
+
+def _speed_read(content: Mapping[str, Any]) -> Speed:
+    speed = Speed(**content)
+    if type(speed.runs) is not int or type(speed.images_per_second) not in (int, float):
+        raise TypeError(f"speed: must be of numbers, got {speed!r}")
+    return speed
 
 
 def _covers(known: Calibration, most: int) -> bool:

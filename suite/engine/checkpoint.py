@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch import Tensor
 
+from suite.basics.errors import remedy_for
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.stored import MALFORMED, read_config, read_history, reason
@@ -127,7 +128,7 @@ def load(path: Path, place: object = None, require: Require = any_run) -> RunSta
     CheckpointError
         If the system does not let it be read, which says nothing of what it holds.
     """
-    remedy = "delete it to train from the start"
+    anew = "delete it to train from the start"
     try:
         if not path.exists():
             return None
@@ -135,11 +136,11 @@ def load(path: Path, place: object = None, require: Require = any_run) -> RunSta
         require(state)
     except MisfitError as error:
         finding = f"checkpoint: {place or path} cannot be read ({reason(error)})"
-        raise RefusedError(finding, remedy) from error
+        raise RefusedError(finding, anew) from error
     except OSError as error:
         raise CheckpointError(
             f"checkpoint: {place or path} cannot be read ({reason(error)}); "
-            f"see to its disk and its permissions, or {remedy}"
+            + remedy_for(error, f"see to its disk and its permissions, or {anew}")
         ) from error
     return state
 

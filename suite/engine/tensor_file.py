@@ -73,11 +73,17 @@ def read_tensors(path: Path, beside: Mapping[str, str] = NONE) -> Content:
 
     Raises
     ------
-    OSError, SafetensorError
+    OSError
+        If the system does not let it be opened.
+    SafetensorError
         If it is not a safetensors file.
     ValueError
         If its content has another digest than the one written with it.
     """
+    # Whatever keeps safetensors from opening a file, it calls it not found, and torch, which opens
+    # it too, raises a RuntimeError: neither is to be taken for damage.
+    with path.open("rb"), path.open("rb"):
+        pass
     with safe_open(path, "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         texts = dict(file.metadata() or {})

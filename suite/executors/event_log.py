@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from suite.declarations.stored import MALFORMED, reason
 from suite.worker.messages import Event, FleetEpoch, FleetStart, Uploaded
 
 
@@ -51,7 +52,14 @@ class EventTail:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]  # the last line may be half there
         self._read += len(whole)
-        return [_event(json.loads(line)) for line in whole.splitlines()]
+        return [self._read_line(line) for line in whole.splitlines()]
+
+    def _read_line(self, line: bytes) -> Event:
+        try:
+            return _event(json.loads(line))
+        except MALFORMED as error:  # a machine that lost its power leaves zeros in its files
+            why = f"a line of {self._path} cannot be read ({reason(error)})"
+            return Event("notice", f"{why}; MLflow has what its worker trained")
 
     def summary(self) -> Iterator[Event]:
         """Where the worker stands, for a sweep that begins to follow it now."""

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from suite.basics.cli import show_on_any_terminal
 from suite.basics.errors import first_line
 from suite.declarations.machine import Machine
 from suite.state.place import log_folder
@@ -248,6 +249,7 @@ def _speak_into(log: Path) -> None:
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     except OSError:  # training will say so itself, if the disk is full
         target = os.open(os.devnull, os.O_WRONLY)
+    show_on_any_terminal()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(target, stream.fileno())

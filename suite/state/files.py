@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from torch import Tensor
 
 from suite.basics.addresses import OBJECT_STORES
+from suite.basics.errors import remedy_for
 from suite.basics.files import written_whole
 from suite.basics.settings import ConfigError
 from suite.engine import checkpoint
@@ -249,10 +250,8 @@ class FolderFiles(StateFiles):
 
 def cannot_be_written(field: str, path: Path, error: Exception) -> CheckpointError:
     """The error of a file or folder of the state directory that cannot be written."""
-    return CheckpointError(
-        f"{field}: {path} cannot be written ({error}); "
-        "free some space or choose another --state-dir"
-    )
+    advice = remedy_for(error, "free some space or choose another --state-dir")
+    return CheckpointError(f"{field}: {path} cannot be written ({error}); {advice}")
 
 
 def _reason(error: Exception) -> str:

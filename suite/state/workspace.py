@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from suite.basics.errors import remedy_for
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
@@ -186,9 +187,8 @@ class Workspace:
             raise
         except OSError as error:
             shown = self._files.shown(name)
-            raise CheckpointError(
-                f"result: {shown} cannot be read ({error}); see to its disk and its permissions"
-            ) from error
+            advice = remedy_for(error, "see to its disk and its permissions")
+            raise CheckpointError(f"result: {shown} cannot be read ({error}); {advice}") from error
         return result
 
     def check_result(self, fingerprint: str) -> RunResult:

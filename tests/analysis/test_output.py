@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis.output import OutputFolder, file_stem, formats_of
 from suite.basics.settings import ConfigError
+
+ROOT = Path(__file__).parents[2]
 
 
 def figure() -> Figure:
@@ -81,3 +85,20 @@ def test_formats_are_taken_once_each_and_in_any_case() -> None:
 
 def test_a_name_with_signs_becomes_part_of_a_file_s_name() -> None:
     assert file_stem("my sweep/η=0.1.") == "my-sweep-η-0.1"
+
+
+@pytest.mark.parametrize("command", ["phase_diagram", "report.command", "minimal_model.command"])
+def test_a_backend_that_a_notebook_left_and_that_is_not_installed_is_not_asked_for(
+    command: str,
+) -> None:
+    program = f"import analysis.{command}; import matplotlib; print(matplotlib.get_backend())"
+    environment = {**os.environ, "MPLBACKEND": "no_such_backend"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=ROOT,
+    )
+    assert (ended.stdout, ended.stderr) == ("agg\n", "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from store_helpers import (
     rows,
 )
 
+from analysis.store.cache import METADATA
 from analysis.store.frames import Store, load
 from analysis.store.history import COLUMNS, HistoryTable, Slots, select
 from analysis.store.sqlite import SqliteStore
@@ -213,12 +216,22 @@ def damage_all(content: bytes) -> bytes:
     return b""
 
 
+def damage_metadata(content: bytes) -> bytes:
+    table = pq.read_table(io.BytesIO(content))
+    table = table.replace_schema_metadata({METADATA: "[" * 100_000})
+    changed = io.BytesIO()
+    pq.write_table(table, changed)
+    return changed.getvalue()
+
+
 def damage_a_page(content: bytes) -> bytes:
     middle = len(content) // 4
     return content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]
 
 
-@pytest.mark.parametrize("damage", [damage_head, damage_tail, damage_all, damage_a_page])
+@pytest.mark.parametrize(
+    "damage", [damage_head, damage_tail, damage_all, damage_metadata, damage_a_page]
+)
 def test_a_damaged_cache_is_made_anew_with_a_notice(
     uri: str,
     tmp_path: Path,

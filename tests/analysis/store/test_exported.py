@@ -219,6 +219,13 @@ def rewritten(path: Path, **changes: object) -> None:
     pq.write_table(table.replace_schema_metadata({METADATA: json.dumps(about)}), path)
 
 
+def test_metadata_nested_deeply_are_refused_in_one_line(exported: Path) -> None:
+    path = exported / "few" / "runs.parquet"
+    table = pq.read_table(path).replace_schema_metadata({METADATA: "[" * 100_000})
+    pq.write_table(table, path)
+    assert "its metadata: it is nested more deeply" in refusal(exported)
+
+
 def refusal(folder: Path, experiment: str = "") -> str:
     with pytest.raises(StoreError) as caught:
         load(experiment, str(folder))

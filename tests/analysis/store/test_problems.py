@@ -189,6 +189,15 @@ def test_runs_with_changed_settings_are_no_points_of_the_experiment(tmp_path: Pa
     [
         ("UPDATE tags SET value = 'no JSON' WHERE key = 'config'", "its tag config cannot be read"),
         ("UPDATE tags SET value = '[1]' WHERE key = 'config'", "it is no table of settings"),
+        (
+            "UPDATE tags SET value = replace(hex(zeroblob(5000)), '0', '[') WHERE key = 'config'",
+            "nested more deeply",
+        ),
+        (
+            'UPDATE tags SET value = replace(value, \'"epochs"\', \'"seed": Infinity, "x"\') '
+            "WHERE key = 'config'",
+            "its tag config cannot be read: cannot convert float infinity",
+        ),
         ("UPDATE tags SET value = '{}' WHERE key = 'config'", "its tag config lacks settings"),
         ("UPDATE params SET value = 'x' WHERE key = 'test_images'", "test_images is 'x'"),
         ("DELETE FROM params WHERE key = 'train_images'", "train_images is 'absent'"),

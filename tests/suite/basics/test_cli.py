@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -145,6 +148,38 @@ def test_only_what_is_given_is_chosen() -> None:
     assert chosen(arguments, RunConfig) == {"seed": "3"}
     assert chosen(arguments, Machine) == {"threads": "2"}
     assert [flag(name) for name in ("seed", "batch_size")] == ["--seed", "--batch-size"]
+
+
+ROOT = Path(__file__).parents[3]
+# They print nothing: one is waited for by nobody, the other writes arrays to a pipe.
+SILENT = {"suite.tracking.discard", "analysis.store.sqlite_scan"}
+COMMANDS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+    for package in ("suite", "analysis")
+    for path in (ROOT / package).rglob("*.py")
+    if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
+}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("name", sorted(COMMANDS - SILENT))
+def test_every_command_prints_on_a_terminal_that_lacks_its_letters(
+    name: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    entry = f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(entry).main(["--help"])
+    assert ended.value.code == 0
+    print("σw²: 1 → 2")
+    terminal.flush()
+    assert (
+        written.getvalue()
+        .decode(encoding)
+        .endswith("?w?: 1 ? 2\n" if encoding == "ascii" else "?w²: 1 ? 2\n")
+    )
 
 
 def test_complaints_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:

@@ -464,7 +464,10 @@ def alter_manifest(**values: Any) -> Callable[[Path], None]:
         lambda entry: (entry / "manifest.json").write_text("{"),
         lambda entry: (entry / "manifest.json").write_text("[]"),
         lambda entry: (entry / "manifest.json").unlink(),
+        lambda entry: (entry / "manifest.json").write_text("[" * 100_000),
         alter_manifest(format=0),
+        alter_manifest(digest=None),
+        alter_manifest(classes=3),
     ],
 )
 def test_damaged_entry_is_decoded_anew(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from suite.basics.settings import ConfigError
@@ -126,6 +130,19 @@ seed = [0, 1]
         ("bundles = {p = 3}\n[axes]\nseed=[1]", "bundles.p must be a table, got 3"),
         ("[bundles.p.a]\nsigma = 3", "sigma: "),
         ('[axes]\noptimizer=["sgd"]\nseed=[1]\nmomentum=[0.8]', "momentum: acts only with"),
+        ("[axes]\nseed = [1]\nseed = [2]", "must be valid toml"),
+        ("[axes]\nseed = [true]", "seed: must be a number or a text, no truth value, got True"),
+        ("[fixed]\nepochs = false\n[axes]\nseed = [1]", "epochs: must be a number or a text"),
+        ("[axes]\nseed = [1]\n[fixed]\nseed = 2", "seed must be an axis or fixed, got it in both"),
+        ("[bundles.p]\n[recipes.p.a]\nseed = 1", "recipes must not stand beside bundles"),
+        ("[bundles.p]\n[axes]\nseed=[1]", "bundles.p must have a label with settings, got none"),
+        ("[bundles.seed.a]\nepochs = 1", "bundles.seed must not be called as a setting is"),
+        ('name = " "\n[axes]\nseed = [1]', "name must be a line of 1 to 200 bytes, got ' '"),
+        ('name = "a\\nb"\n[axes]\nseed = [1]', "name must be a line"),
+        ('"a\\nb" = 1', "a b: is no setting"),
+        ("[axes]\nseed = [1" + "0" * 5000 + "]", "must be valid toml"),
+        ("name = 0x1" + "0" * 5000, "name must be text, got 0x1000"),
+        ("axes = " + "[" * 20_000, "nested too deeply"),
     ],
 )
 def test_an_impossible_file_is_refused_in_one_line(tmp_path: Path, text: str, line: str) -> None:
@@ -133,6 +150,120 @@ def test_an_impossible_file_is_refused_in_one_line(tmp_path: Path, text: str, li
         configurations(find(write(tmp_path, text)))
     assert line in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "axes:\n  sigma_w: [1, 2]\naxes:\n  seed: [1]",
+            "axes must stand in its table once, got it again",
+        ),
+        ("axes: {seed: [1], seed: [2]}", "seed must stand in its table once, got it again"),
+        ("axes: {seed: [yes]}", "seed: must be a valid integer"),
+        ("axes: {sigma_w: [true]}", "sigma_w: must be a valid number"),
+        ("axes: {epochs: [1:30]}", "epochs: must be a valid integer"),
+        ("axes: {seed: [0o10]}", "seed: must be a valid integer"),
+        ("axes: {1: [2]}", "1: is no setting"),
+        ("axes: {null: [2]}", "null: is no setting"),
+        ("? [axes]\n: {seed: [1]}", "a key must be a text"),
+        ("axes: {seed: [!!int yes]}", "could not determine a constructor"),
+        ("axes: &a {seed: *a}", "seed: must be a valid integer"),
+        ("axes: {seed: &a [*a]}", "seed: must be a valid integer"),
+        ("[" * 20_000, "nested too deeply"),
+    ],
+)
+def test_an_impossible_yaml_file_is_refused_in_one_line(
+    tmp_path: Path, text: str, line: str
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        configurations(find(write(tmp_path, text, "mine.yaml")))
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 500
+
+
+def test_a_yaml_number_is_what_the_command_line_takes_it_for(tmp_path: Path) -> None:
+    found = find(write(tmp_path, "axes: {seed: [010, 1_0_0], sigma_w: [1e-1, 2]}", "mine.yaml"))
+    asked = apply(EXPERIMENTS["demo"], ["seed=010,1_0_0", "sigma_w=1e-1,2"])
+    assert found.axes["seed"] == asked.axes["seed"] == (10, 100)
+    assert found.axes["sigma_w"] == asked.axes["sigma_w"] == (0.1, 2.0)
+
+
+def test_a_yaml_table_that_takes_over_another_may_say_more_and_otherwise(tmp_path: Path) -> None:
+    text = """
+bundles:
+  how:
+    plain: &plain {optimizer: sgd, learning_rate: 0.1}
+    fast: {<<: *plain, learning_rate: 0.5}
+axes: {seed: [1]}
+"""
+    found = {(c.optimizer, c.learning_rate) for c in find(write(tmp_path, text, "m.yml")).configs()}
+    assert found == {("sgd", 0.1), ("sgd", 0.5)}
+
+
+def test_aliases_that_hold_billions_are_refused_in_a_short_line(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60))]
+    text = "axes: {seed: [{" + ", ".join(lines) + "}]}"
+    with pytest.raises(ConfigError, match="seed: must be a valid integer"):
+        find(write(tmp_path, text, "mine.yaml"))
+
+
+@pytest.mark.parametrize("name", ["mine.toml", "mine.yaml"])
+def test_a_mark_of_the_byte_order_is_no_part_of_a_file(tmp_path: Path, name: str) -> None:
+    text = MINE if name == "mine.toml" else "axes: {seed: [0, 1]}"
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert find(str(tmp_path / name)).axes["seed"] == (0, 1)
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.toml")
+    with pytest.raises(ConfigError, match=r"experiment: must be a file, got .*mine\.toml"):
+        find(str(tmp_path / "mine.toml"))
+
+
+WORDS = st.sampled_from(
+    ["name", "base", "fixed", "axes", "bundles", "recipes", "seed", "sigma_w", "optimizer", "demo"]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text() | WORDS
+TREES = st.recursive(
+    SCALARS,
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(WORDS | SCALARS, inside, max_size=3)
+    ),
+    max_leaves=12,
+)
+TOKENS = st.sampled_from(
+    [
+        *"[]{}=:,.'\"#&*!?|>-<~\n\t\\ ",
+        *("axes", "seed", "sigma_w", "yes", "010", "1:30", "[axes]\n"),
+    ]
+)
+TEXTS = st.one_of(
+    TREES.map(lambda tree: yaml.safe_dump(tree, allow_unicode=True)),
+    TREES.map(lambda tree: json.dumps(tree, default=str, skipkeys=True)),
+    st.lists(TOKENS, max_size=30).map("".join),
+    st.text(),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, suffix=st.sampled_from([".toml", ".yaml"]))
+@example(text="axes: {seed: [1], sigma_w: [1]}", suffix=".yaml")
+def test_any_text_is_an_experiment_or_refused_in_one_line(text: str, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"mine{suffix}")
+        path.write_bytes(text.encode(errors="surrogatepass"))
+        refused: list[ConfigError] = []
+        try:
+            experiment = find(str(path))
+            if experiment.size < 100:
+                assert len(configurations(experiment)) == experiment.size > 0
+        except ConfigError as error:
+            refused.append(error)
+        for error in refused:
+            assert len(str(error).splitlines()) == len(error.lines) == 1
+            assert len(str(error)) < 2_000
 
 
 @pytest.mark.parametrize(

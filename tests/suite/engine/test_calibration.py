@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -209,10 +211,57 @@ def test_another_kind_of_run_is_measured_by_itself(change: dict[str, object]) ->
     assert other.measured == [1, 2]
 
 
-def test_a_damaged_cache_is_measured_anew() -> None:
-    cache_file().write_text('{"broken', encoding="utf-8")
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"broken',
+        "",
+        "[]",
+        "null",
+        "[" * 100_000,
+        "{KEY: [{}]}",
+        "{KEY: 3}",
+        "{KEY: []}",
+        '{KEY: [{"runs": 1, "images_per_second": "fast"}]}',
+        '{KEY: [{"runs": null, "images_per_second": 1}]}',
+    ],
+)
+def test_a_damaged_cache_is_measured_anew(content: str) -> None:
+    key = Bench(RISING)._key(small_run())
+    cache_file().write_text(content.replace("KEY", f'"{key}"'), encoding="utf-8")
     assert Bench(RISING).calibrate(small_run(), 2).best.runs == 2
     assert Bench({}).calibrate(small_run(), 2).best.runs == 2
+
+
+def test_where_nothing_can_be_kept_sizes_are_measured_once_a_worker_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way of a folder", encoding="utf-8")
+    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    bench = Bench(RISING)
+    assert bench.known(small_run()) is None
+    assert bench.calibrate(small_run(), 2).best.runs == 2
+    bench.too_large(small_run(), 2)
+    assert bench.calibrate(small_run(), 2).best.runs == 1
+    assert bench.measured == [1, 2]
+    lines = [line for line in bench.said if "cannot be kept" in line]
+    assert lines == [
+        "fleet sizes are measured, but cannot be kept for the next start in "
+        f"{tmp_path / 'file' / 'cache'} (Not a directory); set SUITE_CACHE_DIR to a folder that "
+        "can be written"
+    ]
+
+
+def test_where_the_file_cannot_be_written_the_sizes_are_used_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_path: Path, _text: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(calibration, "write_text", full)
+    bench = Bench(RISING)
+    assert bench.calibrate(small_run(), 2).best.runs == 2
+    assert any("(Read-only file system); set SUITE_CACHE_DIR" in line for line in bench.said)
 
 
 def test_a_stop_request_ends_the_measurement_at_the_next_step_and_keeps_nothing() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import resource
 import struct
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -247,6 +250,25 @@ def test_a_state_that_does_not_fit_is_refused_with_the_rule(sound: Path) -> None
 def test_a_file_that_may_not_be_read_is_not_called_damaged(sound: Path) -> None:
     with pytest.raises(CheckpointError, match="see to its disk and its permissions") as error:
         load(sound.parent)
+    assert not isinstance(error.value, RefusedError)
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_sound_file_is_not_refused_for_want_of_descriptors(sound: Path, free: int) -> None:
+    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[0]), limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(sound, os.O_RDONLY))
+        for _ in range(free):
+            os.close(taken.pop())
+        with pytest.raises(CheckpointError, match="ulimit -n") as error:
+            load(sound)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
     assert not isinstance(error.value, RefusedError)
 
 

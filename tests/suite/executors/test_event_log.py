@@ -59,6 +59,21 @@ def test_each_event_comes_once_and_half_a_line_waits_for_its_other_half(path: Pa
     assert tail.new() == [Event("idle")]
 
 
+@pytest.mark.parametrize(
+    "line", [bytes(20), b"", b"{}", b"[]", b'{"kind": "fleet", "content": {}}', b"[" * 100_000]
+)
+def test_a_line_that_cannot_be_read_is_a_notice_and_the_next_ones_are_events(
+    path: Path, line: bytes
+) -> None:
+    path.write_bytes(line + b"\n")
+    EventLog(path).tell(Event("idle"))
+    notice, idle = EventTail(path).new()
+    assert notice.kind == "notice"
+    assert notice.content.startswith(f"a line of {path} cannot be read (")
+    assert len(notice.content.splitlines()) == 1
+    assert idle == Event("idle")
+
+
 def test_whoever_comes_late_learns_where_the_worker_stands_and_what_failed(path: Path) -> None:
     log, failed = EventLog(path), Event("failed", ("z", "name", "reason"))
     for event in (
