@@ -23,10 +23,10 @@ from analysis.figures.forgetting import forgetting_times_figure, law_figure
 from analysis.figures.memory_by_epoch import memory_by_epoch_pages
 from suite.basics.settings import ConfigError
 
-Z_95 = 1.96
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Z_95 = 1.96
 DEMO = "python -m suite.grid --experiment demo"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-LONGEST_VALUE = 80  # characters
 import errno
 import os
 import re
 
+LONGEST_VALUE = 80  # characters
 # safetensors gives the system's number in its text alone.
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
@@ -21,6 +21,8 @@ def first_line(error: BaseException) -> str:
 def shortened(value: str) -> str:
     """A value as an error shows it: its beginning, if it is so long that it would hide the rest."""
     return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
+
+
 def remedy_for(error: BaseException, otherwise: str) -> str:
     """What helps against a file that cannot be opened or written.
 

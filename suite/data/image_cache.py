@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-CACHE_FORMAT = 2  # 1 decoded images that are refused by now
-WORK = "decodes the images of a folder"
+from suite.basics import locks
+from suite.basics.errors import remedy_for
 from suite.basics.files import cache_folder, written_whole
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 from suite.declarations.stored import MALFORMED

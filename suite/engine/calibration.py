@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,30 +153,31 @@ class Calibrator:
             self._measured |= known
             self._say_forgotten(error)
 
-    def _exclusively(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Keep others of this machine from measuring; from nothing where no file can be made."""
+
         def look() -> None:
             if self.interrupted():
                 raise Interrupted
 
-        return locked(
-            Path(f"{self._file}.lock"),
-            "measures the speed of fleets",
-            seconds=LONG_PATIENCE,
-            line_after=NOTEWORTHY_WAIT,
-            between_looks=look,
-            say=self._say,
-        )
-    def _exclusively(self) -> AbstractContextManager[object]:
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{self._file}.lock")
-            while not self.interrupted():
-                with suppress(Timeout):
-                    return lock.acquire(timeout=BETWEEN_LOOKS)
-        except OSError as error:
-            self._say_forgotten(error)
-            return nullcontext()
-        raise Interrupted
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(
+                    locked(
+                        Path(f"{self._file}.lock"),
+                        "measures the speed of fleets",
+                        seconds=LONG_PATIENCE,
+                        line_after=NOTEWORTHY_WAIT,
+                        between_looks=look,
+                        say=self._say,
+                    )
+                )
+            except TimeoutError:
+                raise
+            except OSError as error:
+                self._say_forgotten(error)
+            yield
 
     def _say_forgotten(self, error: OSError) -> None:
         if self._forgetful:  # the lock and the file may say it in different words

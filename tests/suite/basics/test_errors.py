@@ -6,8 +6,7 @@ import errno
 
 import pytest
 
-from suite.basics.errors import LONGEST_VALUE, first_line, shortened
-from suite.basics.errors import first_line, remedy_for
+from suite.basics.errors import LONGEST_VALUE, first_line, remedy_for, shortened
 
 
 @pytest.mark.parametrize(
@@ -27,6 +26,8 @@ def test_the_first_line_that_says_something(text: str, line: str) -> None:
 def test_only_a_long_value_is_shortened() -> None:
     assert shortened("x" * LONGEST_VALUE) == "x" * LONGEST_VALUE
     assert shortened("x" * (LONGEST_VALUE + 1)) == "x" * (LONGEST_VALUE - 1) + "…"
+
+
 @pytest.mark.parametrize(
     ("error", "blamed"),
     [
