@@ -108,7 +108,8 @@ def _phase_diagram(source: Source, title: str) -> list[_Part]:
         "Memory of each recipe (corrected, with its 95 % interval) against each clock at the end "
         "of training. Coloured points are governed by the clock and decide its boundary, where the "
         "best decreasing curve through them falls through half of the largest memory; its interval "
-        "is a bootstrap over recipes and seeds. Grey dots are governed by another clock; a clock "
+        "is a bootstrap over recipes and seeds that holds all between the last clock value that "
+        "remembers and the first that forgets. Grey dots are governed by another clock; a clock "
         "that does not vary, or governs no recipe, has no panel.",
         *(f"{line}." for line in phase_diagram.boundary_lines(found)),
     ]
@@ -158,14 +159,22 @@ def _law(source: Source, title: str) -> list[_Part]:
     coefficients, left = law.coefficients(), law.leave_one_out()
     predicted = left.merge(source.about[["recipe", "optimizer"]], on="recipe")
     known = left["memory"].notna()
-    off = 10 ** left.loc[known, "error"].abs().median()
+    off = 10 ** left.loc[known, "error"].abs().dropna()
     said = [
-        f"Least squares of log10 memory (corrected) on the logarithms of the clocks, over "
+        f"Memory (corrected), whose logarithm is linear in those of the clocks, over "
         f"{len(law.design)} recipes. Left: each recipe as predicted by the law of "
         "all others, with the 95 % prediction interval; on the line they agree. "
-        f"Half of the predictions are within a factor of {off:.2g}. Right: what ten times a clock, "
-        "or a setting, multiplies memory by.",
-        f"{int(law.at_limit.sum())} memories below their noise stand at half of it (censored).",
+        + (
+            f"Of those seen, half are within a factor of {off.median():.2g} of their prediction, "
+            f"nine in ten within {off.quantile(0.9):.2g}. "
+            if len(off)
+            else ""
+        )
+        + "Right: what ten times a clock, or a setting, multiplies memory by; an arrow: not told.",
+        f"{int(law.unseen.sum())} memories are below two standard errors; they enter as measured, "
+        "with their noise, and are drawn at the upper end of it (hollow).",
+        "No prediction is above the largest memory of the others. Memories are taken as "
+        "independent, though the seeds are the same.",
         f"{int((~known).sum())} recipes alone carry a term and cannot be predicted."
         if (~known).any()
         else "",
@@ -193,7 +202,7 @@ def _predictions(predicted: pd.DataFrame) -> list[_Part]:
             "predicted (pp) low": 100 * predicted["low"],
             "predicted (pp) high": 100 * predicted["high"],
             "inside": predicted["inside"],
-            "below its noise": predicted["at_limit"],
+            "not seen": predicted["unseen"],
             "recipes": predicted["recipes"],
         }
     )
