@@ -6,8 +6,8 @@ another reason. The boundary is where the best decreasing curve through their me
 regression on the logarithm of the clock) falls through a level, half of the largest memory found.
 
 Between two neighbouring clock values nothing was trained, so that memory may cross the level
-anywhere between them: where the curve falls through is known as a bracket, from the last clock value
-that remembers to the first that forgets. The interval runs from the lower ends to the upper ends of
+anywhere between them: where the curve falls through is known as a bracket, from the last clock
+value that remembers to the first that forgets. The interval runs from the lower ends to the upper ends of
 the brackets of a percentile bootstrap of both kinds of chance, and holds the bracket of the data:
 recipes are drawn with replacement, and the seeds jointly in all recipes, since the same seeds recur
 in them. A draw in which all recipes lie on one side counts as a crossing beyond the end, so that an

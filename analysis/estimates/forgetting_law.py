@@ -48,7 +48,7 @@ from analysis.estimates.law_terms import (
     varying,
 )
 from analysis.estimates.recipes import Recipe
-from suite.declarations.config import ConfigError, RunConfig
+from suite.declarations.config import RunConfig
 
 Floats = NDArray[np.float64]
 UNTOLD = 4.0  # decades: an effect whose interval is wider to one side is not told by the recipes
@@ -133,8 +133,8 @@ class ForgettingLaw:
         DataFrame
             One row per recipe: recipe (its name), memory, low, high (prediction interval for the
             memory of one such recipe, in units of the metric), capped (whether the law says more
-            than the largest memory it was fitted on, which then stands), outside (whether one of its clocks
-            lies outside what the law was fitted on) and recipes (how many that were).
+            than the largest memory it was fitted on, which then stands), outside (whether one of
+            its clocks lies outside what the law was fitted on) and recipes (how many that were).
 
         Raises
         ------

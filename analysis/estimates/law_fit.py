@@ -97,7 +97,7 @@ def fit(design: Floats, memory: Floats, error: Floats) -> LawFit:
     elif excess(high) >= 0:
         scatter = MOST_SCATTER
     else:
-        scatter = math.exp(brentq(excess, low, high, xtol=1e-4))
+        scatter = math.exp(float(brentq(excess, low, high, xtol=1e-4)))
     found = _solve(basis, memory, error, scatter, start)
     covariance = _covariance(basis, found, memory, error, scatter)
     inverse = np.linalg.inv(back)

@@ -1,4 +1,4 @@
-"""The memories that the forgetting law is fitted on, with their noise, and when they are too few."""
+"""The memories that the forgetting law is fitted on, their noise, and when they are too few."""
 
 from __future__ import annotations
 

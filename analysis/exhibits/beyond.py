@@ -124,10 +124,12 @@ def _collapse(source: Source, title: str) -> list[_Part]:
     said = [
         "|β(t)|, the slope of validation accuracy on σw, above against epochs, below on the clock "
         "that is to govern the recipe. S is the distance of the curves from one another in errors "
-        "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval."
+        "(Houdayer and Hartmann) and 0.05 decades, near 1 where they fall together, with its 95 % "
+        "interval; dex: how far they are apart beyond their errors, in decades of |β|."
     ]
     pages = phase_diagram.collapses(found, title)
     front = ["family", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
+    front.append("distance")
     table = found.collapses[[*front, *(name for name in found.collapses if name not in front)]]
     return [
         _Part(said, page, table if number == 1 else None, f"{number}" if len(pages) > 1 else "")
@@ -145,7 +147,9 @@ def _forgetting_times(source: Source, title: str) -> list[_Part]:
         "the 95 % interval over seeds; open to the right where it may not have fallen by the end.",
         f"{counts.get('crossed', 0)} of {len(times)} recipes cross, {counts.get('never', 0)} do "
         f"not within their training (censored), {counts.get('immediate', 0)} do before the second "
-        f"epoch, {counts.get('undetermined', 0)} cannot be told.",
+        f"epoch, {counts.get('undetermined', 0)} cannot be told; of "
+        f"{counts.get('returns', 0) + counts.get('changes sign', 0)} |β| rises above that level "
+        "again, or changes its sign, and nothing is forgotten.",
     ]
     return [_Part(said, forgetting_times_figure(table, title), table)]
 
