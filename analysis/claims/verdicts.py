@@ -32,6 +32,7 @@ from analysis.claims.sources import Source
 from analysis.units import SPOKEN, in_unit, number
 
 BIAS_WORTH_A_WORD = 0.1  # of the estimate
+APART = 0.1  # decades (a factor of 1.26) up to which curves over a decade or more look like one
 LACKING = "some runs lack the metric in their history"
 QUALITY = ("quality", "quality_low", "quality_high")
 
@@ -141,7 +142,7 @@ def _diverged(samples: Sequence[Sample]) -> str:
 
 
 def _from_collapse(claim: CollapseClaim, found: Collapse) -> Judged:
-    verdict, reason = _collapse_verdict(found.row)
+    verdict, reason = collapse_verdict(found.row)
     words = [reason, found.points, _diverged(found.samples)]
     # Where nothing could be measured on any axis, there are no such columns.
     quality, low, high = (float(found.row.get(name, math.nan)) for name in QUALITY)
@@ -149,16 +150,23 @@ def _from_collapse(claim: CollapseClaim, found: Collapse) -> Judged:
     return Judged(claim, verdict, reason, quality, low, high, int(found.row["seeds"]))
 
 
-def _collapse_verdict(row: Mapping[Hashable, Any]) -> tuple[Verdict, str]:
-    """Reproduced if it collapses; contradicted if it lies apart further than on the epochs."""
+def collapse_verdict(row: Mapping[Hashable, Any]) -> tuple[Verdict, str]:
+    """Reproduced if it collapses; contradicted if it lies visibly apart, and more than on epochs.
+
+    S alone would contradict: with small errors it tells curves apart that lie on one another to
+    the eye.
+    """
     said = str(row["verdict"])
     if said == "undetermined":
         return "undetermined", str(row["reason"])
-    ratio = f"S over S on epochs {math.exp(row['log_ratio']):.2g}"
+    apart = f"curves {row['distance']:.2g} decades apart"
+    ratio = f"S over S on epochs {math.exp(row['log_ratio']):.2g}, {apart}"
     if said == "collapses":
         return "reproduced", f"better than on epochs: {ratio}"
-    if row["low"] > 0:
+    if row["low"] > 0 and row["distance"] > APART:
         return "contradicted", f"worse than on epochs: {ratio}"
+    if row["low"] > 0:
+        return "undetermined", f"worse than on epochs, by less than {APART:g} decades: {ratio}"
     if said == "better":
         return "undetermined", f"better than on epochs, and yet not one curve: {ratio}"
     return "undetermined", f"no better than on epochs, nor worse: {ratio}"

@@ -5,10 +5,14 @@ recipes which that clock governs (`clock_axis.own_clock`) decide, as the others 
 another reason. The boundary is where the best decreasing curve through their memory (isotonic
 regression on the logarithm of the clock) falls through a level, half of the largest memory found.
 
-Its interval is a percentile bootstrap of both kinds of chance: recipes are drawn with replacement,
-and the seeds jointly in all recipes, since the same seeds recur in them. A draw in which all
-recipes lie on one side counts as a crossing beyond the end, so that an interval may be open. The
-level is held fixed.
+Between two neighbouring clock values nothing was trained, so that memory may cross the level
+anywhere between them: where the curve falls through is known as a bracket, from the last clock
+value that remembers to the first that forgets. The interval runs from the lower ends to the upper
+ends of the brackets of a percentile bootstrap of both kinds of chance, and holds the bracket of the
+data: recipes are drawn with replacement, and the seeds jointly in all recipes, since the same seeds recur
+in them. A draw in which all recipes lie on one side counts as a crossing beyond the end, so that an
+interval may be open. A bootstrap of the crossing itself, between the same clock values in every
+draw, is inconsistent (Sen, Banerjee and Woodroofe 2010). The level is held fixed.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ class Boundary:
         Clock value; NaN where there is no boundary, for the `reason`.
     low, high
         Its interval; low 0 or high inf where it is open.
+    last_remembering, first_forgetting
+        The clock values between which the curve falls through the level.
     level
         The memory (a fraction) that is fallen through.
     recipes
@@ -62,6 +68,8 @@ class Boundary:
     recipes: int
     misplaced: int
     reason: str = ""
+    last_remembering: float = math.nan
+    first_forgetting: float = math.nan
 
 
 def half_of_largest(recipes: pd.DataFrame) -> float:
@@ -154,17 +162,23 @@ def boundary(
     if reason:
         return Boundary(clock, math.nan, math.nan, math.nan, level, log.size, 0, reason)
     # Both kinds of chance in each draw: other seeds move the memories, other recipes are picked.
-    drawn = np.empty(resamples)
+    drawn, places = np.empty((resamples, 2)), np.unique(log)
     for i in range(resamples):
         noisy = above + _resampled_shift(deviations, rng)
         picked = rng.integers(log.size, size=log.size)
-        drawn[i] = _crossing(log[picked], noisy[picked])
+        drawn[i] = _bracket(places, _crossing(log[picked], noisy[picked]))
     tail = (1 - confidence) / 2
     # Draws without a crossing are infinite, and no mean of two of them may be taken.
-    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
+    low = np.quantile(drawn[:, 0], tail, method="inverted_cdf")
+    high = np.quantile(drawn[:, 1], 1 - tail, method="inverted_cdf")
+    before, after = _bracket(places, middle)
+    limits = float(np.exp(min(low, before))), float(np.exp(max(high, after)))
     wrong = int(((above > 0) != (log < middle)).sum())
-    limits = float(np.exp(low)), float(np.exp(high))
-    return Boundary(clock, math.exp(middle), *limits, level, log.size, wrong)
+    return Boundary(
+        *(clock, math.exp(middle), *limits, level, log.size, wrong),
+        last_remembering=math.exp(before),
+        first_forgetting=math.exp(after),
+    )
 
 
 # --- the noise of the seeds ---
@@ -261,6 +275,17 @@ def _crossing(log: Floats, above: Floats) -> float:
     order = np.sort(group)
     crossing = first_fall(x[order], means[order])
     return -math.inf if crossing <= x[0] else crossing
+
+
+def _bracket(places: Floats, crossing: float) -> tuple[float, float]:
+    """The neighbouring clock values around a crossing, all of them logarithms; open if outside."""
+    if crossing <= places[0]:
+        return -math.inf, float(places[0])
+    if math.isinf(crossing):
+        return float(places[-1]), math.inf
+    # The curve falls between the points, or on one of them, which then forgets.
+    after = int(np.searchsorted(places, crossing - 1e-12))
+    return float(places[after - 1]), float(places[after])
 
 
 def _resampled_shift(deviations: Floats, rng: np.random.Generator) -> Floats:

@@ -6,8 +6,10 @@ SE/abs(β). Points below two standard errors say nothing in a logarithm and are 
 epochs is the null: a clock has to do better than it on the same points.
 
 Guards against a collapse that is none: too little overlap of the curves along the axis, and curves
-that are flat within their errors, are answered with 'undetermined'; and where one axis is only less
-bad than the epochs, that is not called a collapse.
+that are flat within their errors or over less than 0.3 decades, or change the sign of β, are
+answered with 'undetermined'; and where one axis is only less bad than the epochs, that is not
+called a collapse. Errors of seed means do not know how far a clock is an approximation: S counts
+0.05 decades beside them, and the distance of the curves is given in decades, too.
 
 Uncertainty is that of the seeds, resampled jointly in all curves, since the same seeds recur in
 every recipe: the bootstrap's standard error of a logarithm, times √(G/(G−1)), and Student's t with
@@ -37,11 +39,18 @@ from scipy import stats
 
 from analysis.estimates.clock_axis import AXES, Axis
 from analysis.estimates.collapse_points import Points, points_of
-from analysis.estimates.master_curve import MasterCurve, master_curve, quality, unexplained
+from analysis.estimates.master_curve import (
+    MasterCurve,
+    distance,
+    master_curve,
+    quality,
+    unexplained,
+)
 from analysis.estimates.sensitivity import SensitivityCurve
 
 Floats = NDArray[np.float64]
 NULL: Axis = "epoch"
+DECADE = math.log(10)
 FEWEST_SEEDS = 3  # with two, t has one degree of freedom: its intervals hold nearly everything
 
 
@@ -56,6 +65,10 @@ class Limits:
         Least part of the points that other curves surround.
     contrast
         Least standard deviation of log abs(β), in errors of a point.
+    span
+        Least range of abs(β), its 5th to its 95th percentile, in decades.
+    floor
+        What S counts beside the error of a point, in decades.
     unexplained
         Largest unexplained part of the variance.
     significance
@@ -64,6 +77,8 @@ class Limits:
 
     overlap: float = 0.5
     contrast: float = 2.0
+    span: float = 0.3
+    floor: float = 0.05
     unexplained: float = 0.1
     significance: float = 2.0
 
@@ -132,9 +147,11 @@ def _axis_row(
         return row | {"reason": f"fewer than {FEWEST_SEEDS} seeds in common"}
     if np.unique(points.curve).size < 2:
         return row | {"reason": "fewer than two curves rise above their noise"}
+    if points.changes_sign:
+        return row | {"reason": "β changes its sign, and its logarithm says nothing"}
     if (x <= 0).any():
         return row | {"reason": "the clock stands still"}
-    error = points.error
+    error = np.hypot(points.error, limits.floor * DECADE)
     master = master_curve(np.log(x), error, points.curve)
     row |= _overlap(points, master)
     if row["overlap"] < limits.overlap:
@@ -144,6 +161,10 @@ def _axis_row(
     if row["contrast"] < limits.contrast:
         return row | {
             "reason": f"flat: contrast {row['contrast']:.2f} is below {limits.contrast:g}"
+        }
+    if row["span"] < limits.span:
+        return row | {
+            "reason": f"flat: abs(β) spans {row['span']:.2f} decades, of {limits.span:g} needed"
         }
     return row | {"verdict": _verdict(row, limits)}
 
@@ -187,14 +208,17 @@ def _measure(
         "quality": float(own),
         "quality_low": float(own) / spread,
         "quality_high": float(own) * spread,
-        "unexplained": unexplained(y, error, master, master.inside),
+        "unexplained": unexplained(y, points.error, master, master.inside),
+        "distance": distance(y, points.error, master, master.inside) / DECADE,
         "null_quality": float(quality(y, error, null, both)),
-        "null_unexplained": unexplained(y, error, null, both),
+        "null_unexplained": unexplained(y, points.error, null, both),
+        "null_distance": distance(y, points.error, null, both) / DECADE,
         "log_ratio": float(ratio),
         "low": float(ratio) - quantile * half,
         "high": float(ratio) + quantile * half,
         "p_value": p_value,
-        "contrast": float(measured.std() / np.sqrt((error[master.inside] ** 2).mean())),
+        "span": float(np.diff(np.quantile(measured, [0.05, 0.95]))[0]) / DECADE,
+        "contrast": float(measured.std() / np.sqrt((points.error[master.inside] ** 2).mean())),
     }
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from analysis.estimates.clock_axis import AXES, Axis, recipe_axes
 from analysis.estimates.forgetting_time import complete_epochs
 from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve
 
 Floats = NDArray[np.float64]
+SMALL = 0.1  # of the largest abs(β) of a curve
+MOST_OPPOSED = 0.1  # part of a curve's points that noise may turn to the other sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,8 @@ class Points:
         Part of the points that were kept.
     corrected
         Whether log abs(β) is that of the root of β² − SE² instead.
+    changes_sign
+        Whether curves differ in the sign of β, or one changes it: then log abs(β) is no one curve.
     """
 
     axes: dict[Axis, Floats]
@@ -39,6 +44,7 @@ class Points:
     by_seed: Floats
     resolved: float
     corrected: bool = False
+    changes_sign: bool = False
 
     @property
     def standard_error(self) -> Floats:
@@ -72,6 +78,8 @@ def points_of(
 ) -> Points:
     """Some epochs of each curve, evenly along log epoch, where β exceeds its noise.
 
+    Points whose β has the other sign than most are left out, too: few of them are noise.
+
     Parameters
     ----------
     group
@@ -89,25 +97,41 @@ def points_of(
     for one in group[1:]:
         seeds = np.intersect1d(seeds, one.recipe.seeds)
     x: dict[Axis, list[Floats]] = {axis: [] for axis in AXES}
-    parts, total = [], 0
-    for one in group:
-        chosen = _spread_out(np.flatnonzero(complete_epochs(one)), count)
-        total += chosen.size
-        by_seed = one.slopes.by_seed[np.isin(one.recipe.seeds, seeds)][:, chosen]
-        # Curves that share no seed have no points to compare.
-        level = np.abs(by_seed.mean(0)) if seeds.size else np.full(chosen.size, -1.0)
-        clear = level >= significance * _standard_error(by_seed)
+    places = [_spread_out(np.flatnonzero(complete_epochs(one)), count) for one in group]
+    values = [
+        one.slopes.by_seed[np.isin(one.recipe.seeds, seeds)][:, chosen]
+        for one, chosen in zip(group, places, strict=True)
+    ]
+    # Curves that share no seed have no points to compare.
+    means = [v.mean(0) if seeds.size else np.zeros(v.shape[1]) for v in values]
+    sign = 1.0 if sum(float(mean.sum()) for mean in means) >= 0 else -1.0
+    parts, changes = [], False
+    for one, chosen, by_seed, mean in zip(group, places, values, means, strict=True):
+        error = _standard_error(by_seed)
+        clear = (sign * mean >= significance * error) & (seeds.size > 0)
         parts.append(by_seed[:, clear])
-        for axis, values in recipe_axes(one.recipe, constant_rate=constant_rate).items():
-            x[axis].append(values[chosen[clear]])
-    sizes = [part.shape[1] for part in parts]
+        changes |= _opposed(-sign * mean, error, seeds.size, int(clear.sum()))
+        for axis, along in recipe_axes(one.recipe, constant_rate=constant_rate).items():
+            x[axis].append(along[chosen[clear]])
+    sizes, total = [part.shape[1] for part in parts], sum(chosen.size for chosen in places)
     return Points(
-        axes={axis: np.concatenate(values) for axis, values in x.items()},
+        axes={axis: np.concatenate(along) for axis, along in x.items()},
         curve=np.repeat(np.arange(len(group)), sizes),
         by_seed=np.concatenate(parts, axis=1),
         resolved=sum(sizes) / total if total else math.nan,
         corrected=corrected,
+        changes_sign=changes,
     )
+
+
+def _opposed(beta: Floats, error: Floats, seeds: int, clear: int) -> bool:
+    """Whether more of a curve's points than noise explains have the other sign."""
+    if seeds < 2:
+        return False
+    # A tail that has decayed to a small β of the other sign is left out without a word.
+    least = np.maximum(stats.t.ppf(0.975, seeds - 1) * error, SMALL * np.abs(beta).max(initial=0))
+    against = int((beta > least).sum())
+    return against > MOST_OPPOSED * (clear + against)
 
 
 def _spread_out(epochs: NDArray[np.intp], count: int) -> NDArray[np.intp]:

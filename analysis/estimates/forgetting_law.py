@@ -1,7 +1,7 @@
 """The forgetting law: what each clock does to memory, and the memory of a recipe not yet trained.
 
-One least-squares regression across recipes of log10 memory on the logarithms of the clocks at the
-end of training (Das et al. 2026, §4.1). Each clock acts where its mechanism does:
+One regression across recipes of memory, whose expected logarithm is linear in the logarithms of the
+clocks at the end of training (Das et al. 2026, §4.1). Each clock acts where its mechanism does:
 
 - T_SGD in the SGD family, T_adapt in the adaptive rules, each with an intercept of its own;
 - T_L2 where kernel L2 is on. Where it is off the logarithm does not exist: the term is 0 there and
@@ -10,21 +10,34 @@ end of training (Das et al. 2026, §4.1). Each clock acts where its mechanism do
 - so has every data set, architecture, normalization and augmentation but the first.
 
 A term that does not vary among the recipes is left out. A coefficient c of a clock says that ten
-times the clock multiplies memory by 10^c. The logarithm needs memories above 0: what is below its
-recipe's noise is put at half its `noise_spread`, and counted (`at_limit`).
+times the clock multiplies memory by 10^c. Memories enter as they were measured, unseen ones (zero,
+negative) too, each with its noise (`law_fit`); a power law that knows no end is not believed above
+the largest memory it was fitted on.
+
+The same seeds recur in all recipes. What they have in common is not modelled: memories are taken as
+independent about the law, so that intervals are too narrow where one seed moves all recipes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from numpy.typing import NDArray
-from statsmodels.regression.linear_model import RegressionResultsWrapper
+from scipy import stats
 
+from analysis.estimates.law_fit import LawFit, fit
+from analysis.estimates.law_memories import (
+    LEAST_FREEDOM,
+    SEEN,
+    TooFewRecipesError,
+    measured,
+    refuse_too_few,
+    refuse_unseen,
+)
 from analysis.estimates.law_terms import (
     CLOCK_TERMS,
     Levels,
@@ -35,33 +48,31 @@ from analysis.estimates.law_terms import (
     varying,
 )
 from analysis.estimates.recipes import Recipe
-from suite.declarations.config import ConfigError, RunConfig
+from suite.declarations.config import RunConfig
 
 Floats = NDArray[np.float64]
-LEAST_FREEDOM = 3  # recipes beyond the terms: with fewer, an interval says next to nothing
+UNTOLD = 4.0  # decades: an effect whose interval is wider to one side is not told by the recipes
 
 
 # --- the fitted law, and what it says ---
-class TooFewRecipesError(ConfigError):
-    """The recipes cannot tell the terms of the law apart."""
-
-
 @dataclass(frozen=True, eq=False)
 class ForgettingLaw:
     """A fitted law.
 
     Attributes
     ----------
-    results
-        The regression by statsmodels; `summary()` prints it.
+    fit
+        The coefficients, their covariance and the scatter of recipes about the law.
     terms
         All terms of the recipes, indexed by recipe.
     design
         Those that the regression has.
-    response
-        log10 memory of each recipe.
-    at_limit
-        Which memories were below their noise and put at their limit.
+    memory
+        Memory of each recipe, as measured.
+    error
+        Its standard error.
+    unseen
+        Which memories are less than two standard errors.
     left_out
         Recipes without a memory, which are not in the regression.
     levels
@@ -70,11 +81,12 @@ class ForgettingLaw:
         Whether the clocks follow the paper's own arithmetic.
     """
 
-    results: RegressionResultsWrapper
+    fit: LawFit
     terms: pd.DataFrame
     design: pd.DataFrame
-    response: Floats
-    at_limit: NDArray[np.bool_]
+    memory: Floats
+    error: Floats
+    unseen: NDArray[np.bool_]
     left_out: tuple[str, ...]
     levels: Levels
     constant_rate: bool
@@ -88,25 +100,28 @@ class ForgettingLaw:
             One row per term: term, coefficient, standard_error, low, high, p_value; factor (what
             memory is multiplied by: per ten times the clock, or by an indicator) with factor_low,
             factor_high; span (decades of the clock among the recipes where it acts; NaN for
-            indicators) and span_factor (factor over that span); recipes, at_limit.
+            indicators) and span_factor (factor over that span); recipes, unseen. An effect that the
+            recipes do not tell, as only unseen memories carry it, has the interval (−inf, inf).
         """
-        names = list(self.design.columns)
-        intervals = np.asarray(self.results.conf_int(1 - level), dtype=np.float64)
+        errors = np.sqrt(np.diag(self.fit.covariance))
+        half = self.fit.quantile(level) * errors
+        half[half > UNTOLD] = np.inf
+        found = self.fit.coefficients
         frame = pd.DataFrame(
             {
-                "term": names,
-                "coefficient": np.asarray(self.results.params),
-                "standard_error": np.asarray(self.results.bse),
-                "low": intervals[:, 0],
-                "high": intervals[:, 1],
-                "p_value": np.asarray(self.results.pvalues),
+                "term": list(self.design.columns),
+                "coefficient": found,
+                "standard_error": errors,
+                "low": found - half,
+                "high": found + half,
+                "p_value": 2 * stats.t.sf(np.abs(found) / errors, self.fit.freedom),
             }
         )
         frame["factor"] = 10 ** frame["coefficient"]
         frame["factor_low"], frame["factor_high"] = 10 ** frame["low"], 10 ** frame["high"]
-        frame["span"] = [self._span(name) for name in names]
+        frame["span"] = [self._span(str(name)) for name in self.design.columns]
         frame["span_factor"] = 10 ** (frame["coefficient"] * frame["span"])
-        return frame.assign(recipes=len(self.design), at_limit=int(self.at_limit.sum()))
+        return frame.assign(recipes=len(self.design), unseen=int(self.unseen.sum()))
 
     def predict(
         self, recipes: Sequence[RunConfig], train_images: int, level: float = 0.95
@@ -117,8 +132,9 @@ class ForgettingLaw:
         -------
         DataFrame
             One row per recipe: recipe (its name), memory, low, high (prediction interval for the
-            memory of one such recipe, in units of the metric), outside (whether one of its clocks
-            lies outside what the law was fitted on) and recipes (how many that were).
+            memory of one such recipe, in units of the metric), capped (whether the law says more
+            than the largest memory it was fitted on, which then stands), outside (whether one of
+            its clocks lies outside what the law was fitted on) and recipes (how many that were).
 
         Raises
         ------
@@ -133,7 +149,8 @@ class ForgettingLaw:
                 for recipe in recipes
             ]
         )
-        frame = _predicted(self.results, whole[list(self.design.columns)], level)
+        design = whole[list(self.design.columns)].to_numpy(dtype=np.float64)
+        frame = _predicted(self.fit, design, float(self.memory.max()), level)
         frame.insert(0, "recipe", [_name(recipe) for recipe in recipes])
         return frame.assign(outside=self._outside(whole), recipes=len(self.design))
 
@@ -143,25 +160,36 @@ class ForgettingLaw:
         Returns
         -------
         DataFrame
-            One row per recipe: recipe, observed, memory (predicted), low, high, error (log10 of
-            predicted over observed), inside (whether the interval holds what was observed),
-            at_limit, recipes (how many predicted it). A recipe that alone carries a term cannot be
-            predicted: NaN, and `inside` is False.
+            One row per recipe: recipe, observed, observed_low, observed_high (two standard errors
+            of it, from 0), memory (predicted), low, high, capped, error (log10 of predicted over
+            observed; NaN where unseen), inside (whether the interval, widened by the noise of what
+            was observed, holds it), unseen, recipes (how many predicted it). A recipe that alone
+            carries a term cannot be predicted: NaN, and `inside` is False.
         """
+        design = self.design.to_numpy(dtype=np.float64)
         parts = []
-        for i in range(len(self.design)):
-            rest = self.design.drop(index=self.design.index[i])
+        for i in range(len(design)):
+            rest = np.delete(design, i, axis=0)
             if np.linalg.matrix_rank(rest) < rest.shape[1]:
-                parts.append(pd.DataFrame({name: [np.nan] for name in ("memory", "low", "high")}))
+                none = {name: [np.nan] for name in ("memory", "low", "high")}
+                parts.append(pd.DataFrame(none | {"capped": [False]}))
                 continue
-            fit = sm.OLS(np.delete(self.response, i), rest).fit()
-            parts.append(_predicted(fit, self.design.iloc[[i]], level))
+            others = np.delete(self.memory, i)
+            one = fit(rest, others, np.delete(self.error, i))
+            parts.append(_predicted(one, design[[i]], float(others.max()), level))
         frame = pd.concat(parts, ignore_index=True)
         frame.insert(0, "recipe", self.design.index)
-        frame.insert(1, "observed", 10**self.response)
-        frame["error"] = np.log10(frame["memory"] / frame["observed"])
-        frame["inside"] = frame["observed"].between(frame["low"], frame["high"])
-        return frame.assign(at_limit=self.at_limit, recipes=len(self.design) - 1)
+        frame.insert(1, "observed", self.memory)
+        noise = SEEN * self.error
+        frame.insert(2, "observed_low", np.maximum(0, self.memory - noise))
+        frame.insert(3, "observed_high", np.maximum(0, self.memory + noise))
+        seen = frame["observed"].where(~self.unseen)
+        frame["error"] = np.log10(frame["memory"] / seen)
+        # Limits of a sum from the limits of its parts (Zou and Donner 2008).
+        low = frame["memory"] - np.hypot(frame["memory"] - frame["low"], noise)
+        high = frame["memory"] + np.hypot(frame["high"] - frame["memory"], noise)
+        frame["inside"] = frame["observed"].between(low, high)
+        return frame.assign(unseen=self.unseen, recipes=len(self.design) - 1)
 
     def _span(self, name: str) -> float:
         if name not in CLOCK_TERMS:
@@ -224,58 +252,37 @@ def fit_law(
         index=pd.Index([recipe.label for recipe in known], name="recipe"),
     )
     design = whole[varying(whole)]
-    _refuse_too_few(design)
-    response, at_limit = _response(table.loc[design.index], column)
+    refuse_too_few(design)
+    found, error = measured(table.loc[design.index], column)
+    refuse_unseen(design, found, error)
     return ForgettingLaw(
-        results=sm.OLS(response, design).fit(),
+        fit=fit(design.to_numpy(dtype=np.float64), found, error),
         terms=whole,
         design=design,
-        response=response,
-        at_limit=at_limit,
+        memory=found,
+        error=error,
+        unseen=found < SEEN * error,
         left_out=tuple(recipe.label for recipe in recipes if recipe.label not in design.index),
         levels=levels,
         constant_rate=constant_rate,
     )
 
 
-# --- what goes into the regression ---
-def _response(table: pd.DataFrame, column: str) -> tuple[Floats, NDArray[np.bool_]]:
-    found = table[column].to_numpy(dtype=np.float64)
-    # Below its noise a memory may be zero or negative, which has no logarithm.
-    limit = np.nan_to_num(table["noise_spread"].to_numpy(dtype=np.float64) / 2)
-    at_limit = found <= limit
-    without_noise = at_limit & (limit <= 0)
-    if without_noise.any():
-        raise ConfigError(
-            f"memory: must be above 0 for a logarithm, got {found[without_noise][0]:g} in recipe "
-            f"{table.index[without_noise][0]!r} without a known noise; give it at least two seeds"
-        )
-    return np.log10(np.where(at_limit, limit, found)), at_limit
-
-
-def _refuse_too_few(design: pd.DataFrame) -> None:
-    recipes, count = design.shape
-    names = ", ".join(design.columns)
-    if recipes < count + LEAST_FREEDOM:
-        raise TooFewRecipesError(
-            f"recipes: at least {count + LEAST_FREEDOM} for the {count} terms {names}, got "
-            f"{recipes}; add batch sizes, learning rates or λ"
-        )
-    if np.linalg.matrix_rank(design) < count:
-        raise TooFewRecipesError(
-            f"recipes: must vary each of {names} apart from the others, got {recipes} in which "
-            "some go together; vary learning rate, λ and batch size separately"
-        )
-
-
 # --- what comes out of it ---
-def _predicted(
-    results: RegressionResultsWrapper, design: pd.DataFrame, level: float
-) -> pd.DataFrame:
-    found = results.get_prediction(design)
-    limits = np.asarray(found.conf_int(obs=True, alpha=1 - level), dtype=np.float64)
-    mean = np.asarray(found.predicted_mean, dtype=np.float64)
-    return pd.DataFrame({"memory": 10**mean, "low": 10 ** limits[:, 0], "high": 10 ** limits[:, 1]})
+def _predicted(found: LawFit, design: Floats, largest: float, level: float) -> pd.DataFrame:
+    """Memory of recipes by the law, which is not followed above the largest it was fitted on."""
+    log, ceiling = design @ found.coefficients, math.log10(largest)
+    variance = np.einsum("ij,jk,ik->i", design, found.covariance, design)
+    quantile = found.quantile(level)
+    scatter = found.scatter_decades
+    half = quantile * np.sqrt(variance + scatter**2)
+    # Recipes scatter about the ceiling, too.
+    high = np.minimum(log + half, ceiling + quantile * scatter)
+    middle = np.minimum(log, ceiling)
+    low = np.where(half > UNTOLD, -np.inf, np.minimum(log - half, ceiling - quantile * scatter))
+    return pd.DataFrame(
+        {"memory": 10**middle, "low": 10**low, "high": 10**high, "capped": log > ceiling}
+    )
 
 
 def _name(recipe: RunConfig) -> str:

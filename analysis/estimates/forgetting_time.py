@@ -28,6 +28,11 @@ seeds  noise, part of peak    coverage of 95 %              median estimate / tr
 10     40 %                   94.3 to 99.7, mean 97.9 %     0.91 to 1.01
 =====  =====================  ============================  ========================
 
+A β that falls through the level and rises above it again has not forgotten. After the fall, abs(β)
+is tested against the level at every clock value, at 5 % over all of them (Bonferroni over as many
+tests as windows of the smoothing fit in): where it is above, β *returns*, or *changes sign*. So
+does a β that has the opposite sign before its peak. Such a recipe has no forgetting time.
+
 Strong noise makes the estimate early, as the peak of a noisy curve is too high, and the interval
 wide, at 3 seeds often open to the right.
 """
@@ -51,7 +56,7 @@ from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve, curve
 
 Floats = NDArray[np.float64]
 Level = Literal["e", "floor"]
-Status = Literal["crossed", "never", "immediate", "undetermined"]
+Status = Literal["crossed", "never", "immediate", "returns", "changes sign", "undetermined"]
 MOST_POINTS = 200  # of a smoothed curve: more cost time and show no more
 
 
@@ -67,12 +72,13 @@ class ForgettingTime:
     low, high
         Interval; low 0 is left-censored, high inf right-censored; NaN without at least two seeds.
     status
-        'crossed'; 'never' within the horizon; 'immediate', before the second epoch; or
-        'undetermined', see `reason`.
+        'crossed'; 'never' within the horizon; 'immediate', before the second epoch; 'returns' above
+        the level after it, or 'changes sign' and is above it on the other side; or 'undetermined',
+        see `reason`.
     peak, peak_time
         The largest smoothed β (signed) and its clock value.
     reason
-        Why there is no time; else empty.
+        Why there is no time, or what β did beside falling; else empty.
     """
 
     time: float
@@ -178,9 +184,8 @@ def forgetting_time(
             "undetermined",
             reason="β never rises above its noise: forgotten at once, or never there",
         )
-    if level == "floor":
-        return curve.fall_to_floor()
-    return curve.fall_to_part(1 / math.e, initial)
+    found = curve.fall_to_floor() if level == "floor" else curve.fall_to_part(1 / math.e, initial)
+    return curve.unless_it_returns(found, level, initial, bandwidth, confidence)
 
 
 def complete_epochs(one: SensitivityCurve) -> NDArray[np.bool_]:
@@ -250,6 +255,50 @@ class _Smoothed:
                 *(math.nan,) * 3, "undetermined", reason="one seed has no noise to fall to"
             )
         return self._result(x[after], time, low, high, from_start=self.peak == 0)
+
+    def unless_it_returns(
+        self,
+        found: ForgettingTime,
+        level: Level,
+        initial: float | None,
+        bandwidth: float,
+        confidence: float,
+    ) -> ForgettingTime:
+        """The time found, or that there is none as abs(β) rises above the level elsewhere."""
+        count = len(self.seeds)
+        if count < 2 or found.status == "undetermined":
+            return found
+        # Neighbouring points share their data; about one in a window is a test of its own.
+        tests = 1 + math.ceil((self.x[-1] - self.x[0]) / bandwidth)
+        quantile = float(stats.t.ppf(1 - (1 - confidence) / tests, count - 1))
+        target = self.seeds[:, [self.peak]] if initial is None else np.full((1, 1), initial)
+        height = 0 * target if level == "floor" else target / math.e
+        opposite = self._above(-self.seeds - height, quantile)
+        again = self._above(self.seeds - height, quantile)
+        if math.isfinite(found.time):
+            again &= self.x > math.log(found.time)
+        else:  # never fallen
+            again[:] = False
+        word: Status = "changes sign" if opposite.any() else "returns"
+        where = np.flatnonzero(opposite if opposite.any() else again)
+        if not where.size:
+            return found
+        at = int(where[np.abs(self.mean[where]).argmax()])
+        fell = (
+            f"abs(β) fell to the level at {found.time:.3g}, " if math.isfinite(found.time) else ""
+        )
+        value = self.sign * float(self.mean[at])
+        return ForgettingTime(
+            *(math.nan,) * 3,
+            word,
+            found.peak,
+            found.peak_time,
+            f"{fell}but β is {value:.2g} at {math.exp(self.x[at]):.3g}; its peak is "
+            f"{found.peak:.2g} at {found.peak_time:.3g}",
+        )
+
+    def _above(self, values: Floats, quantile: float) -> NDArray[np.bool_]:
+        return np.asarray(values.mean(0) > quantile * self.error(values), dtype=np.bool_)
 
     def _result(
         self, x: Floats, time: float, low: float, high: float, *, from_start: bool

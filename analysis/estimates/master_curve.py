@@ -100,10 +100,22 @@ def unexplained(y: Floats, error: Floats, master: MasterCurve, points: NDArray[n
     0 for a collapse within the errors, about 1 where the others say nothing about a curve; free of
     scale, and so comparable between axes over the same points. May be slightly negative.
     """
-    own = error[points] ** 2
-    left = master.residuals(y)[points] ** 2 - own - master.error[points] ** 2
-    total = (y[points] - y[points].mean()) ** 2 - own
+    total = (y[points] - y[points].mean()) ** 2 - error[points] ** 2
+    left = _squares_left(y, error, master, points)
     return float(left.sum() / total.sum()) if total.sum() > 0 else float("nan")
+
+
+def distance(y: Floats, error: Floats, master: MasterCurve, points: NDArray[np.bool_]) -> float:
+    """Root mean square of what lies between points and the master curve beyond their errors."""
+    return float(np.sqrt(max(0.0, _squares_left(y, error, master, points).mean())))
+
+
+def _squares_left(
+    y: Floats, error: Floats, master: MasterCurve, points: NDArray[np.bool_]
+) -> Floats:
+    """Squared distances less what the errors of y, and through them of Y, are expected to add."""
+    expected = error**2 + master.weights.power(2) @ error**2
+    return np.asarray((master.residuals(y) ** 2 - expected)[points], dtype=np.float64)
 
 
 def _brackets(x: Floats, other: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -78,7 +78,7 @@ class Estimates(PhaseEstimates):
 
 ABOUT = ["recipe", "family", "facet", "optimizer", "learning_rate", "kernel_l2", "batch_size"]
 
-MEASURED = ["quality", "quality_low", "quality_high"]
+MEASURED = ["quality", "quality_low", "quality_high", "distance"]
 
 
 def estimate(store: Store, *, seed: int = 0, resamples: int = 1000) -> Estimates:

@@ -126,7 +126,8 @@ def _phase_diagram(source: Source, title: str) -> list[_Part]:
         "Memory of each recipe (corrected, with its 95 % interval) against each clock at the end "
         "of training. Coloured points are governed by the clock and decide its boundary, where the "
         "best decreasing curve through them falls through half of the largest memory; its interval "
-        "is a bootstrap over recipes and seeds. Grey dots are governed by another clock; a clock "
+        "is a bootstrap over recipes and seeds that holds all between the last clock value that "
+        "remembers and the first that forgets. Grey dots are governed by another clock; a clock "
         "that does not vary, or governs no recipe, has no panel.",
         *(f"{line}." for line in phase_diagram.boundary_lines(found)),
     ]
@@ -141,10 +142,12 @@ def _collapse(source: Source, title: str) -> list[_Part]:
     said = [
         "|β(t)|, the slope of validation accuracy on σw, above against epochs, below on the clock "
         "that is to govern the recipe. S is the distance of the curves from one another in errors "
-        "(Houdayer and Hartmann), near 1 where they fall together, with its 95 % interval."
+        "(Houdayer and Hartmann) and 0.05 decades, near 1 where they fall together, with its 95 % "
+        "interval; dex: how far they are apart beyond their errors, in decades of |β|."
     ]
     pages = phase_diagram.collapses(found, title)
     front = ["family", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
+    front.append("distance")
     table = found.collapses[[*front, *(name for name in found.collapses if name not in front)]]
     return [
         _Part(said, page, table if number == 1 else None, f"{number}" if len(pages) > 1 else "")
@@ -162,7 +165,9 @@ def _forgetting_times(source: Source, title: str) -> list[_Part]:
         "the 95 % interval over seeds; open to the right where it may not have fallen by the end.",
         f"{counts.get('crossed', 0)} of {len(times)} recipes cross, {counts.get('never', 0)} do "
         f"not within their training (censored), {counts.get('immediate', 0)} do before the second "
-        f"epoch, {counts.get('undetermined', 0)} cannot be told.",
+        f"epoch, {counts.get('undetermined', 0)} cannot be told; of "
+        f"{counts.get('returns', 0) + counts.get('changes sign', 0)} |β| rises above that level "
+        "again, or changes its sign, and nothing is forgotten.",
     ]
     return [_Part(said, forgetting_times_figure(table, title), table)]
 
@@ -176,14 +181,22 @@ def _law(source: Source, title: str) -> list[_Part]:
     coefficients, left = law.coefficients(), law.leave_one_out()
     predicted = left.merge(source.about[["recipe", "optimizer"]], on="recipe")
     known = left["memory"].notna()
-    off = 10 ** left.loc[known, "error"].abs().median()
+    off = 10 ** left.loc[known, "error"].abs().dropna()
     said = [
-        f"Least squares of log10 memory (corrected) on the logarithms of the clocks, over "
+        f"Memory (corrected), whose logarithm is linear in those of the clocks, over "
         f"{len(law.design)} recipes. Left: each recipe as predicted by the law of "
         "all others, with the 95 % prediction interval; on the line they agree. "
-        f"Half of the predictions are within a factor of {off:.2g}. Right: what ten times a clock, "
-        "or a setting, multiplies memory by.",
-        f"{int(law.at_limit.sum())} memories below their noise stand at half of it (censored).",
+        + (
+            f"Of those seen, half are within a factor of {off.median():.2g} of their prediction, "
+            f"nine in ten within {off.quantile(0.9):.2g}. "
+            if len(off)
+            else ""
+        )
+        + "Right: what ten times a clock, or a setting, multiplies memory by; an arrow: not told.",
+        f"{int(law.unseen.sum())} memories are below two standard errors; they enter as measured, "
+        "with their noise, and are drawn at the upper end of it (hollow).",
+        "No prediction is above the largest memory of the others. Memories are taken as "
+        "independent, though the seeds are the same.",
         f"{int((~known).sum())} recipes alone carry a term and cannot be predicted."
         if (~known).any()
         else "",
@@ -211,7 +224,7 @@ def _predictions(predicted: pd.DataFrame) -> list[_Part]:
             "predicted (pp) low": 100 * predicted["low"],
             "predicted (pp) high": 100 * predicted["high"],
             "inside": predicted["inside"],
-            "below its noise": predicted["at_limit"],
+            "not seen": predicted["unseen"],
             "recipes": predicted["recipes"],
         }
     )

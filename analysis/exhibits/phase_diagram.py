@@ -95,8 +95,9 @@ def boundary_lines(found: PhaseEstimates) -> list[str]:
             lines.append(
                 f"boundary on {row['clock']}: {row['value']:.3g} "
                 f"[{row['low']:.3g}, {_end(row['high'])}], where memory falls through "
-                f"{100 * row['level']:.1f} pp; {row['recipes']} recipes, {row['misplaced']} on the "
-                "wrong side"
+                f"{100 * row['level']:.1f} pp, between the recipes at "
+                f"{row['last_remembering']:.3g} and {row['first_forgetting']:.3g}; "
+                f"{row['recipes']} recipes, {row['misplaced']} on the wrong side"
             )
         else:
             lines.append(f"boundary on {row['clock']}: {row['reason']}")

@@ -30,7 +30,7 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
         there is no sensitivity; NaN where unknown).
     collapses
         One row per family and axis: family, axis, verdict, reason, quality, quality_low,
-        quality_high (see `analysis.estimates.collapse`). A family may be absent.
+        quality_high, distance (see `analysis.estimates.collapse`). A family may be absent.
     title
         Above all panels.
 
@@ -141,7 +141,7 @@ def collapse_number(measured: pd.DataFrame, curves: int) -> str:
     if row["reason"]:
         return f"{row['verdict']}: {row['reason']}"
     number = f"S = {_short(row['quality'])} [{_short(row['quality_low'])}, "
-    number += f"{_short(row['quality_high'])}]"
+    number += f"{_short(row['quality_high'])}], {row['distance']:.2f} dex apart"
     words = {"better": "better than epochs"}.get(row["verdict"], row["verdict"])
     if row["verdict"] == "collapses" and row["quality_low"] > WITHIN_NOISE:
         words = "collapses, but not within noise"

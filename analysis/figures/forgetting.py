@@ -20,6 +20,7 @@ from analysis.figures.style import (
 )
 
 ROW_HEIGHT = 0.27  # inches
+LEAST_SHOWN = 1e-3  # of the largest memory: a prediction below stands there
 TERM_NAMES = {
     "intercept": "memory at clock 1 (SGD)",
     "adaptive": "adaptive rule",
@@ -83,7 +84,7 @@ def law_figure(predicted: pd.DataFrame, coefficients: pd.DataFrame, title: str) 
     inside = f"{int(known['inside'].sum())} of {len(known)}"
     left.set_title(f"{inside} memories inside the 95 % interval of their prediction", fontsize=11)
     handles = optimizer_handles(known["optimizer"])
-    handles.append(hollow_handle("hollow: below its noise, put at half of it"))
+    handles.append(hollow_handle("hollow: not seen; it is below this"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=10)
     figure.suptitle(title, fontsize=12)
     return figure
@@ -141,23 +142,31 @@ def _span(rows: pd.DataFrame) -> tuple[float, float]:
 def _predictions(panel: Axes, known: pd.DataFrame) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
+    # Of a memory that is not seen, only how large it may be is known.
+    known = known.assign(at=known["observed"].where(~known["unseen"], known["observed_high"]))
+    values = 100 * known[["at", "memory"]].to_numpy(dtype=np.float64)
+    values = values[(values > 0).all(1)]
+    if not values.size:
+        return
+    least = 100 * float(known["at"].max()) * LEAST_SHOWN
     for row in known.to_dict("records"):
         colour = optimizer_look(row["optimizer"]).colour
+        middle = max(100 * row["memory"], least)
         panel.errorbar(
-            100 * row["observed"],
-            100 * row["memory"],
-            yerr=[[100 * (row["memory"] - row["low"])], [100 * (row["high"] - row["memory"])]],
+            max(100 * row["at"], least),
+            middle,
+            yerr=[[middle - max(100 * row["low"], least / 10)], [100 * row["high"] - middle]],
+            xerr=[[100 * row["at"] / 4], [0]] if row["unseen"] else None,
+            xuplims=row["unseen"],
             fmt=optimizer_look(row["optimizer"]).marker,
             color=colour,
-            markerfacecolor="white" if row["at_limit"] else colour,
+            markerfacecolor="white" if row["unseen"] else colour,
             markersize=6.5,
             elinewidth=1.0,
             alpha=0.85,
             label=str(row["recipe"]),
         )
-    values = 100 * known[["observed", "memory"]].to_numpy(dtype=np.float64)
-    if not values.size:
-        return
+    values = np.maximum(values, least)
     low, high = float(values.min()) / 2, float(values.max()) * 2
     panel.plot([low, high], [low, high], color="#444444", linewidth=1.1, zorder=1)
     panel.set(xlim=(low, high), ylim=(low / 2, high * 2))
@@ -170,14 +179,18 @@ def _predictions(panel: Axes, known: pd.DataFrame) -> None:
 def _coefficients(panel: Axes, table: pd.DataFrame) -> None:
     shown = table[table["term"] != "intercept"]
     places = np.arange(len(shown))
-    panel.hlines(places, shown["factor_low"], shown["factor_high"], color="#333333", linewidth=1.8)
-    panel.plot(shown["factor"], places, "o", color="#333333", markersize=7)
-    panel.axvline(1.0, color="#888888", linewidth=1.1)
+    low, high = _padded(shown[["factor_low", "factor_high"]].to_numpy(dtype=np.float64))
     panel.set_xscale("log")
-    ends = shown[["factor_low", "factor_high"]].to_numpy(dtype=np.float64)
-    low, high = _padded(ends)
     panel.set_xlim(low, high)
     log_ticks(panel.xaxis, low, high)
+    ends = shown["factor_low"].clip(lower=low), shown["factor_high"].clip(upper=high)
+    panel.hlines(places, *ends, color="#333333", linewidth=1.8)
+    told = np.isfinite(shown["factor_high"]).to_numpy()
+    for marker, end in (("<", low), (">", high)):
+        there = places[~told]
+        panel.plot(np.full(there.size, end), there, marker, color="#333333", clip_on=False)
+    panel.plot(shown["factor"].to_numpy()[told], places[told], "o", color="#333333", markersize=7)
+    panel.axvline(1.0, color="#888888", linewidth=1.1)
     panel.set_yticks(places, [term_name(str(name)) for name in shown["term"]])
     panel.set_ylim(len(shown) - 0.4, -0.6)
     panel.set_xlabel("what memory is multiplied by (95 % interval)")

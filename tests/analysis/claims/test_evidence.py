@@ -182,3 +182,15 @@ def test_curves_that_fall_together_on_epochs_contradict_the_clock() -> None:
     row = verdict_on(judge({"main": made}), "collapse-adam")
     assert row["verdict"] == "contradicted"
     assert "worse than on epochs" in row["reason"]
+
+
+def test_curves_that_hardly_move_neither_agree_with_the_clock_nor_contradict_it() -> None:
+    """All curves are within ±0.06 decades: small errors tell them apart, and nobody's eye does."""
+
+    def nearly_flat(config: RunConfig) -> np.ndarray:
+        return -0.09 - 0.03 * np.exp(-np.arange(1, config.epochs + 1) / 100)
+
+    made = paper_store("main", {("adam", b): 2.0 for b in BATCHES}, truth={"beta": nearly_flat})
+    row = verdict_on(judge({"main": made}), "collapse-adam")
+    assert row["verdict"] == "undetermined"
+    assert "decades, of 0.3 needed" in row["reason"]

@@ -12,6 +12,7 @@ from analysis.claims.command import judge
 from analysis.claims.numbers import Region
 from analysis.claims.rule import Part, judge_parts
 from analysis.claims.statistics import spread as spread_of
+from analysis.claims.verdicts import collapse_verdict
 from analysis.store.frames import Store
 from suite.declarations.paper_experiments import PAPER_SEEDS
 
@@ -320,3 +321,13 @@ def _with_runs(one: Store, runs: pd.DataFrame) -> Store:
 
 def _without_history(one: Store) -> Store:
     return replace(one, history=one.history.iloc[:0])
+
+
+@pytest.mark.parametrize(("distance", "verdict"), [(0.04, "undetermined"), (0.3, "contradicted")])
+def test_only_curves_that_lie_visibly_apart_contradict_a_collapse(
+    distance: float, verdict: str
+) -> None:
+    row = {"verdict": "no better", "reason": "", "log_ratio": 4.0, "low": 3.0}
+    found, reason = collapse_verdict(row | {"distance": distance})
+    assert found == verdict
+    assert f"{distance:g} decades apart" in reason

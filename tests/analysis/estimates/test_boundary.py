@@ -51,6 +51,32 @@ def test_interval_holds_the_truth_in_most_noisy_sweeps() -> None:
     assert held >= 54
 
 
+def test_the_interval_holds_what_lies_between_two_clock_values_that_recipes_share() -> None:
+    """Adam, AdamW and Muon at one rate: memory falls somewhere between, and no draw says where."""
+    log = np.repeat([0.0, 4.6], 6)  # two decades apart
+    rng = np.random.default_rng(5)
+    for truth in (0.3, 2.3, 4.3):
+        one = found(log, logistic(log, truth) + 0.01 * rng.standard_normal(12), 0.01)
+        assert math.log(one.low) <= truth <= math.log(one.high)
+        assert (one.last_remembering, one.first_forgetting) == (1.0, pytest.approx(math.exp(4.6)))
+
+
+@pytest.mark.parametrize("shared", [1, 3])
+def test_the_interval_holds_the_boundary_whether_or_not_recipes_share_clock_values(
+    shared: int,
+) -> None:
+    held, rng = [], np.random.default_rng(11)
+    for seed in range(60):
+        log = np.repeat(np.linspace(-3, 3, 12 // shared), shared)
+        truth = rng.uniform(-2, 2)
+        values = logistic(log, truth) + 0.03 * rng.standard_normal(12)
+        one = found(log, values, 0.02, seed)
+        if not one.reason:
+            held.append(one.low <= math.exp(truth) <= one.high)
+    assert len(held) > 50
+    assert np.mean(held) >= 0.88  # of 95 %, 2.5 binomial errors below
+
+
 def test_recipes_on_the_wrong_side_are_counted() -> None:
     log = np.array([-2.0, -1, 0, 1, 2, 3])
     memory_of = np.array([0.2, 0.2, 0.01, 0.2, 0.0, 0.0])

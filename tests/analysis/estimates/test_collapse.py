@@ -35,10 +35,15 @@ def flat(config: RunConfig) -> np.ndarray:
 
 
 def table(
-    beta: Beta, seed: int = 0, batches: tuple[int, ...] = BATCHES, **options: object
+    beta: Beta,
+    seed: int = 0,
+    batches: tuple[int, ...] = BATCHES,
+    noise: float = 1.0,
+    **options: object,
 ) -> pd.DataFrame:
     recipes = [{"batch_size": b, "epochs": 60} for b in batches]
-    runs, history = frames(recipes, Truth(beta=beta), np.random.default_rng(seed))
+    truth = Truth(beta=beta, run_noise=0.005 * noise, epoch_noise=0.003 * noise)
+    runs, history = frames(recipes, truth, np.random.default_rng(seed))
     return collapse(curves(runs, history), **options).set_index("axis")
 
 
@@ -65,6 +70,52 @@ def test_flat_curves_are_undetermined() -> None:
     found = table(flat)
     assert (found["verdict"] == "undetermined").all()
     assert found.loc["T_SGD", "reason"].startswith("flat: contrast")
+
+
+def test_curves_that_move_within_their_lines_width_are_undetermined() -> None:
+    found = table(lambda config: -0.09 - 0.03 * np.exp(-np.arange(config.epochs) / 10.0))
+    assert set(found["verdict"]) == {"undetermined"}
+    assert found.loc["T_SGD", "reason"].startswith("flat: abs(β) spans 0.1")
+
+
+def test_the_distance_of_curves_is_told_in_decades() -> None:
+    """Two pairs of batch sizes, 0.2 decades apart everywhere: a point is 0.2 from half the rest."""
+
+    def apart(config: RunConfig) -> np.ndarray:
+        up = {16: 0.1, 32: -0.1, 64: 0.1, 128: -0.1}[config.batch_size]
+        return -(10**up) * 0.05 / np.arange(1, config.epochs + 1) ** 0.5
+
+    row = table(apart, noise=0.01).loc["epoch"]
+    # Of three other curves two lie 0.2 away, all weigh alike, and the third is on its side.
+    assert row["distance"] == pytest.approx(0.2 * 2 / 3, rel=0.1)
+    assert row["distance"] == row["null_distance"]
+
+
+def test_a_beta_that_changes_its_sign_has_no_collapse() -> None:
+    def swings(config: RunConfig) -> np.ndarray:
+        return 0.1 * np.cos(np.pi * np.log(np.arange(1, config.epochs + 1)) / np.log(60))
+
+    found = table(swings)
+    assert set(found["verdict"]) == {"undetermined"}
+    assert found.loc["epoch", "reason"].startswith("β changes its sign")
+
+
+def test_noise_of_the_other_sign_in_a_decayed_tail_is_no_change_of_sign() -> None:
+    fast = [table(falls_on("T_SGD"), seed).loc["T_SGD", "reason"] for seed in range(5)]
+    assert not any("sign" in reason for reason in fast)
+
+
+def test_a_spread_that_seed_errors_do_not_know_does_not_make_s_large() -> None:
+    """Curves 0.06 decades apart, measured so well that errors alone say a hundred."""
+
+    def near(config: RunConfig) -> np.ndarray:
+        up = {16: 0.03, 32: -0.03, 64: 0.03, 128: -0.03}[config.batch_size]
+        return falls_on("epoch")(config) * 10**up
+
+    found = table(near, noise=0.01).loc["epoch", "quality"]
+    bare = table(near, limits=Limits(floor=0.0), noise=0.01).loc["epoch", "quality"]
+    assert found < 2
+    assert bare > 10 * found
 
 
 def test_curves_that_hardly_overlap_are_undetermined() -> None:

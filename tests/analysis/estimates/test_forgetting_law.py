@@ -67,6 +67,7 @@ def store(
             "recipe": [c.label for c in recipes],
             "corrected": 10 ** np.array(logs),
             "noise_spread": 1e-9,
+            "scales": 2,
         }
     )
     return recipes, table.assign(memory=table["corrected"])
@@ -191,18 +192,68 @@ def test_cells_without_memory_are_left_out_and_named() -> None:
         fit_law(recipes, table.assign(corrected=np.nan))
 
 
-def test_memories_below_their_noise_are_put_at_their_limit_and_counted() -> None:
+def plain_law(memory: np.ndarray, error: float, x: np.ndarray) -> ForgettingLaw:
+    """The law of recipes on one clock, at 10^(−3 + x) of it, with five σw."""
+    configs = [parse(BASE | {"learning_rate": float(rate)}) for rate in 1e-3 * 10 ** (x / 2)]
+    recipes, table = store(configs)
+    table["corrected"], table["scales"] = memory, 5
+    # 2.326 is the mean range of five standard normal variables (Tippett 1925).
+    table["noise_spread"] = error / np.sqrt(2) * 2.326
+    return fit_law(recipes, table)
+
+
+def test_a_third_of_the_recipes_unseen_neither_flattens_the_slope_nor_spoils_its_interval() -> None:
+    rng = np.random.default_rng(3)
+    x, error, slopes, held = np.linspace(0, 2, 12), 4e-3, [], []
+    for _ in range(60):
+        truth = 10 ** (-1 - x + 0.1 * rng.standard_normal(12))
+        law = plain_law(truth + error * rng.standard_normal(12), error, x)
+        assert law.unseen.sum() >= 2
+        row = law.coefficients().set_index("term").loc["log_T_SGD"]
+        slopes.append(row["coefficient"])
+        held.append(row["low"] < -1 < row["high"])
+    assert np.mean(slopes) == pytest.approx(-1, abs=0.05)
+    assert np.mean(held) >= 0.88  # of 95 %, 2.5 binomial errors below
+
+
+def test_no_prediction_lies_above_the_largest_memory_seen() -> None:
+    # Memory is full until a clock near 1, and e-fold after: a power law knows no such ceiling.
+    x = np.linspace(-0.5, 1, 12)
+    law = plain_law(0.26 * np.exp(-(10**x)), 1e-3, x)
+    far = parse(BASE | {"learning_rate": 1e-3 * 10**-0.75})  # a decade to the left
+    row = law.predict([far], TRAIN_IMAGES).iloc[0]
+    assert row["capped"]
+    assert row["memory"] == pytest.approx(0.26 * np.exp(-(10**-0.5)), rel=1e-9)
+    assert row["high"] < 1
+    left = law.leave_one_out()
+    assert (left["memory"] <= left["observed"].max() + 1e-12).all()
+
+
+def test_unseen_memories_are_counted_and_are_not_asked_for_a_logarithm() -> None:
     recipes, table = store(SGD)
     table.loc[[0, 1], "corrected"] = [-0.001, 0.0005]
     table["noise_spread"] = 0.002
     law = fit_law(recipes, table)
-    below = table["corrected"].to_numpy() <= 0.001
-    assert below.sum() >= 2
-    np.testing.assert_array_equal(law.at_limit, below)
-    np.testing.assert_allclose(10 ** law.response[below], 0.001)
-    assert law.coefficients()["at_limit"].iloc[0] == below.sum()
-    with pytest.raises(ConfigError, match="memory: must be above 0 for a logarithm"):
+    # Of two σw the mean range is 2/√π, and an error √2 of that of one mean.
+    np.testing.assert_allclose(law.error, 0.002 * np.sqrt(np.pi / 2))
+    np.testing.assert_array_equal(law.unseen, table["corrected"] < 2 * law.error)
+    assert law.memory[0] == -0.001
+    assert law.coefficients()["unseen"].iloc[0] == law.unseen.sum()
+    assert np.isnan(law.leave_one_out()["error"][0])
+    with pytest.raises(ConfigError, match="memory: must have a known noise where it is not above"):
         fit_law(recipes, table.assign(noise_spread=np.nan))
+    with pytest.raises(TooFewRecipesError, match="with a memory above its noise, got 0 of 36"):
+        fit_law(recipes, table.assign(noise_spread=1e3))
+
+
+def test_what_only_unseen_memories_carry_is_not_told() -> None:
+    recipes, table = store(WHOLE)
+    adaptive = [r.config.optimizer in ADAPTIVE for r in recipes]
+    table.loc[adaptive, "corrected"] = [0, -2e-4, 1e-4, 0, 0, -1e-4]
+    table.loc[adaptive, "noise_spread"] = 1e-3
+    found = fit_law(recipes, table).coefficients().set_index("term")
+    assert np.isinf(found.loc["adaptive", ["low", "high"]].to_numpy(dtype=float)).all()
+    assert found.loc["log_T_L2", "coefficient"] == pytest.approx(-0.6, abs=1e-6)
 
 
 def test_memories_measured_on_runs_give_the_law_of_their_making() -> None:

@@ -74,6 +74,36 @@ def test_a_known_initial_level_moves_the_crossing() -> None:
     assert found.time == pytest.approx(truth, rel=0.1)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_beta_that_swings_to_the_other_sign_is_not_forgotten(sign: int) -> None:
+    clock = np.arange(1.0, 101.0)
+    beta = sign * 0.1 * np.cos(np.pi * np.log(clock) / np.log(100))
+    for seed in range(5):
+        noise = 0.01 * np.random.default_rng(seed).standard_normal((5, 100))
+        found = forgetting_time(clock, beta + noise)
+        assert found.status == "changes sign"
+        assert math.isnan(found.time)
+        assert found.reason
+
+
+def test_a_beta_that_comes_back_is_not_forgotten() -> None:
+    log = np.log(np.arange(1.0, 1001.0))
+    beta = 0.1 * np.exp(-log) + 0.06 * (log > 6.4)
+    by_seed = beta + 0.005 * np.random.default_rng(0).standard_normal((6, 1000))
+    found = forgetting_time(np.exp(log), by_seed)
+    assert found.status == "returns"
+    assert "but β is 0.06" in found.reason
+
+
+def test_a_decay_to_noise_is_rarely_taken_for_a_return() -> None:
+    rng, other = np.random.default_rng(4), 0
+    for _ in range(100):
+        lasting = 0.02 * rng.standard_normal((5, 1))
+        by_seed = np.exp(-CLOCK / 0.1) + lasting + 0.2 * rng.standard_normal((5, 100))
+        other += forgetting_time(CLOCK, by_seed).status in ("returns", "changes sign")
+    assert other <= 5
+
+
 def test_noise_alone_is_undetermined() -> None:
     found = forgetting_time(CLOCK, np.random.default_rng(1).standard_normal((5, 100)))
     assert found.status == "undetermined"

@@ -36,10 +36,10 @@ def collapse_table() -> pd.DataFrame:
     return pd.DataFrame(
         [
             shared
-            | {"axis": "epoch", "verdict": "no better", "quality": 432.1}
+            | {"axis": "epoch", "verdict": "no better", "quality": 432.1, "distance": 0.4}
             | {"quality_low": 400.0, "quality_high": 470.0},
             shared
-            | {"axis": "T_adapt", "verdict": "collapses", "quality": 1.23}
+            | {"axis": "T_adapt", "verdict": "collapses", "quality": 1.23, "distance": 0.03}
             | {"quality_low": 0.8, "quality_high": 1.9},
         ]
     )
@@ -66,8 +66,8 @@ def test_collapse_draws_each_batch_size_on_both_axes_with_its_floor() -> None:
 def test_collapse_number_stands_on_its_panel() -> None:
     (figure,) = collapse_pages(beta_table(), collapse_table(), "title")
     above, below = panels(figure)
-    assert above.get_title() == "Adam\nS = 432 [400, 470], no better"
-    assert below.get_title() == "S = 1.2 [0.8, 1.9], collapses"
+    assert above.get_title() == "Adam\nS = 432 [400, 470], 0.40 dex apart, no better"
+    assert below.get_title() == "S = 1.2 [0.8, 1.9], 0.03 dex apart, collapses"
     assert below.get_xlabel().startswith("T_adapt")
 
 

@@ -57,7 +57,8 @@ def law() -> tuple[pd.DataFrame, pd.DataFrame]:
             "low": [0.1, 0.012, math.nan],
             "high": [0.6, 0.05, math.nan],
             "inside": [True, False, False],
-            "at_limit": [False, True, False],
+            "unseen": [False, True, False],
+            "observed_high": [0.25, 0.015, 0.12],
         }
     )
     coefficients = pd.DataFrame(
