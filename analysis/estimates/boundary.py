@@ -9,10 +9,10 @@ Between two neighbouring clock values nothing was trained, so that memory may cr
 anywhere between them: where the curve falls through is known as a bracket, from the last clock
 value that remembers to the first that forgets. The interval runs from the lower ends to the upper
 ends of the brackets of a percentile bootstrap of both kinds of chance, and holds the bracket of the
-data: recipes are drawn with replacement, and the seeds jointly in all recipes, since the same seeds recur
-in them. A draw in which all recipes lie on one side counts as a crossing beyond the end, so that an
-interval may be open. A bootstrap of the crossing itself, between the same clock values in every
-draw, is inconsistent (Sen, Banerjee and Woodroofe 2010). The level is held fixed.
+data: recipes are drawn with replacement, and the seeds jointly in all recipes, since the same seeds
+recur in them. A draw in which all recipes lie on one side counts as a crossing beyond the end, so
+that an interval may be open. A bootstrap of the crossing itself, between the same clock values in
+every draw, is inconsistent (Sen, Banerjee and Woodroofe 2010). The level is held fixed.
 """
 
 from __future__ import annotations
