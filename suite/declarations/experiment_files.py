@@ -99,8 +99,6 @@ def _check_parts(content: Mapping[Any, Any], path: Path) -> None:
             must(part, value, dict, "a table")
         else:
             raise ConfigError(f"{path}: {unknown(str(part), value, (*TEXTS, *TABLES))}")
-    if not content.get("name", path.stem).strip():
-        raise ConfigError(f"{path}: name must be a text, got {content['name']!r}; or leave it out")
     for setting in content.get("axes", {}):
         if setting in content.get("fixed", {}):
             raise ConfigError(

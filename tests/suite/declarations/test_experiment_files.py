@@ -121,7 +121,6 @@ seed = [0, 1]
         ("[axis]\nseed = [1]", "axis: "),
         ("axes = 3", "axes must be a table, got 3"),
         ("name = 3\n[axes]\nseed = [1]", "name must be text, got 3"),
-        ("name = ' '\n[axes]\nseed = [1]", "name must be a text, got ' '; or leave it out"),
         ("[fixed]\nepochs = 3", "axes must name one setting or more, got none; add [axes]"),
         ('base = "mian"', "did you mean main?"),
         ('base = "mine.toml"', "experiment: must be one of"),
