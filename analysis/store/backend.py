@@ -9,9 +9,10 @@ from typing import Protocol
 from analysis.store.history import Slots, Stamp
 from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
+from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, rank
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
-TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)  # those that are read
+TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG)  # those that are read
 
 
 class StoreError(ValueError):
@@ -58,6 +59,11 @@ class RawRun:
     def fingerprint(self) -> str:
         """The identity of its configuration."""
         return self.tags[FINGERPRINT_TAG]
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Sorts the runs of one configuration; the last of them counts."""
+        return rank(attempt_of(self.tags.get(ATTEMPT_TAG)), self.run_id)
 
     @property
     def stamp(self) -> Stamp:

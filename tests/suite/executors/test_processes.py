@@ -28,7 +28,6 @@ def job(folder: Path, index: int = 0, threads: int = 0) -> Job:
         tracking_uri="",
         state_dir=folder,
         machine=Machine(threads=threads),
-        began=0,
         fleet=1,
         retries=1,
         workers=1,
