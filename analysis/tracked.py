@@ -18,7 +18,6 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.store.frames import StoreError, open_store
@@ -27,6 +26,7 @@ from suite.basics.code_version import code_version
 from suite.basics.errors import first_line
 from suite.basics.mlflow_client import default_uri, experiment_id
 from suite.basics.project_run import VARIABLE, project_run
+from suite.basics.settings import ConfigError
 from suite.declarations.tags import CODE_VERSION_TAG
 
 EXPERIMENT = "analysis"
@@ -87,6 +87,8 @@ def tracked_run(
             run_name=name or kind,
             tags={KIND_TAG: kind, CODE_VERSION_TAG: code_version(), **(tags or {})},
         )
+    except ConfigError as problem:
+        raise TrackingError(str(problem)) from problem
     except (MlflowException, SQLAlchemyError) as problem:
         raise TrackingError(
             f"--tracking-uri: an address that MLflow can write to, got "
@@ -100,17 +102,7 @@ def tracked_run(
 
 
 def _experiment_id(name: str) -> str:
-    """The id of an experiment; it is created if need be, with its files where its store is."""
-    client = MlflowClient()
-    return experiment_id(client, name, artifact_location=_beside(client.tracking_uri, name))
-
-
-def _beside(tracking_uri: str, experiment: str) -> str | None:
-    """A folder beside a SQLite file, not below the working directory as MLflow would have it."""
-    if not tracking_uri.startswith("sqlite"):
-        return None
-    database = make_url(tracking_uri).database
-    return (Path(database).resolve().parent / "mlruns" / experiment).as_uri() if database else None
+    return experiment_id(MlflowClient(), name)
 
 
 def logged(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +95,9 @@ class Backend(Protocol):
 
     def experiments(self) -> Mapping[str, str]:
         """Names of the experiments that are not deleted, to their ids."""
+
+    def deleted_experiments(self) -> Collection[str]:
+        """Names of the experiments that are deleted and may be restored."""
 
     def newest(self) -> str:
         """Name of the experiment in which the suite began a run last; "" if there is none."""

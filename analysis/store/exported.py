@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -172,6 +172,10 @@ class ExportedStore:
     def experiments(self) -> Mapping[str, str]:
         """See :class:`analysis.store.backend.Backend`."""
         return self._names
+
+    def deleted_experiments(self) -> Collection[str]:
+        """See :class:`analysis.store.backend.Backend`."""
+        return ()
 
     def newest(self) -> str:
         """See :class:`analysis.store.backend.Backend`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from urllib.parse import urlsplit
@@ -54,6 +54,11 @@ class ClientStore:
     def experiments(self) -> Mapping[str, str]:
         """See :class:`analysis.store.backend.Backend`."""
         return self._experiments
+
+    def deleted_experiments(self) -> Collection[str]:
+        """See :class:`analysis.store.backend.Backend`."""
+        found = every_page(self.client.search_experiments, view_type=ViewType.DELETED_ONLY)
+        return [experiment.name for experiment in found]
 
     def origin(self, experiment_id: str) -> str:  # noqa: ARG002
         """See :class:`analysis.store.backend.Backend`."""

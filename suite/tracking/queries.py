@@ -21,14 +21,18 @@ from sqlalchemy import (
     and_,
     bindparam,
     create_engine,
+    exists,
     literal,
     select,
     text,
+    update,
 )
 from sqlalchemy.schema import CreateIndex
 
+from suite.basics.mlflow_client import artifacts_beside
 from suite.basics.mlflow_tables import (
     LISTED,
+    experiments,
     latest_metrics,
     metrics,
     restored,
@@ -77,6 +81,19 @@ SOME_RUNS = ALL_RUNS.where(tags.c.value.in_(bindparam("fingerprints", expanding=
 
 # By run: MLflow's own reading of histories is metric by metric, 3 ms each.
 LOGGED = select(metrics.c.key, metrics.c.step).where(metrics.c.run_uuid == bindparam("run"))
+
+
+# MLflow makes its experiment 0 with the store, for files below the directory it happens to run in.
+MLFLOWS_OWN = "0"
+ITS_PLACE = experiments.c.artifact_location
+IS_ASTRAY = and_(
+    experiments.c.experiment_id == int(MLFLOWS_OWN),
+    ITS_PLACE.like("/%/mlruns/0"),  # no address, and nobody's own choice
+    bindparam("place") != ITS_PLACE,
+    ~exists().where(runs.c.experiment_id == experiments.c.experiment_id),
+)
+ASTRAY = select(ITS_PLACE).where(IS_ASTRAY)
+PUT_BESIDE = update(experiments).where(IS_ASTRAY).values(artifact_location=bindparam("place"))
 
 
 def _of_runs(table: Table) -> ColumnElement[bool]:
@@ -134,12 +151,18 @@ def engine_of(uri: str) -> Engine | None:
 
 
 def prepare_sqlite(uri: str) -> None:
-    """Let readers and a writer work at once, and find runs by fingerprint; both last."""
+    """Let readers and a writer work at once, and find runs by fingerprint; both last.
+
+    And MLflow's own experiment, as long as it has no run, gets its files beside the store.
+    """
     engine = engine_of(uri)
     assert engine is not None
     with engine.begin() as connection:
         connection.execute(WRITE_AHEAD)
         connection.execute(INDEX)
+        place = artifacts_beside(uri, MLFLOWS_OWN)
+        if place and connection.execute(ASTRAY, {"place": place}).first():
+            connection.execute(PUT_BESIDE, {"place": place})
 
 
 def runs_of(engine: Engine, experiment_id: str, fingerprint: str) -> list[StoredRun]:

@@ -16,7 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.basics.addresses import SQLITE, refuse_password
-from suite.basics.mlflow_client import default_uri, experiment_id
+from suite.basics.mlflow_client import default_experiment_id, default_uri, experiment_id
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, next_attempt
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
@@ -58,7 +58,7 @@ class Tracker:
     Raises
     ------
     ConfigError
-        If the URI carries a password.
+        If the URI carries a password, or the experiment is deleted or not to be had.
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
@@ -71,8 +71,7 @@ class Tracker:
 
     def _experiment(self, name: str) -> str:
         if not name:
-            mlflow.set_tracking_uri(self.uri)
-            return str(mlflow.tracking.fluent._get_experiment_id())
+            return default_experiment_id(self.client)
         return experiment_id(self.client, name, tags=about_experiment(name))
 
     @property

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from mlflow_stores import Store
 
 from suite import grid
@@ -73,6 +74,18 @@ def test_impossible_input_is_one_line_and_exit_code_2(
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_a_deleted_experiment_is_one_line_and_exit_code_2(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient(store.uri)
+    client.delete_experiment(client.create_experiment("demo"))
+    assert main([*TINY, "--tracking-uri", store.uri]) == 2
+    line = "error: experiment: must not be a deleted experiment, got 'demo'; "
+    captured = capsys.readouterr()
+    assert captured.err.startswith(line)
+    assert (captured.err.count("\n"), captured.out) == (1, "")
 
 
 @pytest.mark.usefixtures("in_this_process")

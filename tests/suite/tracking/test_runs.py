@@ -16,10 +16,11 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow_stores import Store
+from mlflow_stores import Store, new_store
 from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
+from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
@@ -426,6 +427,37 @@ def test_checkpoints_lie_beside_a_sqlite_store_and_else_in_the_working_directory
     assert default_state_dir("sqlite:///mlflow.db") == tmp_path / "state"
     assert default_state_dir("http://localhost:5000") == tmp_path / "state"
     assert default_state_dir("sqlite:////elsewhere/mlflow.db") == Path("/elsewhere/state")
+
+
+def test_files_of_runs_lie_beside_a_sqlite_store_wherever_the_command_runs(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own experiment moves only while it has no run: those are read where they are."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    here.mkdir()
+    (here / "a.txt").write_text("a")
+    monkeypatch.chdir(here)
+    store = new_store(empty_store, there)
+    store.execute("UPDATE experiments SET artifact_location = ?", str(here / "mlruns" / "0"))
+    default, named = Tracker("Default", store.uri), Tracker("named", store.uri)
+    for tracker in (default, named):
+        tracker.client.log_artifact(begin(tracker), str(here / "a.txt"))
+    store.execute("UPDATE experiments SET artifact_location = ?", str(here / "mlruns" / "0"))
+    later = begin(Tracker("Default", store.uri))
+    found = MlflowClient(store.uri).get_run(later).info.artifact_uri
+    copies = sorted(str(p.relative_to(tmp_path)).split("/")[:3] for p in tmp_path.rglob("a.txt"))
+    assert copies == [["here", "a.txt"], ["there", "mlruns", "0"], ["there", "mlruns", "named"]]
+    assert str(here) in str(found), "an experiment with runs stays where it is"
+
+
+def test_a_deleted_experiment_is_refused_before_anything_is_made(store: Store) -> None:
+    client = MlflowClient(store.uri)
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(ConfigError, match="experiment: must not be a deleted experiment, got 'gon"):
+        Tracker("gone", store.uri)
+    client.delete_experiment("0")
+    with pytest.raises(ConfigError, match=r"experiment: must not be a deleted .*, got 'Default'"):
+        Tracker("", store.uri)
 
 
 def test_a_reader_and_a_writer_work_at_once(store: Store, tracker: Tracker) -> None:
