@@ -27,6 +27,7 @@ from suite.sweep.study import Scoreboard, default_storage
 from suite.tracking.ledger import Ledger, LedgerReader
 from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
+from suite.tracking.soundness import doubts
 from suite.worker.messages import Event, Job
 
 RUNS_AT_ONCE = 50  # whose results are read and written together: seconds, as others may wait
@@ -119,6 +120,10 @@ class Sweep:
                 if data_key(config) == key:
                     check(config, data)
 
+    def doubts(self) -> list[str]:
+        """What of the finished runs may not be as it should, a line each."""
+        return doubts(self.tracker, self.ledger, (config for _, config in self.points))
+
     def settle(self) -> None:
         """Bring the scoreboard up to date with what MLflow has finished, and end parent runs."""
         finished = self.ledger.finished
@@ -151,7 +156,7 @@ class Sweep:
         stop
             Whether to end early.
         """
-        before = self.ledger
+        before, doubtful = self.ledger, self.doubts()
         self.check()
         place = find_place(self.placement, self._job(), self._workers_asked)
         self.settle()
@@ -166,6 +171,8 @@ class Sweep:
                 f"{self.experiment.name}: {len(self.left):,} of {total:,} runs to do, "
                 f"{place.description}; MLflow at {self.tracker.uri}"
             )
+            for line in doubtful:
+                display.say(line)
             for worker, event in executor.events(stop):
                 self._take(event, outcome, display)
                 display.take(worker, event)

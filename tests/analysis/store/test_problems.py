@@ -209,6 +209,38 @@ def test_runs_whose_settings_cannot_be_read_are_left_out_with_the_reason(
     assert reason in str(loaded.problems)
 
 
+def run_of(uri: str, config: RunConfig) -> str:
+    query = "SELECT run_uuid FROM tags WHERE value = ?"
+    ((run_id,),) = rows(uri, query, [config.fingerprint])
+    return str(run_id)
+
+
+@pytest.mark.parametrize("edited", ["fingerprint", "config"])
+def test_a_run_whose_settings_do_not_give_its_fingerprint_is_left_out_and_named(
+    tmp_path: Path, edited: str
+) -> None:
+    uri = empty_store(tmp_path)
+    write(uri, CONFIGS[:3])
+    victim = run_of(uri, CONFIGS[1])
+    value = "0" * 16 if edited == "fingerprint" else CONFIGS[2].model_dump_json()
+    edit = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?"
+    execute(uri, edit, [value, victim, edited])
+    loaded = load("synthetic", uri, cache=False)
+    assert victim not in set(loaded.runs["run_id"])
+    assert "its fingerprint is not that of its tag config" in str(loaded.problems)
+
+
+def test_a_finished_run_without_metrics_is_one_with_holes(tmp_path: Path) -> None:
+    uri = empty_store(tmp_path)
+    write(uri, CONFIGS[:3])
+    victim = run_of(uri, CONFIGS[1])
+    for table in ("metrics", "latest_metrics"):
+        execute(uri, f"DELETE FROM {table} WHERE run_uuid = ?", [victim])
+    found = load("synthetic", uri, cache=False).problems.incomplete
+    assert found["run_id"].tolist() == [victim]
+    assert found["epochs"].tolist() == [f"1-{CONFIGS[1].epochs}"]
+
+
 def test_problems_read_well_in_a_terminal(faulty: tuple[str, Written, Store]) -> None:
     text = str(faulty[2].problems)
     assert bool(faulty[2].problems)
