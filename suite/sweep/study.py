@@ -15,8 +15,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +24,11 @@ import numpy as np
 import optuna
 from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from suite.basics.addresses import SQLITE, is_postgresql, refuse_password
 from suite.basics.errors import first_line
@@ -37,6 +38,7 @@ from suite.declarations.factorial import Experiment
 from suite.declarations.results import RunResult
 from suite.state import postgresql_leases
 from suite.sweep.study_tables import attribute_since, reopen
+from suite.tracking.store import LOCKED
 
 STORAGE_VARIABLE = "SUITE_STORAGE"
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"
@@ -92,6 +94,10 @@ class Scoreboard:
 
     def __init__(self, experiment: Experiment, storage: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with _plain_errors(storage):
+            self._begin(experiment, storage)
+
+    def _begin(self, experiment: Experiment, storage: str) -> None:
         self._storage = _open(storage)
         self._sampler = FactorialSampler(experiment.axes)
         self._distributions: dict[str, BaseDistribution] = {
@@ -132,7 +138,10 @@ class Scoreboard:
         Optuna writes each trial in a transaction of its own: a process killed meanwhile leaves
         whole trials only, and the next start writes the others.
         """
-        with _exclusively(self._address):  # another sweep may be writing the same trials
+        with (
+            _plain_errors(self._address),
+            _exclusively(self._address),  # another sweep may be writing the same trials
+        ):
             self._look()
             given = {one[2].config.fingerprint: one for one in finished}
             new = [one for fingerprint, one in given.items() if fingerprint not in self._known]
@@ -259,6 +268,22 @@ def _open(storage: str) -> BaseStorage:
             f"storage: must be a database URL, got {storage!r} ({first_line(error)}); "
             "e.g. sqlite:///optuna.db"
         ) from None
+
+
+@contextmanager
+def _plain_errors(storage: str) -> Iterator[None]:
+    """Raise the database's own error where Optuna has wrapped it, and say what is locked."""
+    try:
+        yield
+    except (StorageInternalError, OperationalError) as error:
+        plain = error.__cause__ if isinstance(error, StorageInternalError) else error
+        if LOCKED in str(plain):
+            raise TimeoutError(
+                f"storage: must not be locked, got {storage}, which another process has kept "
+                f"locked for {SQLITE_PATIENCE:.0f} s; end that process, or start again when it is "
+                "done"
+            ) from None
+        raise plain or error from None
 
 
 def _exclusively(storage: str) -> AbstractContextManager[object]:

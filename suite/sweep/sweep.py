@@ -194,7 +194,8 @@ class Sweep:
         if event.kind == "finished":
             try:
                 self._add(*event.content)
-            except SQLAlchemyError as error:  # the next start, or the end of this one, adds it
+            except (SQLAlchemyError, TimeoutError) as error:
+                # The next start, or the end of this one, adds it.
                 reason = first_line(error)
                 display.say(f"the Optuna study cannot be written now ({reason}); training goes on")
         elif event.kind == "failed":
@@ -232,7 +233,7 @@ class Sweep:
                 self._kill_parents()
             self._note_others(outcome, display, before)
             away = ""
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, TimeoutError) as error:
             away = f"MLflow or the Optuna study cannot be reached ({first_line(error)})"
         finished = self.ledger.finished
         waiting = [c for c in self.left if c.fingerprint not in finished]

@@ -6,7 +6,9 @@ import math
 import multiprocessing
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -25,6 +27,7 @@ from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
+from suite.sweep import study as study_module
 from suite.sweep.study import CURVE_EPOCHS, Scoreboard, default_storage, shown_epochs, study_name
 
 SMALL = apply(EXPERIMENTS["demo"], ["sigma_w=0.1,2.5", "seed=0,1", "optimizer=sgd,adam"])
@@ -262,6 +265,23 @@ def test_a_trial_whose_rewriting_was_cut_off_is_written_by_the_next_start(
     boards[1].add([(point, "another", again)])
     (trial,) = boards[1].study.trials
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.9)
+
+
+def test_a_locked_study_is_one_line_and_the_next_look_finds_all(
+    tmp_path: Path, boards: list[Scoreboard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_module, "SQLITE_PATIENCE", 0.2)
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    boards.append(Scoreboard(SMALL, storage))
+    line = r"storage: must not be locked, got .*optuna.db, which another process has kept locked"
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TimeoutError, match=line):
+            add(boards[0], SMALL, 0)
+        with pytest.raises(TimeoutError, match=line):
+            Scoreboard(SMALL, storage)
+    fingerprint = add(boards[0], SMALL, 0)
+    assert boards[0].known == {fingerprint}
 
 
 def write_until_killed(storage: str) -> None:
