@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from analysis.store.backend import Backend, no_store
 from analysis.store.contents import Contents
-from analysis.store.frames import Store, StoreError, contents, load, open_store
+from analysis.store.frames import Store, StoreError, contents, load, open_store, refuse_deleted
 from suite.basics.mlflow_client import default_uri
 from suite.declarations.experiments import GROUPS, expand
 
@@ -176,14 +176,14 @@ def _wanted(
     with closing(open_store(uri)) as backend:
         try:
             known = tuple(backend.experiments())
-            names = _names(named, known, backend.address)
+            names = _names(named, known, backend)
             names = names or dict.fromkeys(default(backend), False)
         except backend.errors as error:
             raise no_store(backend.address, error) from None
     return uri, _Wanted(backend.address, backend.is_mlflow, known, names)
 
 
-def _names(named: str, known: Collection[str], address: str) -> dict[str, bool]:
+def _names(named: str, known: Collection[str], backend: Backend) -> dict[str, bool]:
     """The experiments that a text names, each to whether it was named by itself."""
     if named in known:  # whatever commas it has
         return {named: True}
@@ -195,9 +195,10 @@ def _names(named: str, known: Collection[str], address: str) -> dict[str, bool]:
             continue
         there = [member for member in members if member in known]
         if not there:
+            refuse_deleted(backend, name)
             stands = f"stands for {', '.join(members)}" if members else "stands for no experiment"
             raise StoreError(
-                f"experiment: {stands}, and none is in {address}, got {name!r}; there are "
+                f"experiment: {stands}, and none is in {backend.address}, got {name!r}; there are "
                 f"{', '.join(sorted(known))}"
             )
         names |= {member: names.get(member, False) for member in there}

@@ -104,8 +104,7 @@ def tracked_run(
 
 def _experiment_id(name: str) -> str:
     """The id of an experiment; it is created if need be, with its files where its store is."""
-    client = MlflowClient()
-    return experiment_id(client, name, artifact_location=_beside(client.tracking_uri, name))
+    return experiment_id(MlflowClient(), name)
 
 
 def _use(tracking_uri: str) -> None:
@@ -121,13 +120,6 @@ def _use(tracking_uri: str) -> None:
         tracking_uri = sqlite_address(tracking_uri)
     if tracking_uri != mlflow.get_tracking_uri():
         mlflow.set_tracking_uri(tracking_uri)
-
-
-def _beside(tracking_uri: str, experiment: str) -> str | None:
-    """A folder beside a SQLite file, not below the working directory as MLflow would have it."""
-    if not is_sqlite(tracking_uri):
-        return None
-    return (sqlite_file(tracking_uri).parent / "mlruns" / experiment).as_uri()
 
 
 def logged(

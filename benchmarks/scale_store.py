@@ -19,6 +19,7 @@ from benchmarks.study_rows import insert_trials
 from benchmarks.synthetic_store import FIRST_START, TABLES, Row, insert
 from suite.basics.mlflow_tables import latest_metrics, metrics, params, runs, tags
 from suite.basics.waiting import with_progress
+from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import changed
 from suite.declarations.experiments import EXPERIMENTS
@@ -103,6 +104,7 @@ def _run(
         DIVERGED_TAG: "false",
         DEVICE_TAG: "cpu",
         NAME_TAG: name,
+        ATTEMPT_TAG: "1",
         **machine_tags(),
     }
     yield tags, [(key, value, run_id) for key, value in said.items()]

@@ -31,6 +31,7 @@ from benchmarks.synthetic_truth import (
 )
 from suite.basics.mlflow_client import experiment_id
 from suite.basics.mlflow_tables import LARGEST, latest_metrics, metrics, params, runs, tags
+from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
@@ -59,7 +60,7 @@ class Faults:
 
     missing: int = 0  # never started
     unfinished: int = 0  # RUNNING, KILLED or FAILED in turn, at two thirds of its epochs
-    duplicates: int = 0  # finished twice; the older run has other noise
+    duplicates: int = 0  # finished twice; the older run has other noise, and a clock that ran ahead
     gaps: int = 0  # finished, but two epochs were never logged
     diverged: int = 0  # finished without a finite loss
     repeated: int = 0  # its last epochs were logged twice, at first with other values
@@ -218,12 +219,15 @@ class _Writer:
             return
         if fault in ("duplicates", "deleted"):
             other = dataclasses.replace(self.written.truth, seed=self.written.truth.seed + 1)
-            older = SyntheticRun(config, other, start - 5_000_000)
+            older = SyntheticRun(config, other, start + 1_000)
             yield from self._run_rows(older, fault)
-            fault = ""  # it befell the older run alone
+            yield from self._run_rows(run, "", attempt=2)
+            return
         yield from self._run_rows(run, fault)
 
-    def _run_rows(self, run: SyntheticRun, fault: str) -> Iterator[tuple[Table, list[Row]]]:
+    def _run_rows(
+        self, run: SyntheticRun, fault: str, attempt: int = 1
+    ) -> Iterator[tuple[Table, list[Row]]]:
         run_id = uuid.UUID(bytes=self.ids.bytes(16), version=4).hex
         points = [
             (key, getattr(record, key), record.timestamp, record.epoch)
@@ -259,7 +263,7 @@ class _Writer:
             [_metric_row(point, run_id) for point in latest.values()],
         )
         yield params, [(key, value, run_id) for key, value in _params(run.config).items()]
-        said = _tags(run.config)
+        said = _tags(run.config) | {ATTEMPT_TAG: str(attempt)}
         if status == "FINISHED":
             said |= {STATE_TAG: "finished", DIVERGED_TAG: str(run.diverges).lower()}
         yield tags, [(key, value, run_id) for key, value in said.items()]

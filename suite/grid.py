@@ -225,6 +225,8 @@ def _check(sweep: Sweep) -> int:
 def _run(sweep: Sweep) -> int:
     if not sweep.left:
         print(f"{sweep.experiment.name}: all {len(sweep.points)} runs are finished; nothing to do")
+        for line in sweep.doubts():
+            print(line, file=sys.stderr)
         sweep.settle()
         return 0
     with StopRequest() as stop:

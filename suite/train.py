@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +175,6 @@ def _job(config: RunConfig, machine: Machine, options: Mapping[str, Any]) -> Job
         tracking_uri=uri,
         state_dir=locate(machine.state_dir, uri),
         machine=machine,
-        began=time.time_ns() // 1_000_000,
         fleet=1,
         retries=0,
         workers=1,

@@ -16,13 +16,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import GridSampler
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from suite.declarations.experiment_files import apply
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.sweep.study import FactorialSampler
-from suite.sweep.study_tables import attribute_since
+from suite.sweep.study_tables import attribute_since, reopen
 
 CHANGED = apply(EXPERIMENTS["demo"], ["sigma_w=2.5,0.1", "seed=7,1", "learning_rate=0.1,1,0.01"])
 
@@ -76,4 +76,30 @@ def test_the_tables_hold_the_attributes_which_optuna_tells(tmp_path: Path) -> No
         first, second = sorted(marks)
         newer = attribute_since(storage.engine, study.study_name, "mark", first)
         assert newer == {second: marks[second]}
+    storage.engine.dispose()
+
+
+def test_a_trial_that_is_opened_again_can_be_written_through_optunas_storage(
+    tmp_path: Path,
+) -> None:
+    """The tables of what a trial says, and the name of the state in which it may be written."""
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
+    study = optuna.create_study(storage=storage)
+    study.add_trial(
+        optuna.trial.create_trial(
+            value=0.5, user_attrs={"mark": "x", "n": 1}, intermediate_values={1: 0.1}
+        )
+    )
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(1, "n", 2)
+    reopen(storage.engine, 1, kept="mark")
+    assert attribute_since(storage.engine, study.study_name, "mark", -1, ended=True) == {}
+    (opened,) = storage.get_all_trials(study._study_id)
+    assert (opened.values, opened.user_attrs, opened.intermediate_values) == (
+        *(None, {"mark": "x"}, {}),
+    )
+    storage.set_trial_user_attr(1, "n", 2)
+    storage.set_trial_state_values(1, TrialState.COMPLETE, [0.7])
+    (written,) = storage.get_all_trials(study._study_id)
+    assert (written.value, written.user_attrs) == (0.7, {"mark": "x", "n": 2})
     storage.engine.dispose()

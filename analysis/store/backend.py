@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from analysis.store.history import Slots, Stamp
 from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
+from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, rank
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
-TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG)  # those that are read
+TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG)  # those that are read
 
 
 class StoreError(ValueError):
@@ -60,6 +61,11 @@ class RawRun:
         return self.tags[FINGERPRINT_TAG]
 
     @property
+    def rank(self) -> tuple[int, str]:
+        """Sorts the runs of one configuration; the last of them counts."""
+        return rank(attempt_of(self.tags.get(ATTEMPT_TAG)), self.run_id)
+
+    @property
     def stamp(self) -> Stamp:
         """Equal as long as a finished run's history is the same.
 
@@ -89,6 +95,9 @@ class Backend(Protocol):
 
     def experiments(self) -> Mapping[str, str]:
         """Names of the experiments that are not deleted, to their ids."""
+
+    def deleted_experiments(self) -> Collection[str]:
+        """Names of the experiments that are deleted and may be restored."""
 
     def newest(self) -> str:
         """Name of the experiment in which the suite began a run last; "" if there is none."""

@@ -33,7 +33,8 @@ class Contents:
     runs
         Every run of the suite, whatever its status.
     counted
-        Of each configuration the finished run that began last, sorted by settings.
+        Of each configuration the finished run that counts (:mod:`suite.declarations.attempts`),
+        sorted by settings.
     frame
         Those, typed, in the same order; see :class:`analysis.store.frames.Store`.
     histories
@@ -41,7 +42,7 @@ class Contents:
     settings_of
         Run id to settings, of those.
     older
-        Pairs (older, counted) of finished runs of one configuration.
+        Pairs (other, counted) of finished runs of one configuration.
     unreadable
         Finished runs whose settings cannot be read, with the reason.
     """
@@ -74,9 +75,9 @@ def collect(backend: Backend, experiment: str, number: str, *, cache: bool) -> C
         If it has no finished run that can be read.
     """
     runs = backend.runs(number)
-    newest, older = _newest(run for run in runs if run.status == "FINISHED")
-    settings_of, counts_of, unreadable = _readable(newest)
-    kept = {run.run_id: run for run in newest if run.run_id in settings_of}
+    counting, older = _counting(run for run in runs if run.status == "FINISHED")
+    settings_of, counts_of, unreadable = _readable(counting)
+    kept = {run.run_id: run for run in counting if run.run_id in settings_of}
     if not kept:
         raise _nothing_finished(experiment, backend.address, runs, unreadable)
     frame = runs_frame(list(kept.values()), settings_of, counts_of)
@@ -95,17 +96,17 @@ def collect(backend: Backend, experiment: str, number: str, *, cache: bool) -> C
     )
 
 
-def _newest(finished: Iterable[RawRun]) -> tuple[list[RawRun], list[tuple[RawRun, RawRun]]]:
-    """Of each configuration the run that began last, and pairs (older, newest) of the others."""
+def _counting(finished: Iterable[RawRun]) -> tuple[list[RawRun], list[tuple[RawRun, RawRun]]]:
+    """Of each configuration the run that counts, and pairs (other, counting) of the others."""
     by_fingerprint: defaultdict[str, list[RawRun]] = defaultdict(list)
     for run in finished:
         by_fingerprint[run.fingerprint].append(run)
-    newest, older = [], []
+    counting, older = [], []
     for same in by_fingerprint.values():
-        *others, last = sorted(same, key=lambda run: (run.start_time, run.end_time, run.run_id))
-        newest.append(last)
+        *others, last = sorted(same, key=lambda run: run.rank)
+        counting.append(last)
         older += [(other, last) for other in others]
-    return newest, older
+    return counting, older
 
 
 def _readable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from analysis.store.history import Slots
 from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning
 from suite.basics.errors import first_line
+from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.stored import MALFORMED, reason
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
@@ -32,6 +33,7 @@ NEEDED = (
 ABOUT = {"mark", "experiment", "store", "origin", "made", "package", "last_start", "thinning"}
 ABOUT |= {"runs", "rows", "settings"}
 EXPORT = "python -m analysis.export"
+COUNTS = str(2**31)  # a run that has a row counts, whatever is known of those left out beside it
 
 
 def exports_in(folder: Path) -> list[Path]:
@@ -172,6 +174,10 @@ class ExportedStore:
         """See :class:`analysis.store.backend.Backend`."""
         return self._names
 
+    def deleted_experiments(self) -> Collection[str]:
+        """See :class:`analysis.store.backend.Backend`."""
+        return ()
+
     def newest(self) -> str:
         """See :class:`analysis.store.backend.Backend`."""
         newest = max(self.exports.values(), key=lambda one: int(one.about["last_start"]))
@@ -264,6 +270,7 @@ def _raw(row: Mapping[str, Any], settings: Sequence[str]) -> RawRun:
             FINGERPRINT_TAG: row["fingerprint"],
             CONFIG_TAG: json.dumps({name: row[name] for name in settings}),
             DIVERGED_TAG: str(row["diverged"]).lower(),
+            ATTEMPT_TAG: COUNTS,
         },
         params={name: str(row[name]) for name in IMAGE_COUNTS},
         metrics={name: row[name] for name in SUMMARY_METRIC_NAMES if row.get(name) is not None},

@@ -29,6 +29,7 @@ from analysis.store.contents import Contents
 from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning, kept_rows
 from suite.basics.code_version import code_version
+from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 
@@ -37,7 +38,7 @@ METADATA = b"initialization-memory-export"
 RUNS, HISTORY = "runs.parquet", "history.parquet"
 PACKAGE = "initialization-memory"
 TIME = pa.timestamp("ms", tz="UTC")
-TAGS_OF_LEFT_OUT = (FINGERPRINT_TAG, DIVERGED_TAG)
+TAGS_OF_LEFT_OUT = (FINGERPRINT_TAG, DIVERGED_TAG, ATTEMPT_TAG)
 COMPRESSION_LEVEL = 12  # of zstd; from here on files hardly get smaller
 VALUES_IN_A_LIST = 4  # a value that comes so many times on average is worth a place in a list
 

@@ -155,10 +155,26 @@ def _find(backend: Backend, experiment: str) -> tuple[str, str]:
             "first, or give the --tracking-uri with which the runs were made"
         )
     if name not in known:
+        refuse_deleted(backend, name)
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
         raise StoreError(f"experiment: is not in {backend.address}, got {name!r}; {hint}")
     return name, known[name]
+
+
+def refuse_deleted(backend: Backend, name: str) -> None:
+    """Make sure that an experiment is not one that MLflow still has, deleted.
+
+    Raises
+    ------
+    StoreError
+        If it is.
+    """
+    if name in backend.deleted_experiments():
+        raise StoreError(
+            f"experiment: must not be a deleted experiment, got {name!r} in {backend.address}; "
+            "restore it in MLflow, or name another one"
+        )
 
 
 def _history_frame(table: HistoryTable) -> pd.DataFrame:

@@ -28,8 +28,9 @@ class Problems:
         Runs that did not end as FINISHED: run_id, fingerprint, run_name, status, last_epoch (0
         if it logged none), finished_elsewhere (whether another run of the configuration did).
     duplicates
-        Finished runs that a newer one of the same configuration replaces; none of their numbers
-        is in the store's frames: run_id, fingerprint, run_name, start_time, kept_run_id.
+        Finished runs beside the one of their configuration that counts, the one whose training was
+        asked for last; none of their numbers is in the store's frames: run_id, fingerprint,
+        run_name, start_time, kept_run_id.
     incomplete
         Finished runs whose history has holes, which are in the frames: run_id, fingerprint,
         run_name, missing_epochs (how many), epochs (which, such as "2, 5-7").
@@ -69,7 +70,7 @@ class Problems:
         yield self.unfinished, "unfinished runs: {}", "{run_name} ({status} at epoch {last_epoch})"
         yield (
             self.duplicates,
-            "finished runs set aside for a newer one of the same configuration: {}",
+            "finished runs set aside for another one of the same configuration: {}",
             "{run_name} ({run_id})",
         )
         yield (
@@ -103,9 +104,10 @@ def unfinished(runs: Iterable[RawRun], finished: Iterable[str]) -> pd.DataFrame:
 
 
 def duplicates(pairs: Iterable[tuple[RawRun, RawRun]]) -> pd.DataFrame:
-    """The older of pairs (older, newest) of finished runs of one configuration."""
+    """The first of pairs (other, counting) of finished runs of one configuration."""
     rows = [
-        (old.run_id, old.fingerprint, old.name, old.start_time, new.run_id) for old, new in pairs
+        (other.run_id, other.fingerprint, other.name, other.start_time, counting.run_id)
+        for other, counting in pairs
     ]
     names = ("run_id", "fingerprint", "run_name", "start_time", "kept_run_id")
     frame = pd.DataFrame(rows, columns=names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
@@ -50,6 +50,11 @@ class ClientStore:
     def experiments(self) -> Mapping[str, str]:
         """See :class:`analysis.store.backend.Backend`."""
         return self._experiments
+
+    def deleted_experiments(self) -> Collection[str]:
+        """See :class:`analysis.store.backend.Backend`."""
+        found = every_page(self.client.search_experiments, view_type=ViewType.DELETED_ONLY)
+        return [experiment.name for experiment in found]
 
     def origin(self, experiment_id: str) -> str:  # noqa: ARG002
         """See :class:`analysis.store.backend.Backend`."""

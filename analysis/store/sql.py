@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from sys import intern  # one text for a key, not one a row
 from typing import Any
 
@@ -31,6 +31,7 @@ Texts = Mapping[str, Mapping[str, str]]  # run id to key to value
 EXPERIMENTS = select(experiments.c.name, experiments.c.experiment_id).where(
     experiments.c.lifecycle_stage == ACTIVE
 )
+DELETED = select(experiments.c.name).where(experiments.c.lifecycle_stage != ACTIVE)
 NEWEST = (
     select(experiments.c.name)
     .select_from(
@@ -72,6 +73,10 @@ class SqlListing:
     def experiments(self) -> Mapping[str, str]:
         """See :class:`analysis.store.backend.Backend`."""
         return {name: str(number) for name, number in self.connection.execute(EXPERIMENTS)}
+
+    def deleted_experiments(self) -> Collection[str]:
+        """See :class:`analysis.store.backend.Backend`."""
+        return list(self.connection.execute(DELETED).scalars())
 
     def origin(self, experiment_id: str) -> str:  # noqa: ARG002
         """See :class:`analysis.store.backend.Backend`."""

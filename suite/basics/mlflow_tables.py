@@ -41,6 +41,7 @@ experiments = Table(
     METADATA,
     Column("experiment_id", Integer),
     Column("name", String),
+    Column("artifact_location", String),
     Column("lifecycle_stage", String),
 )
 # Times are milliseconds since 1970; source and user are only written, by stores made up for tests.

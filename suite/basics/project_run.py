@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
+from suite.basics.mlflow_client import default_experiment_id
 from suite.basics.server import is_server, no_answer
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import is_sqlite, sqlite_file
@@ -105,10 +106,7 @@ def _elsewhere(run: Run, client: MlflowClient, experiment: str | None) -> str:
         wanted = client.get_experiment_by_name(experiment)
         wanted_id = wanted and wanted.experiment_id
     else:
-        import mlflow
-
-        mlflow.set_tracking_uri(client.tracking_uri)
-        wanted_id = mlflow.tracking.fluent._get_experiment_id()
+        wanted_id = default_experiment_id(client)
     if run.info.experiment_id == wanted_id:
         return ""
     return f"it is in the experiment {client.get_experiment(run.info.experiment_id).name!r}"

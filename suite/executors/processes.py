@@ -1,7 +1,7 @@
 """Workers as processes of this machine, watched over by the sweep.
 
-A worker that dies is replaced; what it trained goes on from its checkpoints, since its leases died
-with it. A worker whose sweep has died stops by itself.
+A worker that dies, or that somebody else stops, is replaced; what it trained goes on from its
+checkpoints, since its leases ended with it. A worker whose sweep has died stops by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
 LONGEST_STOP = 6.0  # seconds that workers get to stop before they are killed
-REPLACEMENTS = 3  # of a worker that dies without a word, in a row without any epoch done
+REPLACEMENTS = 3  # of a worker that dies or is stopped, in a row without any epoch done
 TICK = 0.25
 PARENT_TICK = 1.0
 EXIT_PATIENCE = 1.0  # seconds that a worker which has told its end gets to exit
@@ -112,10 +112,10 @@ class ProcessExecutor:
                 self._signal(signal.SIGTERM)
             if asked is not None and time.monotonic() - asked > LONGEST_STOP:
                 self._signal(signal.SIGKILL)
-            yield from self._received(replacing=asked is None)
+            yield from self._received(stop)
             yield -1, Event("tick")
 
-    def _received(self, *, replacing: bool) -> Iterator[tuple[int, Event]]:
+    def _received(self, stop: Callable[[], bool]) -> Iterator[tuple[int, Event]]:
         by_pipe = {worker.pipe: worker for worker in self._workers if not worker.ended}
         for pipe in wait(list(by_pipe), TICK):
             worker = by_pipe[pipe]  # type: ignore[index]
@@ -123,7 +123,9 @@ class ProcessExecutor:
             try:
                 event = worker.pipe.recv()
             except (EOFError, OSError):
-                yield from self._died(worker, replacing=replacing)
+                worker.process.join()
+                how = f"died (exit {worker.process.exitcode})"
+                yield from self._lost(worker, how, replacing=not stop())
                 continue
             if event.kind == "epoch":
                 worker.deaths = 0
@@ -133,13 +135,16 @@ class ProcessExecutor:
                 if worker.process.is_alive():  # a request to a server that does not answer
                     worker.process.kill()
                     worker.process.join()
+                if event.content == "interrupted" and not stop():  # we have not asked it to
+                    yield from self._lost(worker, "was stopped by SIGTERM", replacing=True)
+                    continue
             yield index, event
 
-    def _died(self, worker: _Worker, *, replacing: bool) -> Iterator[tuple[int, Event]]:
-        worker.process.join()
+    def _lost(self, worker: _Worker, how: str, *, replacing: bool) -> Iterator[tuple[int, Event]]:
+        """A worker has ended before its work was done."""
         worker.ended = True
         index = worker.job.index
-        how = f"worker {index} died (exit {worker.process.exitcode})"
+        how = f"worker {index} {how}"
         if not replacing:
             yield index, Event("end", "interrupted")
             return

@@ -1,7 +1,8 @@
 """The sweep as an Optuna study: a GridSampler over the real search space, one trial a finished run.
 
 MLflow's ledger decides what is done; the study is the scoreboard which optuna-dashboard shows. A
-trial is written once, complete, when its run has finished. So no trial is ever left RUNNING by a
+trial is written complete, when its run has finished, and again only if another run took that one's
+place (trained again by --force, or after it was deleted). So no trial is ever left RUNNING by a
 killed worker, none is FAILED (which the sampler would count as visited), no point is handed out
 twice, and nothing rescans all trials after each one: the cost of a trial does not grow with the
 grid.
@@ -14,7 +15,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -28,14 +29,22 @@ from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.results import RunResult
-from suite.sweep.study_storage import exclusively, open_storage, storage_address
-from suite.sweep.study_tables import attribute_since
+from suite.sweep.study_storage import exclusively, open_storage, plain_errors, storage_address
+from suite.sweep.study_tables import attribute_since, reopen
 
 STORAGE_VARIABLE = "SUITE_STORAGE"
 RUN_ID, FINGERPRINT = "mlflow_run_id", "fingerprint"
 
 # A trial costs Optuna a query for each intermediate value; MLflow has all of them.
 CURVE_EPOCHS = 20
+
+
+class _Trial(NamedTuple):
+    """A trial that is there: Optuna's id, and MLflow's id of its run; "" if it is half written."""
+
+    trial_id: int
+    run_id: str
+
 
 # A finished run as its trial shows it: its point of the factorial, MLflow's id of it, its result.
 Finished = tuple[Mapping[str, Any], str, RunResult]
@@ -77,6 +86,10 @@ class Scoreboard:
     def __init__(self, experiment: Experiment, storage: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._address = storage_address(storage)
+        with plain_errors(self._address):
+            self._begin(experiment)
+
+    def _begin(self, experiment: Experiment) -> None:
         self._storage = open_storage(self._address)
         self._sampler = FactorialSampler(experiment.axes)
         self._distributions: dict[str, BaseDistribution] = {
@@ -89,7 +102,7 @@ class Scoreboard:
             direction="maximize",
             load_if_exists=True,
         )
-        self._known: set[str] = set()
+        self._known: dict[str, _Trial] = {}
         self._newest = -1
         self._look()
 
@@ -98,8 +111,16 @@ class Scoreboard:
         """Fingerprints of the runs that have a trial."""
         return frozenset(self._known)
 
+    def lacks(self, fingerprint: str, run_id: str) -> bool:
+        """Whether a finished run has no trial, or its configuration's trial is another run's."""
+        known = self._known.get(fingerprint)
+        return known is None or known.run_id != run_id
+
     def add(self, finished: Iterable[Finished]) -> None:
         """Write the trials of finished runs, unless they are there.
+
+        A configuration has one trial, that of the run given last. A study in memory keeps the
+        first one: it ends with this process.
 
         A trial's value is the test accuracy at τ_best, its intermediate values are val_accuracy at
         no more than `CURVE_EPOCHS` epochs; all summary metrics are user attributes. A run that
@@ -108,15 +129,34 @@ class Scoreboard:
         Optuna writes each trial in a transaction of its own: a process killed meanwhile leaves
         whole trials only, and the next start writes the others.
         """
-        with exclusively(self._address):  # another sweep may be writing the same trials
+        with (
+            plain_errors(self._address),
+            exclusively(self._address),  # another sweep may be writing the same trials
+        ):
             self._look()
-            new = {
-                result.config.fingerprint: (point, run_id, result)
-                for point, run_id, result in finished
-                if result.config.fingerprint not in self._known
-            }
-            self.study.add_trials([self.trial(*one) for one in new.values()])
-            self._known |= new.keys()
+            given = {one[2].config.fingerprint: one for one in finished}
+            new = [one for fingerprint, one in given.items() if fingerprint not in self._known]
+            for fingerprint, one in given.items():
+                if fingerprint in self._known and self.lacks(fingerprint, one[1]):
+                    self._write_again(self._known[fingerprint], self.trial(*one))
+            self.study.add_trials([self.trial(*one) for one in new])
+            self._look()
+
+    def _write_again(self, known: _Trial, new: FrozenTrial) -> None:
+        """Replace what a trial says.
+
+        Killed meanwhile, it leaves a trial that is running, which the next start writes.
+        """
+        if not isinstance(self._storage, RDBStorage):
+            return
+        reopen(self._storage.engine, known.trial_id, kept=FINGERPRINT)
+        for name, value in new.user_attrs.items():
+            self._storage.set_trial_user_attr(known.trial_id, name, value)
+        for step, value in new.intermediate_values.items():
+            self._storage.set_trial_intermediate_value(known.trial_id, step, value)
+        self._storage.set_trial_state_values(known.trial_id, new.state, new.values)
+        fingerprint, run_id = (new.user_attrs[name] for name in (FINGERPRINT, RUN_ID))
+        self._known[fingerprint] = _Trial(known.trial_id, run_id)
 
     def trial(self, point: Mapping[str, Any], run_id: str, result: RunResult) -> FrozenTrial:
         """A finished run as a trial that is not written yet."""
@@ -139,13 +179,14 @@ class Scoreboard:
     def _look(self) -> None:
         """Learn which trials there are, from those which are newer than the last look."""
         if isinstance(self._storage, RDBStorage):
-            new = attribute_since(
-                self._storage.engine, self.study.study_name, FINGERPRINT, self._newest
-            )
+            of_study = (self._storage.engine, self.study.study_name)
+            new = attribute_since(*of_study, FINGERPRINT, self._newest)
+            runs = attribute_since(*of_study, RUN_ID, self._newest, ended=True)
         else:
             trials = self.study.get_trials(deepcopy=False)[self._newest + 1 :]
             new = {trial.number: trial.user_attrs[FINGERPRINT] for trial in trials}
-        self._known |= set(new.values())
+            runs = {trial.number: trial.user_attrs[RUN_ID] for trial in trials}
+        self._known |= {name: _Trial(trial, runs.get(trial, "")) for trial, name in new.items()}
         self._newest = max(new, default=self._newest)
 
 

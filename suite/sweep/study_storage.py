@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from sqlalchemy import create_engine, inspect
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from suite.basics.addresses import is_postgresql, refuse_password, without_password
 from suite.basics.errors import first_line
@@ -26,6 +28,7 @@ from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_address, sqlite_file
 from suite.basics.sqlite_store import SQLITE_PATIENCE
 from suite.state import postgresql_leases
+from suite.tracking.store import LOCKED
 
 OWN = "e.g. sqlite:///optuna.db"
 WORK = "writes the Optuna study"
@@ -123,3 +126,25 @@ def _refuse_mlflow(storage: str) -> None:
 def _refused(rule: str, storage: str, error: Exception, remedy: str) -> ConfigError:
     shown = without_password(storage)
     return ConfigError(f"storage: must {rule}, got {shown!r} ({first_line(error)}); {remedy}")
+
+
+@contextmanager
+def plain_errors(storage: str) -> Iterator[None]:
+    """Raise the database's own error where Optuna has wrapped it, and say what is locked.
+
+    Raises
+    ------
+    TimeoutError
+        If another process keeps the file locked.
+    """
+    try:
+        yield
+    except (StorageInternalError, OperationalError) as error:
+        plain = error.__cause__ if isinstance(error, StorageInternalError) else error
+        if LOCKED in str(plain):
+            raise TimeoutError(
+                f"storage: must not be locked, got {storage}, which another process has kept "
+                f"locked for {SQLITE_PATIENCE:.0f} s; end that process, or start again when it is "
+                "done"
+            ) from None
+        raise plain or error from None

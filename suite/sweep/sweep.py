@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +29,7 @@ from suite.tracking.ledger import Ledger, LedgerReader
 from suite.tracking.moved import notices
 from suite.tracking.parents import Parents
 from suite.tracking.runs import Tracker
+from suite.tracking.soundness import doubts
 from suite.worker.messages import Event, Job
 
 RUNS_AT_ONCE = 50  # whose results are read and written together: seconds, as others may wait
@@ -121,11 +121,15 @@ class Sweep:
                 if data_key(config) == key:
                     check(config, data)
 
+    def doubts(self) -> list[str]:
+        """What of the finished runs may not be as it should, a line each."""
+        return doubts(self.tracker, self.ledger, (config for _, config in self.points))
+
     def settle(self) -> None:
         """Bring the scoreboard up to date with what MLflow has finished, and end parent runs."""
         finished = self.ledger.finished
-        known = self.scoreboard.known
-        missing = [f for f in finished if f in self._by_fingerprint and f not in known]
+        lacks = self.scoreboard.lacks
+        missing = [f for f in finished if f in self._by_fingerprint and lacks(f, finished[f])]
         parts = [missing[i : i + RUNS_AT_ONCE] for i in range(0, len(missing), RUNS_AT_ONCE)]
         doing = (
             f"bringing {len(missing):,} finished runs into the Optuna study, {RUNS_AT_ONCE} a part"
@@ -153,9 +157,9 @@ class Sweep:
         stop
             Whether to end early.
         """
-        began = time.time_ns() // 1_000_000
+        before, doubtful = self.ledger, self.doubts()
         self.check()
-        place = find_place(self.placement, self._job(began), self._workers_asked)
+        place = find_place(self.placement, self._job(), self._workers_asked)
         self.settle()
         parents = self.parents.open(self.left)
         outcome = Outcome()
@@ -168,13 +172,16 @@ class Sweep:
                 f"{self.experiment.name}: {len(self.left):,} of {total:,} runs to do, "
                 f"{place.description}; MLflow at {self.tracker.uri}"
             )
-            for line in notices(self.tracker, self.workspace, {c.fingerprint for c in self.left}):
+            for line in (
+                *doubtful,
+                *notices(self.tracker, self.workspace, {c.fingerprint for c in self.left}),
+            ):
                 display.say(line)
             for worker, event in executor.events(stop):
                 self._take(event, outcome, display)
                 display.take(worker, event)
         outcome.going_on = executor.going_on
-        self._conclude(outcome, display, began, stopped=stop())
+        self._conclude(outcome, display, before, stopped=stop())
         return outcome
 
     def _start(self, place: Place, parents: Mapping[str, str]) -> Executor:
@@ -191,10 +198,8 @@ class Sweep:
         if event.kind == "finished":
             try:
                 self._add(*event.content)
-            except (
-                SQLAlchemyError,
-                TimeoutError,
-            ) as error:  # the next start, or the end of this one, adds it
+            except (SQLAlchemyError, TimeoutError) as error:
+                # The next start, or the end of this one, adds it.
                 reason = first_line(error)
                 display.say(f"the Optuna study cannot be written now ({reason}); training goes on")
         elif event.kind == "failed":
@@ -203,7 +208,7 @@ class Sweep:
         elif event.kind == "end" and event.content not in (None, "interrupted"):
             outcome.broken.append(event.content)
 
-    def _job(self, began: int) -> Job:
+    def _job(self) -> Job:
         """What each worker needs to know, all but its index and the parent runs."""
         data_dir = str(self.machine.data_path.resolve())
         return Job(
@@ -213,7 +218,7 @@ class Sweep:
             tracking_uri=self.tracker.uri,
             state_dir=self.state_dir,
             machine=self.machine.model_copy(update={"data_dir": data_dir}),
-            began=began,
+            failed_before=self.ledger.failed,
             fleet=self.fleet,
             retries=self.retries,
             workers=self.workers,
@@ -221,14 +226,16 @@ class Sweep:
             lease_database=self.lease_database,
         )
 
-    def _conclude(self, outcome: Outcome, display: Display, began: int, *, stopped: bool) -> None:
+    def _conclude(
+        self, outcome: Outcome, display: Display, before: Ledger, *, stopped: bool
+    ) -> None:
         """Compare with the ledger, close what is done, and put it all in words."""
         try:
             self.ledger = self.reader.read()
             self.settle()
             if stopped and not outcome.going_on:
                 self._kill_parents()
-            self._note_others(outcome, display, self.ledger, began)
+            self._note_others(outcome, display, before)
             away = ""
         except (MlflowException, SQLAlchemyError, TimeoutError) as error:
             away = f"MLflow or the Optuna study cannot be reached ({first_line(error)})"
@@ -247,13 +254,13 @@ class Sweep:
         lines.append(f"to look: {looking(self.tracker.uri)}")
         outcome.text = "\n".join(lines)
 
-    def _note_others(self, outcome: Outcome, display: Display, ledger: Ledger, began: int) -> None:
+    def _note_others(self, outcome: Outcome, display: Display, before: Ledger) -> None:
         """What other processes have finished, or given up, since the sweep began."""
         for config in self.left:
             name, fingerprint = config.run_name, config.fingerprint
-            if fingerprint in ledger.finished:
+            if fingerprint in self.ledger.finished:
                 display.finished.add(fingerprint)
-            elif ledger.failed.get(fingerprint, -1) >= began:
+            elif self.ledger.failed_since(fingerprint, before.failed):
                 outcome.failed.setdefault(fingerprint, (name, "failed in another process"))
                 display.failed.add(fingerprint)
 

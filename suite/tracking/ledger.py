@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlflow.entities import Run, ViewType
 from sqlalchemy import Engine
 
 from suite.basics.mlflow_client import every_page
+from suite.declarations.attempts import ATTEMPT_TAG, attempt_of
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
 from suite.declarations.tags import FINGERPRINT_TAG
@@ -19,6 +20,7 @@ from suite.tracking.runs import Tracker
 from suite.tracking.store import is_transient
 
 Row = tuple[str, StoredRun]  # a fingerprint and one of its runs
+Failure = tuple[str, int | None]  # MLflow's id of a run that broke, and its end by some clock
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,30 @@ class Ledger:
     Attributes
     ----------
     finished
-        Runs that came to their end.
+        Runs that came to their end; of several the one that counts
+        (:mod:`suite.declarations.attempts`).
     unfinished
-        The newest of those that did not, where none is finished.
+        The last of those that did not, where none is finished.
     failed
-        Those of the unfinished ones that broke, with when, in milliseconds since 1970.
+        Those of the unfinished ones that broke, and which time it was: two of these are equal or
+        not, and which is later they cannot say.
+    doubled
+        Where several are finished, those that do not count.
     """
 
     finished: dict[str, str]
     unfinished: dict[str, str]
-    failed: dict[str, int]
+    failed: dict[str, Failure]
+    doubled: dict[str, list[str]] = field(default_factory=dict)
+
+    def failed_since(self, fingerprint: str, before: Mapping[str, Failure]) -> bool:
+        """Whether a run is one that broke after another ledger's `failed` was read.
+
+        Times of two machines, or from before and after a clock was set, cannot be compared. So
+        this asks whether it has broken once more, not when.
+        """
+        failure = self.failed.get(fingerprint)
+        return failure is not None and failure != before.get(fingerprint)
 
 
 class LedgerReader:
@@ -107,7 +123,7 @@ class LedgerReader:
         """
         if self._engine is not None:
             return self._from_database(self._engine, fingerprints)
-        return [(f, run) for f in fingerprints for run in self._tracker.runs_of(f)[::-1]]
+        return [(f, run) for f in fingerprints for run in self._tracker.runs_of(f)]
 
     def _from_database(
         self, engine: Engine, fingerprints: Sequence[str] | None = None
@@ -119,22 +135,30 @@ class LedgerReader:
             self._tracker.client.search_runs,
             experiment_ids=[self._tracker.experiment_id],
             run_view_type=ViewType.ACTIVE_ONLY,
-            order_by=["attributes.start_time ASC"],
         )
         return [_row(run) for run in runs if FINGERPRINT_TAG in run.data.tags]
 
 
 def _row(run: Run) -> Row:
-    info = run.info
-    return run.data.tags[FINGERPRINT_TAG], StoredRun(info.run_id, info.status, info.end_time)
+    info, tags = run.info, run.data.tags
+    attempt = attempt_of(tags.get(ATTEMPT_TAG))
+    return tags[FINGERPRINT_TAG], StoredRun(info.run_id, info.status, info.end_time, attempt)
 
 
 def _ledger(rows: Sequence[Row]) -> Ledger:
-    """The ledger of rows in the order in which their runs began."""
-    finished = {fingerprint: run.run_id for fingerprint, run in rows if run.status == "FINISHED"}
-    rest = {fingerprint: run for fingerprint, run in rows if fingerprint not in finished}
+    """The ledger of rows in any order."""
+    finished: dict[str, str] = {}
+    doubled: dict[str, list[str]] = {}
+    ordered = sorted(rows, key=lambda row: row[1].rank)
+    for fingerprint, run in ordered:
+        if run.status == "FINISHED":
+            if fingerprint in finished:
+                doubled.setdefault(fingerprint, []).append(finished[fingerprint])
+            finished[fingerprint] = run.run_id
+    rest = {fingerprint: run for fingerprint, run in ordered if fingerprint not in finished}
     return Ledger(
         finished,
         {fingerprint: run.run_id for fingerprint, run in rest.items()},
-        {key: run.end_time or 0 for key, run in rest.items() if run.status == "FAILED"},
+        {key: (run.run_id, run.end_time) for key, run in rest.items() if run.status == "FAILED"},
+        doubled,
     )

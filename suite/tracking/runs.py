@@ -19,6 +19,7 @@ from mlflow.entities import (
     InputTag,
     Metric,
     Param,
+    Run,
     RunTag,
     ViewType,
 )
@@ -26,10 +27,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from suite.basics.errors import first_line, shortened
-from suite.basics.mlflow_client import default_uri, every_page, experiment_id
+from suite.basics.mlflow_client import (
+    default_experiment_id,
+    default_uri,
+    every_page,
+    experiment_id,
+)
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
 from suite.basics.sqlite_store import provide
+from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, next_attempt
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import (
@@ -47,7 +54,7 @@ from suite.tracking.metadata import (
     params_of,
     tags_of,
 )
-from suite.tracking.queries import StoredRun, engine_of, points_of, runs_of
+from suite.tracking.queries import StoredRun, attempts_of, engine_of, points_of, runs_of
 from suite.tracking.store import client_of, one_name
 
 BEST_ARTIFACT = "best"
@@ -70,8 +77,8 @@ class Tracker:
     Raises
     ------
     ConfigError
-        If the URI carries a password, or is of a file that cannot be a store, or MLflow takes no
-        such name.
+        If the URI carries a password, or is of a file that cannot be a store, MLflow takes no such
+        name, or the experiment is deleted or not to be had.
     """
 
     def __init__(self, experiment: str = "", tracking_uri: str = "") -> None:
@@ -83,8 +90,7 @@ class Tracker:
 
     def _experiment(self, name: str) -> str:
         if not name:
-            mlflow.set_tracking_uri(self.uri)
-            return str(mlflow.tracking.fluent._get_experiment_id())
+            return default_experiment_id(self.client)
         try:
             return experiment_id(self.client, name, tags=about_experiment(name))
         except MlflowException as error:
@@ -116,16 +122,36 @@ class Tracker:
         return created, number
 
     def runs_of(self, fingerprint: str) -> list[StoredRun]:
-        """All runs of one configuration in the experiment, newest first."""
+        """All runs of one configuration in the experiment, the one that counts first."""
         if self._engine is not None:
-            return runs_of(self._engine, self.experiment_id, fingerprint)
-        runs = self.client.search_runs(
-            [self.experiment_id],
-            f"tags.{FINGERPRINT_TAG} = '{fingerprint}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
-            order_by=["attributes.start_time DESC"],
-        )
-        return [StoredRun(r.info.run_id, r.info.status, r.info.end_time) for r in runs]
+            found = runs_of(self._engine, self.experiment_id, fingerprint)
+        else:
+            found = [
+                StoredRun(
+                    run.info.run_id,
+                    run.info.status,
+                    run.info.end_time,
+                    attempt_of(run.data.tags.get(ATTEMPT_TAG)),
+                )
+                for run in self._search(fingerprint, ViewType.ACTIVE_ONLY)
+            ]
+        return sorted(found, key=lambda run: run.rank, reverse=True)
+
+    def _search(self, fingerprint: str, view: int) -> list[Run]:
+        asked = f"tags.{FINGERPRINT_TAG} = '{fingerprint}'"
+        return list(self.client.search_runs([self.experiment_id], asked, run_view_type=view))
+
+    def _attempt(self, fingerprint: str, run_id: str = "") -> dict[str, str]:
+        """The tag of a run whose training is asked for now; of a new run without an id."""
+        if self._engine is not None:
+            found = attempts_of(self._engine, self.experiment_id, fingerprint)
+        else:
+            found = {
+                run.info.run_id: attempt_of(run.data.tags.get(ATTEMPT_TAG))
+                for run in self._search(fingerprint, ViewType.ALL)
+            }
+        others = (attempt for other, attempt in found.items() if other != run_id)
+        return {ATTEMPT_TAG: str(next_attempt(others))}
 
     def finished(self, fingerprint: str) -> str | None:
         """The id of the FINISHED run of one configuration, if there is one."""
@@ -133,7 +159,7 @@ class Tracker:
         return next(ids, None)
 
     def unfinished(self, fingerprint: str) -> str | None:
-        """The id of the newest run of one configuration that has not come to its end."""
+        """The id of the last run of one configuration that has not come to its end."""
         ids = (run.run_id for run in self.runs_of(fingerprint) if run.status != "FINISHED")
         return next(ids, None)
 
@@ -142,6 +168,7 @@ class Tracker:
     ) -> str:
         """Begin a run; its id. It can be found by its fingerprint from the first moment."""
         tags = {**resolve_tags(), NOTE_TAG: note(config), **tags_of(config, device)}
+        tags |= self._attempt(config.fingerprint)
         if parent:
             tags[PARENT_TAG] = parent
         run = self.client.create_run(self.experiment_id, tags=tags, run_name=config.run_name)
@@ -161,7 +188,7 @@ class Tracker:
         params = params_of(config, data)
         missing = {key: value for key, value in params.items() if key not in run.data.params}
         self._log_params(run_id, missing)
-        tags = tags_of(config, device)
+        tags = tags_of(config, device) | self._attempt(config.fingerprint, run_id)
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         if not (run.inputs and run.inputs.dataset_inputs):
             self._log_data(run_id, data)
@@ -257,16 +284,21 @@ class Tracker:
         self.client.set_tag(run_id, FAILURE_TAG, reason)
         self.client.set_terminated(run_id, "FAILED")
 
-    def supersede(self, run_id: str, fingerprint: str) -> None:
-        """Delete other FINISHED runs of the configuration (MLflow can restore them).
+    def supersede(self, run_id: str, fingerprint: str) -> str:
+        """Delete all FINISHED runs of the configuration but one (MLflow can restore them).
 
-        The one that ended last stays, so that two machines which finish the same run at the same
-        time keep the same one.
+        The one whose training was asked for last stays, so that two machines which finish the
+        same run at the same time keep the same one, and --force what it has just trained.
+
+        Returns
+        -------
+        str
+            The id of the run that stays; `run_id` if MLflow shows none that is finished.
         """
-        finished = [run for run in self.runs_of(fingerprint) if run.status == "FINISHED"]
-        ends = {run.run_id: (run.end_time, run.run_id) for run in finished}
-        for other in ends.keys() - {max(ends, key=lambda key: ends[key], default=run_id)}:
+        finished = [run.run_id for run in self.runs_of(fingerprint) if run.status == "FINISHED"]
+        for other in finished[1:]:
             self.delete(other)
+        return finished[0] if finished else run_id
 
 
 def _metrics_of(records: Iterable[EpochRecord]) -> list[Metric]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy import NullPool, create_engine, inspect
@@ -12,9 +17,14 @@ from suite.basics.errors import first_line
 from suite.basics.server import await_server, is_server
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import is_sqlite, sqlite_address, sqlite_file
-from suite.basics.sqlite_store import provide
+from suite.basics.sqlite_store import SQLITE_PATIENCE, provide
 from suite.state.postgresql_leases import exclusively
 from suite.tracking.queries import prepare_sqlite
+
+PAUSE = 0.5
+LOCKED = "database is locked"  # SQLite's words
+
+T = TypeVar("T")
 
 # Answers of MLflow that are the same however often one asks.
 LASTING_ERRORS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
@@ -52,8 +62,7 @@ def client_of(uri: str) -> MlflowClient:
     """
     if is_sqlite(uri):
         provide(sqlite_file(uri))
-        prepare_sqlite(uri)
-        return MlflowClient(uri)
+        return when_unlocked(sqlite_file(uri), lambda: _with_our_index(uri))
     if is_server(uri):
         await_server(uri)
     if not is_postgresql(uri):
@@ -69,6 +78,39 @@ def client_of(uri: str) -> MlflowClient:
             f"({first_line(error.orig or error)}); see to it and start the command again"
         ) from error
     return client
+
+
+def _with_our_index(uri: str) -> MlflowClient:
+    prepare_sqlite(uri)
+    return MlflowClient(uri)
+
+
+def when_unlocked(path: Path, do: Callable[[], T]) -> T:
+    """What a function gives that needs a SQLite file; while others lock it, it is tried again.
+
+    Raises
+    ------
+    TimeoutError
+        If they do so for a minute.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return do()
+        except (OperationalError, MlflowException) as error:
+            if LOCKED not in str(error):
+                raise
+            if (waited := time.monotonic() - began) >= SQLITE_PATIENCE:
+                raise locked(path, waited) from None
+        time.sleep(PAUSE)
+
+
+def locked(file: Path | str, seconds: float) -> TimeoutError:
+    """The line for a file that another process does not let go of."""
+    return TimeoutError(
+        f"tracking_uri: must not be locked, got {file}, which another process has kept locked for "
+        f"{seconds:.0f} s; end that process, or start again when it is done"
+    )
 
 
 def _refuse_others(uri: str) -> None:

@@ -86,8 +86,6 @@ class Job:
         A recipe's fingerprint to the MLflow run under which its runs are listed.
     state_dir
         A folder of this machine, or an object store's address.
-    began
-        When the sweep began, in milliseconds since 1970: what has failed since is not tried again.
     fleet
         Runs at once; 0 measures.
     workers, index
@@ -99,6 +97,9 @@ class Job:
     adopt
         An MLflow run that has begun already, such as that of ``mlflow run``, for a run which has
         none; empty for none.
+    failed_before
+        Which runs had failed when the sweep began, as the ledger says it: what has failed since is
+        not tried again. None takes what had failed when the worker began.
     lease_database
         The PostgreSQL database that keeps the leases; empty keeps them in the folder.
     """
@@ -109,11 +110,11 @@ class Job:
     tracking_uri: str
     state_dir: Path | str
     machine: Machine
-    began: int
     fleet: int
     retries: int
     workers: int
     index: int
+    failed_before: Mapping[str, tuple[str, int | None]] | None = None
     lease_database: str = ""
     neighbours: int = 0
     force: bool = False

@@ -306,10 +306,13 @@ class Uploads:
             result.history[-1].timestamp,
             diverged=result.diverged,
         )
-        self.tracker.supersede(run.run_id, fingerprint)
+        stays = self.tracker.supersede(run.run_id, fingerprint)
         self.workspace.forget(fingerprint)
         run.lease.release()
-        self.uploaded(run.run_id, result)
+        if stays == run.run_id:
+            self.uploaded(run.run_id, result)
+        else:  # the ledger has it, and tells whoever asks
+            self.notify(f"{run.config.run_name} was also trained elsewhere; run {stays} stays")
 
     def _anew(self, run: HeldRun, spoilt: str, result: RunResult) -> str:
         """Replace an MLflow run that holds some epoch twice by one made from the result.

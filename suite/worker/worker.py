@@ -75,6 +75,7 @@ class Worker:
         )
         self.benches: dict[object, Bench] = {}
         self.training = FleetTraining(self.uploads, tell, interrupted, job.retries)
+        self.failed_before = job.failed_before
         self.elsewhere: set[str] = set()  # finished by other processes
         self.held = 0  # runs which other processes held when the pass under way came to them
         self.noticed_absence = False  # of what keeps the leases
@@ -196,6 +197,8 @@ class Worker:
 
     def _groups(self, ledger: Ledger) -> list[list[RunConfig]]:
         """The runs left, in groups that may train together; each worker begins elsewhere."""
+        if self.failed_before is None:
+            self.failed_before = ledger.failed
         groups: dict[object, list[RunConfig]] = {}
         done = {c.fingerprint for c in self.job.configs} & ledger.finished.keys()
         if news := done - self.training.settled - self.elsewhere:
@@ -210,7 +213,7 @@ class Worker:
 
     def _is_done(self, fingerprint: str, ledger: Ledger) -> bool:
         """Whether a run is finished, or given up by any worker since the sweep began."""
-        given_up = ledger.failed.get(fingerprint, -1) >= self.job.began
+        given_up = ledger.failed_since(fingerprint, self.failed_before or {})
         finished = fingerprint in ledger.finished and not self.job.force
         return fingerprint in self.training.settled or finished or given_up
 

@@ -8,8 +8,11 @@ import pytest
 from mlflow import MlflowClient
 from store_helpers import CONFIGS, empty_store, write
 
+from analysis import chosen_experiments
 from analysis.chosen_experiments import choose, newest
+from analysis.store import frames
 from analysis.store.frames import StoreError
+from analysis.store.server import ClientStore
 
 
 @pytest.fixture
@@ -45,6 +48,22 @@ def test_without_a_name_the_command_chooses_and_leaves_out_what_has_no_run(uri: 
 def test_a_name_that_is_not_there_is_refused(uri: str) -> None:
     with pytest.raises(StoreError, match=r"experiment: is not in .*, got 'firs'"):
         choose("last,firs", uri, newest)
+
+
+@pytest.mark.parametrize("read", ["by SQL", "by MLflow's client"])
+def test_a_deleted_experiment_is_said_to_be_deleted(
+    uri: str, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(uri)
+    client.delete_experiment(client.get_experiment_by_name("first").experiment_id)
+    if read != "by SQL":
+        monkeypatch.setattr(chosen_experiments, "open_store", ClientStore)
+        monkeypatch.setattr(frames, "open_store", ClientStore)
+    line = "experiment: must not be a deleted experiment, got 'first'"
+    with pytest.raises(StoreError, match=line):
+        choose("first", uri, newest)
+    with pytest.raises(StoreError, match=line):
+        frames.load("first", uri)
 
 
 def test_a_store_without_runs_is_refused_where_runs_are_needed(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ def some_job(folder: Path, **changes: Any) -> Job:
         "tracking_uri": f"sqlite:///{folder}/mlflow.db",
         "state_dir": folder / "state",
         "machine": Machine(threads=1, device="cpu"),
-        "began": time.time_ns() // 1_000_000,
         "fleet": 4,
         "retries": 1,
         "workers": 1,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import optuna
 import pytest
+from mlflow import MlflowClient
 from mlflow_stores import Store
 
 from suite import grid
@@ -88,6 +90,18 @@ def test_impossible_input_is_one_line_and_exit_code_2(
     assert captured.out == ""
 
 
+def test_a_deleted_experiment_is_one_line_and_exit_code_2(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient(store.uri)
+    client.delete_experiment(client.create_experiment("demo"))
+    assert main([*TINY, "--tracking-uri", store.uri]) == 2
+    line = "error: experiment: must not be a deleted experiment, got 'demo'; "
+    captured = capsys.readouterr()
+    assert captured.err.startswith(line)
+    assert (captured.err.count("\n"), captured.out) == (1, "")
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_experiments_with_commas_run_in_turn(
     store: Store, capsys: pytest.CaptureFixture[str]
@@ -162,6 +176,36 @@ def test_a_sweep_runs_to_its_end_and_then_there_is_nothing_to_do(
     assert capsys.readouterr().out == "demo: all 2 runs are finished; nothing to do\n"
     assert store.rows("SELECT status FROM runs WHERE name LIKE '%epochs'") == [("FINISHED",)]
     assert (store.path.parent / "optuna.db").exists()
+    again = trained_again(store, "%σw=0.5 seed 0")
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "demo: all 2 runs are finished; nothing to do\n"
+    (line,) = captured.err.splitlines()
+    assert line.startswith("finished runs: 1 have other finished runs in MLflow")
+    assert f"(run {again})" in line
+    study = stored_study(store)
+    trials = {trial.user_attrs["mlflow_run_id"]: trial.value for trial in study.trials}
+    assert len(trials) == 2
+    assert trials[again] == 0.75
+
+
+def stored_study(store: Store) -> optuna.Study:
+    return optuna.load_study(
+        study_name=None, storage=f"sqlite:///{store.path.parent / 'optuna.db'}"
+    )
+
+
+def trained_again(store: Store, name: str) -> str:
+    """A second finished run of a configuration, as if the first had been deleted and restored."""
+    client = MlflowClient(store.uri)
+    ((first, experiment),) = store.rows(
+        "SELECT run_uuid, experiment_id FROM runs WHERE name LIKE ?", name
+    )
+    tags = store.tags(first) | {"attempt": "2"}
+    run_id = client.create_run(str(experiment), start_time=1, tags=tags).info.run_id
+    client.log_metric(run_id, "test_accuracy", 0.75)
+    client.set_terminated(run_id, end_time=2)  # by a clock that is behind
+    return str(run_id)
 
 
 @pytest.mark.parametrize(

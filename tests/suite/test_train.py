@@ -171,6 +171,8 @@ def test_force_trains_again_and_replaces_the_run(
 ) -> None:
     first = finish(nursery, empty_store, tmp_path, ARGUMENTS).run_id
     store = Store(tmp_path / "mlflow.db")
+    in_the_future = 4_000_000_000_000  # of a clock that has been set back since
+    store.execute("UPDATE runs SET start_time = ?, end_time = ?", in_the_future, in_the_future)
     ended = nursery.run([*ARGUMENTS, "--force"], tmp_path)
     assert ended.code == 0, ended.err
     second = assert_ended_as_if_undisturbed(store, uninterrupted)
@@ -388,6 +390,13 @@ def test_the_environment_names_store_and_experiment(
     assert store.rows("SELECT experiment_id FROM runs") == store.rows(mine)
     assert not (tmp_path / "mlflow.db").exists()
     assert (tmp_path / "named" / "state").exists()  # beside the store
+    (checkpoint,) = tmp_path.rglob("model.safetensors")
+    assert checkpoint.is_relative_to(tmp_path / "named" / "mlruns" / "mine")
+    environment = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_EXPERIMENT_ID": "99"}
+    refused = nursery.run(arguments, tmp_path, environment=environment)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: MLFLOW_EXPERIMENT_ID: must be that of an experiment")
+    assert refused.err.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -12,10 +12,19 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow_stores import Store
 
 from suite.basics import mlflow_client
-from suite.basics.mlflow_client import default_uri, every_page, experiment_id
+from suite.basics.mlflow_client import (
+    artifacts_beside,
+    default_experiment_id,
+    default_uri,
+    every_page,
+    experiment_id,
+)
+from suite.basics.settings import ConfigError
 
 PROGRAM = """
 import sys
@@ -76,11 +85,79 @@ def test_all_pages_of_a_search_are_read_each_when_it_is_needed(
 
 def test_an_experiment_is_created_once_with_what_is_said_of_it(store: Store) -> None:
     client = MlflowClient(store.uri)
-    place = (store.path.parent / "files").as_uri()
-    made = experiment_id(client, "new", artifact_location=place, tags={"kind": "x"})
-    assert experiment_id(client, "new", artifact_location="elsewhere") == made
+    place = (store.path.parent / "mlruns" / "new").as_uri()
+    made = experiment_id(client, "new", tags={"kind": "x"})
+    assert (
+        experiment_id(
+            client,
+            "new",
+        )
+        == made
+    )
     found = client.get_experiment(made)
     assert (found.name, found.artifact_location, found.tags["kind"]) == ("new", place, "x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name", "place"),
+    [
+        ("sqlite:////data/mlflow.db", "demo", "file:///data/mlruns/demo"),
+        ("sqlite:////data/mlflow.db", "../a b/c", "file:///data/mlruns/-a-b-c"),
+        ("sqlite:////data/mlflow.db", "..", "file:///data/mlruns/experiment"),
+        ("http://127.0.0.1:5000", "demo", None),
+        ("postgresql://host/database", "demo", None),
+    ],
+)
+def test_files_of_a_sqlite_store_go_beside_it_and_never_elsewhere(
+    uri: str, name: str, place: str | None
+) -> None:
+    assert artifacts_beside(uri, name) == place
+
+
+NO_EXPERIMENT = "must be that of an experiment in the store, got"
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"MLFLOW_EXPERIMENT_ID": "1"}, "MLFLOW_EXPERIMENT_ID: must not be a deleted experiment"),
+        ({"MLFLOW_EXPERIMENT_ID": "99"}, f"MLFLOW_EXPERIMENT_ID: {NO_EXPERIMENT} '99'"),
+        ({"MLFLOW_EXPERIMENT_ID": "abc"}, f"MLFLOW_EXPERIMENT_ID: {NO_EXPERIMENT} 'abc'"),
+        ({"MLFLOW_EXPERIMENT_NAME": "gone"}, "got 'gone'; mlflow experiments restore"),
+        ({"MLFLOW_EXPERIMENT_NAME": ""}, f"MLFLOW_EXPERIMENT_NAME: {NO_EXPERIMENT} ''"),
+        (
+            {"MLFLOW_EXPERIMENT_NAME": "new", "MLFLOW_EXPERIMENT_ID": "0"},
+            f"MLFLOW_EXPERIMENT_NAME: {NO_EXPERIMENT} 'new'",
+        ),
+    ],
+)
+def test_an_experiment_of_the_environment_that_is_not_to_be_had_is_one_line(
+    store: Store, variables: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(store.uri)
+    client.delete_experiment(client.create_experiment("gone"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as found:
+        default_experiment_id(client)
+    assert line in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_server_that_is_away_is_not_taken_for_one_without_the_experiment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow says of both that the experiment does not exist."""
+    away = MlflowException("no answer", TEMPORARILY_UNAVAILABLE)
+
+    def ask(_client: MlflowClient, _number: str) -> None:
+        raise away
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    monkeypatch.setattr(MlflowClient, "get_experiment", ask)
+    with pytest.raises(MlflowException) as found:
+        default_experiment_id(MlflowClient(store.uri))
+    assert found.value is away
 
 
 def test_the_slower_of_two_takes_what_the_faster_has_made(store: Store) -> None:
@@ -88,6 +165,7 @@ def test_the_slower_of_two_takes_what_the_faster_has_made(store: Store) -> None:
     there = client.create_experiment("new")
     answers = [None, client.get_experiment_by_name("new")]  # before and after the faster one
     slower = SimpleNamespace(
+        tracking_uri=store.uri,
         get_experiment_by_name=lambda _: answers.pop(0),
         create_experiment=client.create_experiment,
     )

@@ -28,7 +28,6 @@ def job(folder: Path, index: int = 0, threads: int = 0) -> Job:
         tracking_uri="",
         state_dir=folder,
         machine=Machine(threads=threads),
-        began=0,
         fleet=1,
         retries=1,
         workers=1,
@@ -69,6 +68,20 @@ def waits_for_sigterm(_job: Job, pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: asked.set())
     pipe.send(Event("notice", "ready"))
     asked.wait()
+    pipe.send(Event("end", "interrupted"))
+
+
+def stopped_once(job: Job, pipe: Connection) -> None:
+    """Somebody sends SIGTERM to this worker alone."""
+    mark = job.state_dir / "stopped"
+    if not mark.exists():
+        mark.touch()
+        pipe.send(Event("end", "interrupted"))
+        return
+    good(job, pipe)
+
+
+def stopped_every_time(_job: Job, pipe: Connection) -> None:
     pipe.send(Event("end", "interrupted"))
 
 
@@ -138,6 +151,19 @@ def test_a_worker_that_dies_at_once_every_time_is_given_up(execute: Execute) -> 
     seen = execute(dies)
     assert [event.kind for _, event in seen] == ["notice"] * 3 + ["end"]
     assert seen[-1][1].content == "worker 0 died (exit -9) 4 times in a row"
+
+
+def test_a_worker_that_somebody_else_stops_is_replaced(execute: Execute) -> None:
+    (_, stopped), *rest = execute(stopped_once)
+    assert stopped.content == (
+        "worker 0 was stopped by SIGTERM; another one goes on from its checkpoints"
+    )
+    assert [event.kind for _, event in rest] == ["notice", "end"]
+
+
+def test_a_worker_that_somebody_else_stops_every_time_is_given_up(execute: Execute) -> None:
+    seen = execute(stopped_every_time)
+    assert seen[-1][1].content == "worker 0 was stopped by SIGTERM 4 times in a row"
 
 
 def test_a_worker_that_dies_but_gets_on_is_replaced_without_end(execute: Execute) -> None:

@@ -6,7 +6,9 @@ import math
 import multiprocessing
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -25,6 +27,7 @@ from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
+from suite.sweep import study as study_module
 from suite.sweep.study import CURVE_EPOCHS, Scoreboard, default_storage, shown_epochs, study_name
 
 ONE_RATE = ["learning_rate=0.001", "batch_size=64"]
@@ -220,6 +223,68 @@ def test_a_new_start_knows_what_is_written(tmp_path: Path, boards: list[Scoreboa
     assert boards[1].known == written
 
 
+def test_a_run_that_took_anothers_place_takes_its_trial_too(
+    tmp_path: Path, boards: list[Scoreboard]
+) -> None:
+    """Trained again, after it was deleted or by --force: numbers, curve and id are the new ones."""
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    boards.append(Scoreboard(SMALL, storage))
+    fingerprint, other = (add(boards[0], SMALL, index) for index in (0, 1))
+    before = rows(boards[0])
+    point, config = configurations(SMALL)[0]
+    summary = {"test_accuracy": 0.9, "best_epoch": 1.0}
+    again = RunResult(config, [record(7, 0.7)], summary, diverged=False)
+    boards.append(Scoreboard(SMALL, storage))
+    assert not boards[1].lacks(fingerprint, "run-0")
+    assert boards[1].lacks(fingerprint, "another")
+    boards[1].add([(point, "another", again)])
+    boards.append(Scoreboard(SMALL, storage))
+    trial, untouched = boards[2].study.trials
+    expected = boards[2].trial(point, "another", again)
+    for name in ("state", "values", "params", "user_attrs", "system_attrs", "intermediate_values"):
+        assert getattr(trial, name) == getattr(expected, name), name
+    assert (untouched.number, untouched.user_attrs["fingerprint"]) == (1, other)
+    assert before.keys() == rows(boards[2]).keys()
+    assert not boards[2].lacks(fingerprint, "another")
+
+
+def test_a_trial_whose_rewriting_was_cut_off_is_written_by_the_next_start(
+    tmp_path: Path, boards: list[Scoreboard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    boards.append(Scoreboard(SMALL, storage))
+    fingerprint = add(boards[0], SMALL, 0)
+    point, config = configurations(SMALL)[0]
+    again = RunResult(config, [record(7, 0.7)], {"test_accuracy": 0.9}, diverged=False)
+    with monkeypatch.context() as cut:
+        cut.setattr(type(boards[0]._storage), "set_trial_state_values", None)
+        with pytest.raises(TypeError):
+            boards[0].add([(point, "another", again)])
+    boards.append(Scoreboard(SMALL, storage))
+    assert boards[1].known == {fingerprint}
+    assert boards[1].lacks(fingerprint, "another")
+    boards[1].add([(point, "another", again)])
+    (trial,) = boards[1].study.trials
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.9)
+
+
+def test_a_locked_study_is_one_line_and_the_next_look_finds_all(
+    tmp_path: Path, boards: list[Scoreboard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_module, "SQLITE_PATIENCE", 0.2)
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+    boards.append(Scoreboard(SMALL, storage))
+    line = r"storage: must not be locked, got .*optuna.db, which another process has kept locked"
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TimeoutError, match=line):
+            add(boards[0], SMALL, 0)
+        with pytest.raises(TimeoutError, match=line):
+            Scoreboard(SMALL, storage)
+    fingerprint = add(boards[0], SMALL, 0)
+    assert boards[0].known == {fingerprint}
+
+
 def write_until_killed(storage: str) -> None:
     """Write one trial, and die at once when the first value of its curve is inserted."""
     board = Scoreboard(SMALL, storage)
@@ -256,7 +321,7 @@ def test_a_study_with_whole_curves_or_none_is_read_as_it_is(
     written = []
     for (point, config), epochs in zip(configurations(SMALL)[:2], (300, 0), strict=True):
         result = RunResult(config, [], {"test_accuracy": 0.5}, diverged=False)
-        trial = boards[0].trial(point, "run", result)
+        trial = boards[0].trial(point, f"run-{len(written)}", result)
         trial.intermediate_values = dict.fromkeys(range(1, epochs + 1), 0.1)
         boards[0].study.add_trial(trial)
         written.append(config.fingerprint)

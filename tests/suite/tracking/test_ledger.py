@@ -12,6 +12,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILA
 from mlflow_stores import Store
 
 from suite.basics import mlflow_client
+from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.tags import FINGERPRINT_TAG
 from suite.tracking import ledger as ledger_module
 from suite.tracking.ledger import Ledger, LedgerReader
@@ -25,10 +26,11 @@ def tracker(store: Store) -> Tracker:
     return Tracker("sweep", store.uri)
 
 
-def begin(tracker: Tracker, fingerprint: str, start: int, status: str = "RUNNING") -> str:
-    run = tracker.client.create_run(
-        tracker.experiment_id, start_time=start, tags={FINGERPRINT_TAG: fingerprint}
-    )
+def begin(
+    tracker: Tracker, fingerprint: str, start: int, status: str = "RUNNING", attempt: int = 0
+) -> str:
+    tags = {FINGERPRINT_TAG: fingerprint} | ({ATTEMPT_TAG: str(attempt)} if attempt else {})
+    run = tracker.client.create_run(tracker.experiment_id, start_time=start, tags=tags)
     if status != "RUNNING":
         tracker.client.set_terminated(run.info.run_id, status, end_time=start + 10)
     return str(run.info.run_id)
@@ -49,17 +51,43 @@ def test_a_run_is_finished_unfinished_or_failed(tracker: Tracker, reader: Ledger
     broken = begin(tracker, "c", 3, "FAILED")
     stopped = begin(tracker, "d", 4, "KILLED")
     tracker.client.create_run(tracker.experiment_id)  # a recipe: no fingerprint
-    assert reader.read() == Ledger({"a": done}, {"b": going, "c": broken, "d": stopped}, {"c": 13})
+    assert reader.read() == Ledger(
+        {"a": done}, {"b": going, "c": broken, "d": stopped}, {"c": (broken, 13)}
+    )
 
 
 def test_a_finished_run_outweighs_all_others_and_the_newest_unfinished_goes_on(
     tracker: Tracker, reader: LedgerReader
 ) -> None:
+    """The newest is the one that was asked for last, whatever the clock said then."""
     done = begin(tracker, "a", 1, "FINISHED")
     begin(tracker, "a", 2, "FAILED")
-    begin(tracker, "b", 3, "FAILED")
-    newest = begin(tracker, "b", 4)
+    newest = begin(tracker, "b", 3, attempt=2)
+    begin(tracker, "b", 4, "FAILED", attempt=1)
     assert reader.read() == Ledger({"a": done}, {"b": newest}, {})
+
+
+def test_of_two_finished_runs_the_one_asked_for_last_counts_and_the_other_is_named(
+    tracker: Tracker, reader: LedgerReader
+) -> None:
+    second = begin(tracker, "a", 1, "FINISHED", attempt=2)
+    first = begin(tracker, "a", 9, "FINISHED", attempt=1)
+    unnumbered = begin(tracker, "a", 99, "FINISHED")
+    assert reader.read() == Ledger({"a": second}, {}, {}, {"a": [unnumbered, first]})
+    assert tracker.finished("a") == second
+
+
+def test_whether_a_run_has_failed_since_does_not_hang_on_what_the_clock_says(
+    tracker: Tracker, reader: LedgerReader
+) -> None:
+    """A failure dated in the future is an old one; a new one may be dated before it."""
+    run_id = begin(tracker, "a", 4_000_000_000_000, "FAILED")
+    before = reader.read().failed
+    assert not reader.read().failed_since("a", before)
+    tracker.client.update_run(run_id, status="RUNNING")
+    assert not reader.read().failed_since("a", before)
+    tracker.client.set_terminated(run_id, "FAILED", end_time=1)
+    assert reader.read().failed_since("a", before)
 
 
 def test_deleted_runs_and_other_experiments_do_not_count(

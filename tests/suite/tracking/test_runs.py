@@ -15,7 +15,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow_stores import Store
+from mlflow_stores import Store, new_store
 from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
@@ -283,15 +283,71 @@ def test_a_new_finished_run_replaces_the_old_one_and_nothing_else(
     unfinished = begin(tracker)
     for run_id in (old, new, other):
         tracker.finish(run_id, {}, 1, diverged=False)
-    tracker.supersede(new, CONFIG.fingerprint)
+    assert tracker.supersede(new, CONFIG.fingerprint) == new
     assert store.statuses() == {new: "FINISHED", other: "FINISHED", unfinished: "RUNNING"}
     assert MlflowClient(store.uri).get_run(old).info.lifecycle_stage == "deleted"
     assert tracker.finished(CONFIG.fingerprint) == new
 
 
+@pytest.fixture(params=["database", "server"])
+def either(tracker: Tracker, request: pytest.FixtureRequest) -> Tracker:
+    """Asked by SQL, and through MLflow's client as a server is."""
+    if request.param == "server":
+        tracker._engine = None
+    return tracker
+
+
+def test_what_was_asked_for_last_stays_although_the_clock_has_been_set_back(
+    either: Tracker, store: Store
+) -> None:
+    old, new = begin(either), begin(either)
+    for run_id in (old, new):
+        either.finish(run_id, {}, 1, diverged=False)
+    in_the_future = 4_000_000_000_000
+    store.execute(
+        "UPDATE runs SET start_time = ?, end_time = ? WHERE run_uuid = ?",
+        *(in_the_future, in_the_future, old),
+    )
+    assert either.supersede(new, CONFIG.fingerprint) == new
+    assert store.statuses() == {new: "FINISHED"}
+
+
+def test_a_deleted_run_that_is_restored_does_not_count_beside_the_one_trained_meanwhile(
+    either: Tracker,
+) -> None:
+    old = begin(either)
+    either.delete(old)
+    new = begin(either)
+    either.client.restore_run(old)
+    for run_id in (new, old):
+        either.finish(run_id, {}, 1, diverged=False)
+    assert either.finished(CONFIG.fingerprint) == new
+
+
+def test_a_run_taken_up_again_is_the_one_asked_for_last(either: Tracker, store: Store) -> None:
+    first, second = begin(either), begin(either)
+    assert [store.tags(run_id)["attempt"] for run_id in (first, second)] == ["1", "2"]
+    either.take_up(second, CONFIG, DATA, "cpu")
+    assert store.tags(second)["attempt"] == "2", "it is that already"
+    either.take_up(first, CONFIG, DATA, "cpu")
+    assert store.tags(first)["attempt"] == "3"
+
+
+def test_machines_that_number_two_runs_alike_keep_the_same_one(
+    either: Tracker, store: Store
+) -> None:
+    runs = [begin(either), begin(either)]
+    store.execute("UPDATE tags SET value = '1' WHERE key = 'attempt'")
+    for run_id in runs:
+        either.finish(run_id, {}, 1, diverged=False)
+    assert either.finished(CONFIG.fingerprint) == max(runs)
+    assert either.supersede(min(runs), CONFIG.fingerprint) == max(runs)
+    assert store.statuses() == {max(runs): "FINISHED"}
+
+
 def test_the_newest_unfinished_run_goes_on(tracker: Tracker, store: Store) -> None:
     runs = [begin(tracker), begin(tracker)]
-    for start, run_id in enumerate(runs):
+    for start, run_id in enumerate(runs[::-1]):
         store.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", start, run_id)
     assert tracker.unfinished(CONFIG.fingerprint) == runs[1]
     tracker.finish(runs[1], {}, 1, diverged=False)
@@ -375,6 +431,37 @@ def test_checkpoints_lie_beside_a_sqlite_store_and_else_in_the_working_directory
     assert default_state_dir("sqlite:///mlflow.db") == tmp_path / "state"
     assert default_state_dir("http://localhost:5000") == tmp_path / "state"
     assert default_state_dir("sqlite:////elsewhere/mlflow.db") == Path("/elsewhere/state")
+
+
+def test_files_of_runs_lie_beside_a_sqlite_store_wherever_the_command_runs(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own experiment moves only while it has no run: those are read where they are."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    here.mkdir()
+    (here / "a.txt").write_text("a")
+    monkeypatch.chdir(here)
+    store = new_store(empty_store, there)
+    store.execute("UPDATE experiments SET artifact_location = ?", str(here / "mlruns" / "0"))
+    default, named = Tracker("Default", store.uri), Tracker("named", store.uri)
+    for tracker in (default, named):
+        tracker.client.log_artifact(begin(tracker), str(here / "a.txt"))
+    store.execute("UPDATE experiments SET artifact_location = ?", str(here / "mlruns" / "0"))
+    later = begin(Tracker("Default", store.uri))
+    found = MlflowClient(store.uri).get_run(later).info.artifact_uri
+    copies = sorted(str(p.relative_to(tmp_path)).split("/")[:3] for p in tmp_path.rglob("a.txt"))
+    assert copies == [["here", "a.txt"], ["there", "mlruns", "0"], ["there", "mlruns", "named"]]
+    assert str(here) in str(found), "an experiment with runs stays where it is"
+
+
+def test_a_deleted_experiment_is_refused_before_anything_is_made(store: Store) -> None:
+    client = MlflowClient(store.uri)
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(ConfigError, match="experiment: must not be a deleted experiment, got 'gon"):
+        Tracker("gone", store.uri)
+    client.delete_experiment("0")
+    with pytest.raises(ConfigError, match=r"experiment: must not be a deleted .*, got 'Default'"):
+        Tracker("", store.uri)
 
 
 def test_a_reader_and_a_writer_work_at_once(store: Store, tracker: Tracker) -> None:

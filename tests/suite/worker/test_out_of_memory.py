@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +50,6 @@ class Site:
             tracking_uri=self.store.uri,
             state_dir=self.folder / experiment,
             machine=Machine(threads=1, device="cpu"),
-            began=time.time_ns() // 1_000_000,
             fleet=fleet,
             retries=1,
             workers=1,
