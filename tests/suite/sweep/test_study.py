@@ -27,7 +27,7 @@ from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
-from suite.sweep import study as study_module
+from suite.sweep import study_storage
 from suite.sweep.study import CURVE_EPOCHS, Scoreboard, default_storage, shown_epochs, study_name
 
 ONE_RATE = ["learning_rate=0.001", "batch_size=64"]
@@ -271,7 +271,7 @@ def test_a_trial_whose_rewriting_was_cut_off_is_written_by_the_next_start(
 def test_a_locked_study_is_one_line_and_the_next_look_finds_all(
     tmp_path: Path, boards: list[Scoreboard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_module, "SQLITE_PATIENCE", 0.2)
+    monkeypatch.setattr(study_storage, "SQLITE_PATIENCE", 0.2)
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     boards.append(Scoreboard(SMALL, storage))
     line = r"storage: must not be locked, got .*optuna.db, which another process has kept locked"
