@@ -89,7 +89,7 @@ def fit(design: Floats, memory: Floats, error: Floats) -> LawFit:
         scatter = math.exp(log_scatter)
         expected = _expected(basis, _solve(basis, memory, error, scatter, start))
         variance = error**2 + (scatter * expected) ** 2
-        return float(((memory - expected) ** 2 / variance).sum()) - (count - terms)
+        return float(((memory - expected) ** 2 / variance).sum() - (count - terms))
 
     low, high = math.log(LEAST_SCATTER), math.log(MOST_SCATTER)
     if excess(low) <= 0:
