@@ -6,9 +6,9 @@ t at Satterthwaite's degrees of freedom (Bell and McCaffrey 2002; Pustejovsky an
 Bus. Econ. Stat. 36, 672, with equal independent errors as the working model). Where every seed has
 a run at every σw, this is the t interval of the seeds' own slopes with G − 1 degrees of freedom,
 exact for normal errors at any G ≥ 2. Where seeds have different σw, the degrees of freedom are
-fewer: with a few seeds at σw of their own the plain cluster-robust interval (CR1, t with G − 1)
-holds the slope in 69 to 85 % instead of 95 %. Where one seed alone decides the slope, there is no
-error.
+fewer: where each seed has one part of the σw, the plain cluster-robust interval (CR1, t with G − 1)
+holds the slope in 81 to 90 % of samples with 2 to 5 seeds, and this one in 92 to 98 %. Where one
+seed alone decides the slope, there is no error.
 """
 
 from __future__ import annotations

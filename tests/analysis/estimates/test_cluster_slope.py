@@ -59,13 +59,14 @@ def test_without_holes_the_interval_is_that_of_the_seeds_own_slopes() -> None:
 def test_intervals_hold_the_slope_where_every_seed_has_scales_of_its_own(seeds: int) -> None:
     rng, held = np.random.default_rng(seeds), []
     scales = np.linspace(0.1, 2.5, 3 * seeds)
-    for _ in range(200):
+    for _ in range(400):
         y = np.full((3 * seeds, seeds, 1), np.nan)
-        for g, own in enumerate(rng.permutation(3 * seeds).reshape(seeds, 3)):
-            y[own, g, 0] = rng.standard_normal(3)
+        for g, own in enumerate(np.arange(3 * seeds).reshape(seeds, 3)):
+            y[own, g, 0] = rng.standard_normal(3) + rng.standard_normal()
         found = cluster_slopes(scales[:, None], y)
         held.append(abs(found.slope[0]) <= found.half_width(0.95)[0])
-    assert np.mean(held) >= 0.91  # of 95 %, 2.6 binomial errors below
+    # Seeds that take one part of σw each cost the most; 400 samples have an error of 1.3 points.
+    assert np.mean(held) >= 0.89
 
 
 def test_a_slope_that_one_seed_decides_has_no_error() -> None:
