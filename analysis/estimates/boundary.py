@@ -24,13 +24,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from analysis.estimates.clock_axis import CLOCKS
 from analysis.estimates.crossing import first_fall
 from analysis.estimates.recipes import Recipe
+from analysis.estimates.returned import returned_accuracy
+from analysis.estimates.spread import extremes, spread_error
 
 Floats = NDArray[np.float64]
 FEWEST_RECIPES = 4
+LEAST_MEMORY = 0.01  # a fraction: below a point of accuracy nothing is called memory
 # T_SGD sums the squares of the rate, the other clocks the rate itself.
 POWER = {"T_SGD": 2.0, "T_L2": 1.0, "T_adapt": 1.0}
 
@@ -72,16 +77,32 @@ class Boundary:
     first_forgetting: float = math.nan
 
 
-def half_of_largest(recipes: pd.DataFrame) -> float:
+def half_of_largest(recipes: pd.DataFrame, confidence: float = 0.95) -> float:
     """Half of the largest memory that is above its noise; NaN where there is none.
+
+    Of many recipes without memory the interval of one is above 0 by chance. Here a memory counts
+    that is above 0 after Holm's correction over all recipes, and not less than `LEAST_MEMORY`.
 
     Parameters
     ----------
     recipes
-        With `corrected` and `low`, as from `memory.memory`.
+        With `corrected`, `low` and `seeds`, as from `memory.memory`.
+    confidence
+        Of the interval that `low` belongs to, and of the answer over all recipes.
     """
-    above = recipes.loc[recipes["low"] > 0, "corrected"]
-    return float(above.max()) / 2 if len(above) else math.nan
+    known = recipes[np.isfinite(recipes["low"]) & (recipes["seeds"] > 1)]
+    found, low = (known[name].to_numpy(dtype=np.float64) for name in ("corrected", "low"))
+    freedom = known["seeds"].to_numpy(dtype=np.float64) - 1
+    clear = (low > 0) & (found > low)
+    quantile = stats.t.ppf(0.5 + confidence / 2, freedom)
+    # Where the interval begins says in how many standard errors the memory is above 0.
+    score = np.divide(quantile * found, found - low, out=np.zeros_like(found), where=clear)
+    p_values = np.where(clear, 2 * stats.t.sf(score, freedom), 1.0)
+    p_values[(low > 0) & (found <= low)] = 0.0  # without any noise
+    if not p_values.size:
+        return math.nan
+    above = multipletests(p_values, 1 - confidence, method="holm")[0] & (found >= LEAST_MEMORY)
+    return float(found[above].max()) / 2 if above.any() else math.nan
 
 
 # --- the boundary on each clock ---
@@ -185,36 +206,30 @@ def boundary(
 def seed_deviations(
     runs: pd.DataFrame,
     recipes: Sequence[Recipe],
-    table: pd.DataFrame,
     metric: str = "test_accuracy",
 ) -> Floats:
-    """Each seed's difference between a recipe's extreme σw, less the recipe's mean difference.
+    """Each seed's share of a recipe's memory (`spread.spread_error`), less their mean.
 
     Parameters
     ----------
     runs, recipes, metric
         As in `memory.memory`.
-    table
-        What it returned for these recipes.
 
     Returns
     -------
     ndarray of shape (recipes, all seeds)
-        NaN where the seed has no run at both.
+        NaN where the seed has no run.
     """
-    values = runs[metric].to_numpy(dtype=np.float64)
+    values = returned_accuracy(runs, metric)
     seeds = np.unique(runs["seed"].to_numpy())
     found = np.full((len(recipes), seeds.size), np.nan)
-    ends = table[["sigma_w_top", "sigma_w_bottom"]].to_numpy(dtype=np.float64)
     for row, recipe in enumerate(recipes):
-        if not np.isfinite(ends[row]).all():
-            continue
-        top, bottom = np.searchsorted(recipe.scales, ends[row])
         accuracy = recipe.pivot(values)
-        pairs = accuracy[top] - accuracy[bottom]
-        if np.isfinite(pairs).sum() > 1:
+        error = spread_error(accuracy, extremes(accuracy))
+        if error is not None:
             # Centred, so that resampling moves the estimate by its noise alone.
-            found[row, np.searchsorted(seeds, recipe.seeds)] = pairs - np.nanmean(pairs)
+            shares = error.shares - np.nanmean(error.shares)
+            found[row, np.searchsorted(seeds, recipe.seeds)] = shares
     return found
 
 
@@ -253,7 +268,7 @@ def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 # --- parts of the estimate ---
 def _why_none(clock: str, log: Floats, above: Floats, level: float) -> str:
     if math.isnan(level):
-        return "no recipe's memory is above its noise"
+        return "no recipe's memory is above its noise and a point of accuracy"
     if log.size < FEWEST_RECIPES:
         return (
             f"too few recipes: {clock} governs {log.size} with an interval, of {FEWEST_RECIPES} "

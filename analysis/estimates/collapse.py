@@ -148,7 +148,7 @@ def _axis_row(
     if np.unique(points.curve).size < 2:
         return row | {"reason": "fewer than two curves rise above their noise"}
     if points.changes_sign:
-        return row | {"reason": "β changes its sign, and its logarithm says nothing"}
+        return row | {"reason": "β changes its sign"}
     if (x <= 0).any():
         return row | {"reason": "the clock stands still"}
     error = np.hypot(points.error, limits.floor * DECADE)

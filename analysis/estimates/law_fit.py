@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,7 @@ def fit(design: Floats, memory: Floats, error: Floats) -> LawFit:
     return LawFit(inverse @ found, inverse @ covariance @ inverse.T, scatter, count - terms)
 
 
+@cache
 def range_factor(scales: int) -> float:
     """Expected largest less smallest of `scales` standard normal variables."""
 

@@ -140,7 +140,7 @@ def _phases(
         verdict(low, high, level) if here else "fails"
         for low, high, here in zip(table["low"], table["high"], trains, strict=True)
     ]
-    deviations = seed_deviations(runs, recipes, table)
+    deviations = seed_deviations(runs, recipes)
     found = boundaries(about[trains], deviations[trains], level, seed=seed, resamples=resamples)
     return PhaseEstimates(about, level, found)
 

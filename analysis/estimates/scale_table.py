@@ -109,7 +109,7 @@ def interpolation(
         fitted_at_best (whether it is at least 99.5 %: no × in Fig. 2); n, diverged.
     """
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
-    ended = runs["epochs_trained"].to_numpy(dtype=np.float64)
+    ended = _followed(runs)
     train = at_epoch(
         epoch_matrix(runs, history, "train_accuracy"), runs["best_epoch"].to_numpy(dtype=np.float64)
     )
@@ -124,7 +124,7 @@ def interpolation(
                 | {
                     "train_accuracy_best": mean,
                     "fitted_at_best": bool(mean >= INTERPOLATION_THRESHOLD),
-                    "n": int(np.isfinite(last).sum()),
+                    "n": int((~np.isnan(last)).sum()),
                     "diverged": int(recipe.diverged[s].sum()),
                 }
             )
@@ -136,10 +136,11 @@ def interpolation_time(
 ) -> pd.DataFrame:
     """τ_interp over the seeds: its median with an interval, one row per recipe and σw.
 
-    A run that never reaches 99.5 % training accuracy counts as later than all others (infinity), so
-    that no quantile is made too early by leaving it out. The median's interval is the one between
-    two order statistics whose coverage is at least 95 % by the binomial distribution, whatever the
-    distribution of τ_interp; fewer than six seeds allow none (`scipy.stats.quantile_test`).
+    A run that does not reach 99.5 % training accuracy is not left out, which would make quantiles
+    too early: the median is that of `interpolation`, Kaplan and Meier's. Its interval is the one
+    between two order statistics whose coverage is at least 95 % by the binomial distribution,
+    whatever the distribution of τ_interp; fewer than six seeds allow none
+    (`scipy.stats.quantile_test`).
 
     Returns
     -------
@@ -150,50 +151,80 @@ def interpolation_time(
         many of them did).
     """
     fitted = runs["interpolation_epoch"].to_numpy(dtype=np.float64)
-    never = np.where(np.isnan(fitted), np.inf, fitted)
+    ended = _followed(runs)
     rows = []
     for recipe in find_recipes(runs) if recipes is None else recipes:
-        for s, values in enumerate(recipe.pivot(never)):
+        arranged = zip(recipe.pivot(fitted), recipe.pivot(ended), strict=True)
+        for s, (first, last) in enumerate(arranged):
+            there = ~np.isnan(last)
             rows.append(
                 {"recipe": recipe.label, "sigma_w": recipe.scales[s]}
-                | median_over_seeds(values[~np.isnan(values)], level)
+                | median_over_seeds(first[there], last[there], level)
                 | {"diverged": int(recipe.diverged[s].sum())}
             )
     return pd.DataFrame(rows)
 
 
-def median_over_seeds(epochs: Floats, level: float = 0.95) -> dict[str, Any]:
-    """Median, interval and percentiles of one τ_interp per run; inf is a run without one."""
-    if not epochs.size:
+def median_over_seeds(first: Floats, last: Floats, level: float = 0.95) -> dict[str, Any]:
+    """Median, interval and percentiles of one τ_interp per run.
+
+    Parameters
+    ----------
+    first
+        τ_interp of each run; NaN for a run without one.
+    last
+        Until when that run was followed; inf for one that never gets there, such as a diverged one.
+    level
+        Confidence level of the interval.
+    """
+    if not first.size:
         none = dict.fromkeys(("mean", "low", "high", "p10", "p90"), math.nan)
         return none | {"reached": 0, "n": 0}
-    low, high = stats.quantile_test(epochs, q=np.inf, p=0.5).confidence_interval(level)
+    reached = np.isfinite(first)
+    never = np.where(reached, first, np.inf)
+    # A run that was not followed to the end may get there next, or never: both ends are taken.
+    soonest = np.where(reached, first, last)
+    low = stats.quantile_test(soonest, q=np.inf, p=0.5).confidence_interval(level).low
+    high = stats.quantile_test(never, q=np.inf, p=0.5).confidence_interval(level).high
     # No mean of an epoch and infinity may be taken: the later of the two neighbours stands.
-    p10, median, p90 = np.quantile(epochs, [0.1, 0.5, 0.9], method="higher")
-    if np.isfinite(epochs).all():
-        p10, median, p90 = np.quantile(epochs, [0.1, 0.5, 0.9])
+    p10, p90 = np.quantile(never, [0.1, 0.9], method="linear" if reached.all() else "higher")
     return {
-        "mean": float(median),
+        "mean": median_with_censoring(first, last),
         "low": float(low),
         "high": float(high),
         "p10": float(p10),
         "p90": float(p90),
-        "reached": int(np.isfinite(epochs).sum()),
-        "n": int(epochs.size),
+        "reached": int(reached.sum()),
+        "n": int(first.size),
     }
 
 
 def median_with_censoring(first: Floats, last: Floats) -> float:
-    """Kaplan and Meier's median of `first`, NaN where censored at `last`; inf if unreached."""
+    """Kaplan and Meier's median of `first`, NaN where censored at `last`; inf if unreached.
+
+    Where exactly half of the runs are left after an epoch, the median is the middle between it and
+    the next at which a run gets there, as it is for numbers without censoring.
+    """
     reached = np.isfinite(first)
     if not reached.any():
         return math.inf if first.size else math.nan
-    median = float(SurvfuncRight(np.where(reached, first, last), reached.astype(int)).quantile(0.5))
-    return median if math.isfinite(median) else math.inf
+    # A run that never gets there stays at risk beyond all others.
+    followed = np.minimum(np.where(reached, first, last), first[reached].max() + 1)
+    found = SurvfuncRight(followed, reached.astype(int))
+    left, epochs = np.append(found.surv_prob, 0.0), np.append(found.surv_times, np.inf)
+    half = int(np.flatnonzero(left < 0.5 + 1e-9)[0])
+    if half < len(found.surv_prob) and math.isclose(left[half], 0.5, abs_tol=1e-9):
+        return float((epochs[half] + epochs[half + 1]) / 2)
+    return float(epochs[half])
+
+
+def _followed(runs: pd.DataFrame) -> Floats:
+    """Until when each run was followed, shape (runs,); one that diverged never gets anywhere."""
+    return np.where(runs["diverged"], np.inf, runs["epochs_trained"].to_numpy(dtype=np.float64))
 
 
 def _censored(first: Floats, last: Floats) -> dict[str, Any]:
-    there = np.isfinite(last)
+    there = ~np.isnan(last)
     first, last = first[there], last[there]
     reached = np.isfinite(first)
     earliest = float(first[reached].min()) if reached.any() else math.inf

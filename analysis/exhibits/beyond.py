@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Z_95 = 1.96
+SEEDS_FOR_RETURNS = 5  # with fewer, half to a third of returns are missed (docs/METHODS.md)
 DEMO = "python -m suite.grid --experiment demo"
 
 
@@ -168,6 +169,9 @@ def _forgetting_times(source: Source, title: str) -> list[_Part]:
         f"epoch, {counts.get('undetermined', 0)} cannot be told; of "
         f"{counts.get('returns', 0) + counts.get('changes sign', 0)} |β| rises above that level "
         "again, or changes its sign, and nothing is forgotten.",
+        "With fewer than five seeds such a return is often not seen."
+        if int(times["seeds"].min()) < SEEDS_FOR_RETURNS
+        else "",
     ]
     return [_Part(said, forgetting_times_figure(table, title), table)]
 

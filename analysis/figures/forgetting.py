@@ -186,9 +186,9 @@ def _coefficients(panel: Axes, table: pd.DataFrame) -> None:
     ends = shown["factor_low"].clip(lower=low), shown["factor_high"].clip(upper=high)
     panel.hlines(places, *ends, color="#333333", linewidth=1.8)
     told = np.isfinite(shown["factor_high"]).to_numpy()
-    for marker, end in (("<", low), (">", high)):
-        there = places[~told]
-        panel.plot(np.full(there.size, end), there, marker, color="#333333", clip_on=False)
+    for place in places[~told]:  # an empty line has no extent, which spoils the layout
+        for marker, end in (("<", low), (">", high)):
+            panel.plot(end, place, marker, color="#333333", clip_on=False)
     panel.plot(shown["factor"].to_numpy()[told], places[told], "o", color="#333333", markersize=7)
     panel.axvline(1.0, color="#888888", linewidth=1.1)
     panel.set_yticks(places, [term_name(str(name)) for name in shown["term"]])

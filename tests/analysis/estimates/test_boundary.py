@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from synthetic_frames import TRAIN_IMAGES, Truth, frames
 
 from analysis.estimates.boundary import (
@@ -15,7 +16,6 @@ from analysis.estimates.boundary import (
     seed_deviations,
 )
 from analysis.estimates.clock_axis import axes
-from analysis.estimates.memory import memory
 from analysis.estimates.recipes import find_recipes
 from suite.declarations.config import parse
 
@@ -111,9 +111,31 @@ def test_interval_is_open_where_a_single_recipe_forgets() -> None:
 
 
 def test_half_of_the_largest_memory_that_is_no_noise() -> None:
-    table = pd.DataFrame({"corrected": [0.3, 0.1, 0.05], "low": [0.0, 0.02, 0.01]})
+    table = pd.DataFrame({"corrected": [0.3, 0.1, 0.05], "low": [0.0, 0.08, 0.01], "seeds": 5})
     assert half_of_largest(table) == pytest.approx(0.05)
     assert math.isnan(half_of_largest(table.assign(low=0.0)))
+    assert math.isnan(half_of_largest(table.assign(low=np.nan)))
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_recipes_without_memory_seldom_have_a_level(seeds: int) -> None:
+    """Paired t intervals of twelve recipes: one is above 0 by chance in a quarter of the sweeps."""
+    rng, found, one_above = np.random.default_rng(7), 0, 0
+    for _ in range(200):
+        pairs = 0.02 * rng.standard_normal((12, seeds))
+        half = stats.t.ppf(0.975, seeds - 1) * pairs.std(1, ddof=1) / math.sqrt(seeds)
+        low = np.maximum(0, pairs.mean(1) - half)
+        table = pd.DataFrame({"corrected": pairs.mean(1), "low": low, "seeds": seeds})
+        one_above += (low > 0).any()
+        found += math.isfinite(half_of_largest(table))
+    assert one_above > 30
+    assert found <= 14  # of 5 % at most (half of 5 % are above 0), 3 binomial errors above 2.5 %
+
+
+def test_less_than_a_point_of_accuracy_is_no_memory_however_sure() -> None:
+    table = pd.DataFrame({"corrected": [0.008, 0.001], "low": [0.0079, 0.0], "seeds": 10})
+    assert math.isnan(half_of_largest(table))
+    assert half_of_largest(table * [2, 2, 1]) == pytest.approx(0.008)
 
 
 def test_only_recipes_that_a_clock_governs_decide() -> None:
@@ -137,7 +159,7 @@ def test_seed_deviations_are_the_seeds_own_differences_at_the_extreme_scales() -
     truth = Truth(test_accuracy=lambda _, scales: 0.9 - 0.1 * scales, test_noise=0.02)
     runs, _ = frames([{"batch_size": 32}], truth, np.random.default_rng(3))
     recipes = find_recipes(runs)
-    (row,) = seed_deviations(runs, recipes, memory(runs, recipes=recipes, permutations=10))
+    (row,) = seed_deviations(runs, recipes)
     ends = runs.pivot(index="seed", columns="sigma_w", values="test_accuracy").sort_index()
     pairs = (ends[0.1] - ends[2.5]).to_numpy()
     np.testing.assert_allclose(row, pairs - pairs.mean(), atol=1e-12)

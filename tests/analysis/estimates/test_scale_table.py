@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from exhibit_stores import SEEDS
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from synthetic_frames import SCALES, Truth, frames
 
@@ -105,23 +107,60 @@ def test_diverged_runs_count_as_what_they_return_and_are_named(
 # --- τ_interp over seeds, with runs that never get there ---
 
 
+def over_seeds(epochs: np.ndarray) -> dict[str, float]:
+    """Of runs that were followed for good."""
+    return median_over_seeds(
+        np.where(np.isfinite(epochs), epochs, np.nan), np.full(epochs.shape, INF)
+    )
+
+
+def test_there_is_one_median_in_every_table() -> None:
+    epochs = np.array([10.0, 12, 14, 16, 18, 30, 32, 34, 36, 38])
+    last = np.full(10, 40.0)
+    assert median_with_censoring(epochs, last) == median_over_seeds(epochs, last)["mean"] == 24
+    runs, history = frames([{}], Truth(interpolation_rate=0.3), np.random.default_rng(2))
+    one = interpolation(runs, history).set_index("sigma_w")["median_epoch"]
+    pd.testing.assert_series_equal(
+        one, interpolation_time(runs).set_index("sigma_w")["mean"], check_names=False
+    )
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 4))
+def test_the_median_is_numpys_where_it_is_below_all_censoring(
+    epochs: list[int], never: int
+) -> None:
+    first = np.array([*map(float, epochs), *[np.nan] * never])
+    expected = np.median(np.array([*map(float, epochs), *[INF] * never]))
+    found = median_with_censoring(first, np.full(first.size, 41.0))
+    assert found == expected or (np.isnan(expected) and found == INF)
+
+
+def test_a_run_that_was_stopped_early_may_have_fitted_soon_or_never() -> None:
+    first = np.array([10.0, 11, 12, 13, 14, 15, np.nan, np.nan])
+    early = median_over_seeds(first, np.array([*[40.0] * 6, 3.0, 3.0]))
+    late = median_over_seeds(first, np.full(8, 40.0))
+    assert early["low"] < late["low"]
+    assert early["high"] == late["high"]
+    assert early["mean"] == 12.5  # of the six that were followed
+
+
 def test_runs_that_never_fit_are_later_than_all_others() -> None:
-    assert median_over_seeds(np.array([3.0, 5.0, INF]))["mean"] == 5
-    assert median_over_seeds(np.array([3.0, INF, INF]))["mean"] == INF
-    assert median_over_seeds(np.array([3.0, 4.0, INF, INF]))["mean"] == INF
-    assert median_over_seeds(np.array([3.0, 5.0, INF]))["reached"] == 2
+    assert over_seeds(np.array([3.0, 5.0, INF]))["mean"] == 5
+    assert over_seeds(np.array([3.0, INF, INF]))["mean"] == INF
+    assert over_seeds(np.array([3.0, 4.0, INF, INF]))["mean"] == INF
+    assert over_seeds(np.array([3.0, 5.0, INF]))["reached"] == 2
 
 
 def test_the_median_of_runs_that_all_fit_is_numpys() -> None:
     epochs = np.array([4.0, 9.0, 5.0, 7.0])
-    found = median_over_seeds(epochs)
+    found = over_seeds(epochs)
     assert found["mean"] == np.median(epochs)
     assert (found["p10"], found["p90"]) == tuple(np.percentile(epochs, [10, 90]))
 
 
 @pytest.mark.parametrize("n", [6, 7, 10, 20])
 def test_the_interval_holds_the_median_with_at_least_95_percent(n: int) -> None:
-    found = median_over_seeds(np.arange(1.0, n + 1))
+    found = over_seeds(np.arange(1.0, n + 1))
     below, above = int(found["low"]), n + 1 - int(found["high"])
     # The median is missed where fewer than `below` seeds lie below it, or `above` above it.
     missed = stats.binom.cdf(below - 1, n, 0.5) + stats.binom.cdf(above - 1, n, 0.5)
@@ -131,19 +170,19 @@ def test_the_interval_holds_the_median_with_at_least_95_percent(n: int) -> None:
 
 
 def test_an_interval_may_have_no_upper_end() -> None:
-    found = median_over_seeds(np.array([1.0, 2, 3, 4, 5, 6, 7, INF, INF, INF]))
+    found = over_seeds(np.array([1.0, 2, 3, 4, 5, 6, 7, INF, INF, INF]))
     assert (found["low"], found["high"]) == (2, INF)
 
 
 @pytest.mark.parametrize("n", [1, 5])
 def test_fewer_than_six_seeds_have_no_interval(n: int) -> None:
-    found = median_over_seeds(np.arange(1.0, n + 1))
+    found = over_seeds(np.arange(1.0, n + 1))
     assert math.isnan(found["low"])
     assert math.isnan(found["high"])
 
 
 def test_no_runs_are_no_number() -> None:
-    found = median_over_seeds(np.array([]))
+    found = over_seeds(np.array([]))
     assert math.isnan(found["mean"])
     assert (found["reached"], found["n"]) == (0, 0)
 

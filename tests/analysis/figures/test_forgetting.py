@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.colors import to_rgba
 
 from analysis.figures import style
@@ -90,3 +91,26 @@ def test_terms_show_what_memory_is_multiplied_by() -> None:
     np.testing.assert_allclose(ends, [[0.4, 0.6], [0.9, 2.4]])
     assert right.get_xscale() == "log"
     assert term_name("momentum") == "momentum"
+
+
+def test_a_term_that_is_not_told_has_arrows_and_no_point() -> None:
+    predicted, terms = law()
+    terms.loc[1, ["factor_low", "factor_high"]] = [0.0, math.inf]
+    _, right = law_figure(predicted, terms, "title").axes
+    arrows = {line.get_marker(): line for line in right.get_lines()}
+    assert {"<", ">"} <= set(arrows)
+    assert [float(arrows[m].get_xdata()[0]) for m in "<>"] == list(right.get_xlim())
+    assert arrows["o"].get_xdata().tolist() == [1.5]
+
+
+def test_an_unseen_memory_stands_at_the_upper_end_of_its_interval_and_points_left() -> None:
+    left, _ = law_figure(*law(), "title").axes
+    _, adam = left.containers
+    assert adam.lines[0].get_xdata()[0] == pytest.approx(1.5)
+    assert adam.has_xerr
+
+
+def test_panels_of_the_law_keep_their_size() -> None:
+    figure = law_figure(*law(), "title")
+    figure.draw_without_rendering()
+    assert all(panel.get_position().width > 0.25 for panel in figure.axes)

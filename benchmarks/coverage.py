@@ -1,0 +1,200 @@
+"""How often 95 % intervals hold the truth where reality is unkind: `python -m benchmarks.coverage`.
+
+A *case* is a method in a world: it draws one sample of that world, by formulas of its own, lets the
+method estimate, and says whether its interval holds the truth (None: the method gave none). To add
+a method, write such a function and name its worlds with `case`. Printed is, by number of seeds, the
+percentage that is held; in brackets the percentage of samples with an answer, where it is below
+95; and a star outside 92 to 98.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.estimates.boundary import boundary, half_of_largest
+from analysis.estimates.cluster_slope import cluster_slopes
+from analysis.estimates.forgetting_time import forgetting_time
+from analysis.estimates.law_fit import fit
+from analysis.estimates.scale_table import median_over_seeds
+from analysis.estimates.spread import cross_validated, extremes, interval
+
+Floats = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, int], bool | None]
+SEEDS = (2, 3, 5, 10)
+CASES: dict[tuple[str, str], Draw] = {}
+
+
+def case(method: str, **worlds: object) -> Callable[[Callable[..., bool | None]], None]:
+    """Register `draw(rng, seeds, setting)` in each world, under the world's name."""
+
+    def register(draw: Callable[..., bool | None]) -> None:
+        for name, setting in worlds.items():
+            world = name.replace("_", " ")
+            CASES[method, world] = lambda rng, seeds, s=setting: draw(rng, seeds, s)
+
+    return register
+
+
+def accuracies(
+    rng: np.random.Generator, seeds: int, means: Floats, growth: float, sd: float
+) -> Floats:
+    """Runs at ascending σw whose sd grows by a factor up to `sd`, with a seed effect: (S, G)."""
+    spread = sd * np.linspace(1 / growth, 1, means.size)[:, None]
+    common = sd * rng.standard_normal(seeds)
+    return means[:, None] + common + spread * rng.standard_normal((means.size, seeds))
+
+
+# --- slope on σw (β at one epoch) ---
+@case(
+    "slope",
+    equal_noise_5_σw=(5, 1.0, "whole"),
+    equal_noise_25_σw=(25, 1.0, "whole"),
+    noise_grows_10x_5_σw=(5, 10.0, "whole"),
+    a_quarter_missing=(5, 1.0, "holes"),
+    each_seed_its_own_σw=(3, 1.0, "disjoint"),
+)
+def _slope(rng: np.random.Generator, seeds: int, setting: tuple[int, float, str]) -> bool | None:
+    scales, growth, kind = setting
+    if kind == "disjoint":
+        scales *= seeds
+    x = np.linspace(0.1, 2.5, scales)
+    y = accuracies(rng, seeds, -0.05 * x, growth, 0.01)
+    if kind == "holes":
+        y[rng.random(y.shape) < 0.25] = np.nan
+    if kind == "disjoint":
+        owner = np.arange(scales) // 3
+        y[owner[:, None] != np.arange(seeds)] = np.nan
+    found = cluster_slopes(x[:, None], y[:, :, None])
+    half = found.half_width(0.95)[0]
+    return bool(abs(found.slope[0] + 0.05) <= half) if np.isfinite(half) else None
+
+
+# --- the forgetting law: the slope of 12 recipes on one clock ---
+@case(
+    "law",
+    all_seen=(-1.0, 0.15, 1.0),
+    a_third_unseen=(-1.6, 0.15, 1.0),
+    a_third_unseen_noise_grows_10x=(-1.6, 0.15, 10.0),
+    a_third_unseen_no_scatter=(-1.6, 0.0, 1.0),
+)
+def _law(rng: np.random.Generator, seeds: int, setting: tuple[float, float, float]) -> bool | None:
+    middle, scatter, growth = setting
+    x = np.linspace(-1, 1, 12)
+    memories = 10 ** (middle - x + scatter * rng.standard_normal(12))
+    found, error = np.empty(12), np.empty(12)
+    for i, memory in enumerate(memories):
+        values = accuracies(rng, seeds, -memory * np.linspace(0, 1, 5), growth, 0.01)
+        found[i] = cross_validated(values, rng)
+        left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+        variance = (left**2).sum() / (4 * (seeds - 1))  # 5 σw
+        error[i] = math.sqrt(2 * variance / seeds)  # of a difference of two means
+    law = fit(np.column_stack([np.ones(12), x]), found, error)
+    half = law.quantile(0.95) * math.sqrt(law.covariance[1, 1])
+    return bool(abs(law.coefficients[1] + 1) <= half)
+
+
+# --- the boundary: 12 recipes, memory 20 pp that falls through 10 pp ---
+@case("boundary", distinct_clocks=1, three_share_a_clock=3, two_clocks=6)
+def _boundary(rng: np.random.Generator, seeds: int, shared: int) -> bool | None:
+    log = np.repeat(np.linspace(-3, 3, 12 // shared), shared)
+    truth = rng.uniform(-2, 2)
+    memories = 0.2 / (1 + np.exp(2 * (log - truth))) * np.exp(0.3 * rng.standard_normal(12))
+    deviations = 0.02 * rng.standard_normal((12, seeds))
+    above = memories + deviations.mean(1) - 0.1
+    deviations -= deviations.mean(1, keepdims=True)
+    found = boundary("T_SGD", log, above, deviations, 0.1, rng, resamples=200)
+    return None if found.reason else found.low <= math.exp(truth) <= found.high
+
+
+# --- the level: recipes without memory, of which none is to have a level ---
+@case("no level", of_12_recipes=(12, 1.0), of_25_recipes_noise_grows_10x=(25, 10.0))
+def _level(rng: np.random.Generator, seeds: int, setting: tuple[int, float]) -> bool | None:
+    recipes, growth = setting
+    rows = []
+    for _ in range(recipes):
+        values = accuracies(rng, seeds, np.zeros(5), growth, 0.02)
+        validated = cross_validated(values, rng)
+        low, _ = interval(values, extremes(values), validated, 0.95)
+        rows.append((validated, low, seeds))
+    return math.isnan(half_of_largest(pd.DataFrame(rows, columns=["corrected", "low", "seeds"])))
+
+
+# --- forgetting time ---
+@case("forgetting time", exponential="exp", small_overshoot="over")
+def _time(rng: np.random.Generator, seeds: int, kind: str) -> bool | None:
+    clock = np.linspace(0.01, 1, 100)
+    beta = np.exp(-clock / 0.2)
+    if kind == "over":  # to a tenth of the peak on the other side
+        beta = 1.1 * beta - 0.1
+    lasting = 0.05 * rng.standard_normal((seeds, 1))
+    found = forgetting_time(clock, beta + lasting + 0.1 * rng.standard_normal((seeds, 100)))
+    truth = clock[np.flatnonzero(beta <= beta[0] / math.e)[0]]
+    return None if math.isnan(found.low) else found.low <= truth <= found.high
+
+
+@case("not forgotten", sign_swings="swings", comes_back="back")
+def _returns(rng: np.random.Generator, seeds: int, kind: str) -> bool | None:
+    log = np.linspace(0, math.log(100), 100)
+    beta = 0.1 * np.cos(np.pi * log / log[-1])
+    if kind == "back":
+        beta = np.maximum(0.1 * np.exp(-2 * log), 0.06 * (log > 3.8))
+    found = forgetting_time(np.exp(log), beta + 0.01 * rng.standard_normal((seeds, 100)))
+    return found.status not in ("crossed", "immediate")
+
+
+# --- median of τ_interp ---
+@case("median τ_interp", all_fit=math.inf, a_third_stopped_early=30.0)
+def _median(rng: np.random.Generator, seeds: int, stop: float) -> bool | None:
+    fitted = np.ceil(rng.gamma(4, 6, seeds))
+    last = np.where(rng.random(seeds) < 1 / 3, min(stop, 1000.0), 1000.0)
+    found = median_over_seeds(np.where(fitted <= last, fitted, np.nan), last)
+    truth = math.ceil(stats.gamma.median(4, scale=6))
+    return None if math.isnan(found["low"]) else found["low"] <= truth <= found["high"]
+
+
+# --- the table ---
+def table(cases: dict[tuple[str, str], Draw], samples: int) -> pd.DataFrame:
+    """Percentage held, one row per case and one column per number of seeds."""
+    rows = []
+    for (method, world), draw in cases.items():
+        row = {"method": method, "world": world}
+        for seeds in SEEDS:
+            rng = np.random.default_rng([seeds, *f"{method} {world}".encode()])
+            held = [draw(rng, seeds) for _ in range(samples)]
+            row[f"{seeds} seeds"] = _cell([one for one in held if one is not None], samples)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _cell(held: list[bool], samples: int) -> str:
+    if len(held) < samples / 20:
+        return "none"
+    rate, answered = 100 * float(np.mean(held)), 100 * len(held) / samples
+    star = "" if 92 <= rate <= 98 else "*"
+    return f"{rate:.1f}{star}" + (f" ({answered:.0f})" if answered < 95 else "")
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--samples", type=int, default=500, help="of each case (default 500)")
+    made.add_argument("--only", default="", help="methods whose name holds this")
+    chosen = made.parse_args()
+    began = time.perf_counter()
+    found = table({k: v for k, v in CASES.items() if chosen.only in k[0]}, chosen.samples)
+    print(f"| {' | '.join(found)} |\n|{'---|' * found.shape[1]}")
+    for row in found.itertuples(index=False):
+        print(f"| {' | '.join(row)} |")
+    print(f"\n{chosen.samples} samples a cell, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
