@@ -36,7 +36,9 @@ ROOT = Path(__file__).parent.parent
 EXPORTS = ROOT / "results"
 PAGES = (ROOT / "docs" / "RESULTS.md", ROOT / "README.md")
 PICTURES = ROOT / "docs" / "images" / "results"
-EXPERIMENTS, GROUP = "*", "mini"  # drawn each, and drawn together
+EXPERIMENTS = "*"  # drawn each
+TOGETHER = "mini-main,mini-lr-l2,mini-long"  # on one plane, as they share network and data
+NAMED = "three miniatures of one network"
 LINK = re.compile(r"images/results/([\w.-]+\.png)")
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 BETWEEN_CELLS = re.compile(r"(?<!\\) \| ")  # a bar within a cell is escaped
@@ -89,12 +91,12 @@ def redraw(folder: Path, exports: Path = EXPORTS) -> None:
         If the exports cannot be read.
     """
     chosen = choose(EXPERIMENTS, str(exports), newest)
-    together = choose(GROUP, str(exports), newest)
+    together = choose(TOGETHER, str(exports), newest)
     out = OutputFolder(folder, ("png",))
     with redirect_stdout(io.StringIO()):  # its lines are about files that go again
         report.make(chosen, out)
         draw_together(
-            list(together.stores.values()), GROUP, OutputFolder(folder / report.FIGURES, ("png",))
+            list(together.stores.values()), NAMED, OutputFolder(folder / report.FIGURES, ("png",))
         )
 
 
