@@ -98,7 +98,7 @@ def tracked_run(
             "try sqlite:///mlflow.db or the server's http address"
         ) from problem
     with run:
-        mlflow.log_params(dict(params or {}))
+        mlflow.log_params(dict(params or {}), synchronous=True)
         yield str(run.info.run_id)
 
 
@@ -168,7 +168,8 @@ def logged(
             params={"analysed_experiments": names, "analysed_runs": runs},
             tags={ANALYSED_TAG: names},
         ) as run_id:
-            mlflow.log_metrics({key: value for key, value in metrics.items() if isfinite(value)})
+            finite = {key: value for key, value in metrics.items() if isfinite(value)}
+            mlflow.log_metrics(finite, synchronous=True)
             for folder, paths in files.items():
                 for path in paths:
                     mlflow.log_artifact(str(path), folder or None)

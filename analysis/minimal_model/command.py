@@ -97,7 +97,7 @@ def _track(seed: int, folder: OutputFolder, uri: str | None) -> None:
             EXPERIMENT, experiment=EXPERIMENT, tracking_uri=uri, params=params
         ) as run_id:
             frames, files = produce(seed, folder)
-            mlflow.log_metrics(metrics(frames))
+            mlflow.log_metrics(metrics(frames), synchronous=True)
             for file in files:
                 mlflow.log_artifact(str(file))
     except TrackingError as problem:

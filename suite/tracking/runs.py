@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import (
@@ -189,14 +190,14 @@ class Tracker:
         missing = {key: value for key, value in params.items() if key not in run.data.params}
         self._log_params(run_id, missing)
         tags = tags_of(config, device) | self._attempt(config.fingerprint, run_id)
-        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._write(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         if not (run.inputs and run.inputs.dataset_inputs):
             self._log_data(run_id, data)
 
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         entities = [Param(key, value) for key, value in params.items()]
         for start in range(0, len(entities), PARAMS_PER_BATCH):
-            self.client.log_batch(run_id, params=entities[start : start + PARAMS_PER_BATCH])
+            self._write(run_id, params=entities[start : start + PARAMS_PER_BATCH])
 
     def _log_data(self, run_id: str, data: DataDescription) -> None:
         profile = {"splits": dict(data.sizes), "classes": list(data.classes)}
@@ -248,7 +249,14 @@ class Tracker:
 
     def _log(self, run_id: str, metrics: list[Metric]) -> None:
         for start in range(0, len(metrics), ENTITIES_PER_BATCH):
-            self.client.log_batch(run_id, metrics=metrics[start : start + ENTITIES_PER_BATCH])
+            self._write(run_id, metrics=metrics[start : start + ENTITIES_PER_BATCH])
+
+    def _write(self, run_id: str, **entities: Any) -> None:
+        """Log metrics, params or tags, and return once MLflow has them.
+
+        With MLFLOW_ENABLE_ASYNC_LOGGING set it would return before, and end the run without them.
+        """
+        self.client.log_batch(run_id, **entities, synchronous=True)
 
     def finish(
         self, run_id: str, summary: Mapping[str, float], timestamp: int, *, diverged: bool
@@ -262,7 +270,7 @@ class Tracker:
         """
         metrics = [Metric(name, value, timestamp, 0) for name, value in summary.items()]
         tags = [RunTag(STATE_TAG, "finished"), RunTag(DIVERGED_TAG, str(diverged).lower())]
-        self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        self._write(run_id, metrics=metrics, tags=tags)
         self.client.set_terminated(run_id, "FINISHED")
 
     def log_best(self, run_id: str, folder: Path) -> None:
@@ -271,7 +279,7 @@ class Tracker:
 
     def interrupt(self, run_id: str) -> None:
         """End a run for now: it is taken up again by the next start of its configuration."""
-        self.client.set_tag(run_id, STATE_TAG, "interrupted")
+        self._write(run_id, tags=[RunTag(STATE_TAG, "interrupted")])
         self.client.set_terminated(run_id, "KILLED")
 
     def delete(self, run_id: str) -> None:
@@ -280,8 +288,7 @@ class Tracker:
 
     def fail(self, run_id: str, reason: str) -> None:
         """End a run that broke, with its reason."""
-        self.client.set_tag(run_id, STATE_TAG, "failed")
-        self.client.set_tag(run_id, FAILURE_TAG, reason)
+        self._write(run_id, tags=[RunTag(STATE_TAG, "failed"), RunTag(FAILURE_TAG, reason)])
         self.client.set_terminated(run_id, "FAILED")
 
     def supersede(self, run_id: str, fingerprint: str) -> str:

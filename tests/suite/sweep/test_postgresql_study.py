@@ -79,6 +79,17 @@ def test_a_run_has_one_trial_however_many_sweeps_report_it(boards: list[Scoreboa
     assert all(trial.intermediate_values == {1: 0.1, 2: 0.2} for trial in trials)
 
 
+def test_a_run_that_took_anothers_place_takes_its_trial_too(boards: list[Scoreboard]) -> None:
+    """In PostgreSQL, too, where a trial's state is no text."""
+    point, config = configurations(SMALL)[0]
+    for board, run_id, accuracy in zip(boards, ("first", "second"), (0.5, 0.75), strict=False):
+        result = RunResult(config, HISTORY, {"test_accuracy": accuracy}, diverged=False)
+        board.add([(point, run_id, result)])
+    (trial,) = boards[2].study.get_trials()
+    assert (trial.user_attrs["mlflow_run_id"], trial.value) == ("second", 0.75)
+    assert trial.intermediate_values == {1: 0.1, 2: 0.2}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_processes_that_make_mlflows_tables_at_once_agree_and_share_one_ledger(

@@ -232,6 +232,27 @@ def test_a_diverged_run_is_a_finished_one(tracker: Tracker, store: Store) -> Non
     assert store.tags(run_id)["diverged"] == "true"
 
 
+def test_what_is_logged_is_there_at_once_whatever_the_environment_says_of_waiting(
+    tracker: Tracker, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own queue would be lost with the process, and the run be FINISHED without it."""
+    asked: list[object] = []
+    log = MlflowClient.log_batch
+
+    def watched(client: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        asked.append(log(client, *arguments, **named))  # a future, if it waits somewhere
+
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    monkeypatch.setattr(MlflowClient, "log_batch", watched)
+    run_id = begin(tracker)
+    tracker.log_epochs(run_id, records([1, 2]))
+    tracker.finish(run_id, {"test_accuracy": 0.5}, 1, diverged=False)
+    tracker.fail(begin(tracker), "reason")
+    assert asked
+    assert set(asked) == {None}
+    assert len(store.history(run_id)) == 2 * len(EPOCH_METRIC_NAMES)
+
+
 def test_an_interrupted_run_is_taken_up_as_the_same_run(tracker: Tracker, store: Store) -> None:
     run_id = begin(tracker)
     tracker.log_epochs(run_id, records([1]))
