@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from analysis.chosen_experiments import choose, newest
-from analysis.output import OutputFolder
+from analysis.output import OutputFolder, file_stem
 from analysis.phase_diagram import draw_together
 from analysis.report import command as report
 from analysis.store.frames import StoreError
@@ -42,6 +42,7 @@ NAMED = "three miniatures of one network"
 LINK = re.compile(r"images/results/([\w.-]+\.png)")
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 BETWEEN_CELLS = re.compile(r"(?<!\\) \| ")  # a bar within a cell is escaped
+CLAIMS = "claims"
 DIFFERS = 1
 
 
@@ -65,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, ("check",))
         with TemporaryDirectory() as scratch:
             made = Path(scratch)
-            redraw(made)
             pages = {path: path.read_text(encoding="utf-8") for path in PAGES}
+            redraw(made, list(pages.values()))
             written = {path: with_tables(text, made) for path, text in pages.items()}
             pictures = [picture for text in pages.values() for picture in pictures_of(text, made)]
             if arguments.check:
@@ -82,22 +83,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def redraw(folder: Path, exports: Path = EXPORTS) -> None:
-    """Make the report on exported runs, and the picture of the miniatures together, in a folder.
+def redraw(folder: Path, texts: Sequence[str], exports: Path = EXPORTS) -> None:
+    """Write the tables and pictures which pages name, made of exported runs, into a folder.
+
+    Parameters
+    ----------
+    texts
+        The pages. What they name and the runs do not have is not there afterwards.
 
     Raises
     ------
     StoreError
         If the exports cannot be read.
     """
-    chosen = choose(EXPERIMENTS, str(exports), newest)
-    together = choose(TOGETHER, str(exports), newest)
-    out = OutputFolder(folder, ("png",))
-    with redirect_stdout(io.StringIO()):  # its lines are about files that go again
-        report.make(chosen, out)
-        draw_together(
-            list(together.stores.values()), NAMED, OutputFolder(folder / report.FIGURES, ("png",))
-        )
+    from analysis.claims.command import judge
+    from analysis.claims.text import markdown
+    from analysis.exhibits.catalogue import exhibits
+    from analysis.figures import style
+    from analysis.tables import markdown as table_text
+
+    style.apply()
+    pictures = {name for text in texts for name in LINK.findall(text)}
+    tables = {_name(wanted) for text in texts for _, wanted, _ in TABLE.findall(text)}
+    chosen, out = choose(EXPERIMENTS, str(exports), newest), OutputFolder(folder, ("png",))
+    for exhibit in exhibits(chosen.stores):
+        stem = report.stem_of(exhibit)
+        if exhibit.figure is not None and f"{stem}.png" in pictures:
+            out.figure(stem, exhibit.figure, report.FIGURES)
+        if exhibit.table is not None and stem in tables:
+            out.texts(stem, {"md": table_text(exhibit.table)}, report.TABLES)
+    if CLAIMS in tables:
+        out.texts(CLAIMS, {"md": markdown(judge(chosen.stores))}, report.TABLES)
+    if any(picture.startswith(file_stem(NAMED)) for picture in pictures):
+        together = choose(TOGETHER, str(exports), newest)
+        with redirect_stdout(io.StringIO()):  # its lines are about files that go again
+            draw_together(
+                list(together.stores.values()),
+                NAMED,
+                OutputFolder(folder / report.FIGURES, ("png",)),
+            )
 
 
 def with_tables(page: str, made: Path) -> str:
@@ -123,20 +147,25 @@ def pictures_of(page: str, made: Path) -> list[Path]:
     for path in found:
         if not path.is_file():
             raise ConfigError(
-                f"picture: must be one of the report's, got {path.name}; it has "
-                f"{', '.join(sorted(one.name for one in path.parent.iterdir()))}"
+                f"picture: must be one of the report's, got {path.name}; python -m analysis.report "
+                f"--tracking-uri {EXPORTS.name} draws all of them"
             )
     return found
 
 
+def _name(wanted: str) -> str:
+    return wanted.split(" | ")[0].strip()
+
+
 def _table(wanted: str, made: Path) -> str:
     """What stands between two comments: the table, or those of its rows and columns wanted."""
-    name, columns, needed, *_ = (*(part.strip() for part in wanted.split(" | ")), "", "")
+    name = _name(wanted)
+    _, columns, needed, *_ = (*(part.strip() for part in wanted.split(" | ")), "", "")
     path = made / report.TABLES / f"{name}.md"
     if not path.is_file():
         raise ConfigError(
-            f"table: must be one of the report's, got {name!r}; it has "
-            f"{', '.join(sorted(one.stem for one in path.parent.glob('*.md')))}"
+            f"table: must be one of the report's, got {name!r}; python -m analysis.report "
+            f"--tracking-uri {EXPORTS.name} writes all of them"
         )
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
     headings, rule, *rows = ([*BETWEEN_CELLS.split(line[2:-2])] for line in lines)

@@ -21,10 +21,13 @@ from scipy import stats
 
 from analysis.estimates.boundary import boundary, half_of_largest
 from analysis.estimates.cluster_slope import cluster_slopes
+from analysis.estimates.dose_response import half_loss, lack_of_fit
 from analysis.estimates.forgetting_time import forgetting_time
 from analysis.estimates.law_fit import fit
+from analysis.estimates.no_memory import p_value
 from analysis.estimates.scale_table import median_over_seeds
 from analysis.estimates.spread import cross_validated, extremes, interval
+from analysis.estimates.variance import of_array
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], bool | None]
@@ -50,6 +53,103 @@ def accuracies(
     spread = sd * np.linspace(1 / growth, 1, means.size)[:, None]
     common = sd * rng.standard_normal(seeds)
     return means[:, None] + common + spread * rng.standard_normal((means.size, seeds))
+
+
+# --- memory: worlds are (number of σw, shape of accuracy, noise by σw, part of runs missing) ---
+SHAPES: dict[str, Callable[[Floats], Floats]] = {
+    "flat": np.zeros_like,
+    "falls": lambda place: -place,
+    "middle": lambda place: -((2 * place - 1) ** 2),
+    "late": lambda place: -(place**8),
+}
+NOISE: dict[str, Callable[[Floats], Floats]] = {
+    "equal": np.ones_like,
+    "grows": lambda place: 0.2 * 10**place,
+    "middle": lambda place: 0.3 + 2 * np.exp(-(((place - 0.5) / 0.15) ** 2)),
+}
+World = tuple[int, str, str, float]
+MEMORY: dict[str, World] = {
+    "equal_noise_5_σw": (5, "falls", "equal", 0.0),
+    "equal_noise_25_σw": (25, "falls", "equal", 0.0),
+    "noise_grows_10x_5_σw": (5, "falls", "grows", 0.0),
+    "noise_grows_10x_25_σw": (25, "late", "grows", 0.0),
+    "noise_largest_in_the_middle_25_σw": (25, "falls", "middle", 0.0),
+    "best_in_the_middle_5_σw": (5, "middle", "equal", 0.0),
+    "no_memory_25_σw": (25, "flat", "grows", 0.0),
+    "a_third_missing_unlike_seeds": (25, "falls", "grows", 0.3),
+}
+
+
+def memory_sample(
+    rng: np.random.Generator, seeds: int, world: World, size: float = 3.0
+) -> tuple[Floats, Floats]:
+    """σw and runs (S, G); memory is `size` standard errors of a mean over 10 seeds."""
+    scales, shape, noise, missing = world
+    place = np.linspace(0, 1, scales)
+    deviations = NOISE[noise](place)
+    means = SHAPES[shape](place) * size * deviations.max() / math.sqrt(10)
+    values = means[:, None] + deviations[:, None] * rng.standard_normal((scales, seeds))
+    values += (3.0 if missing else 1.0) * rng.standard_normal(seeds)
+    values[rng.random(values.shape) < missing] = np.nan
+    return means, values
+
+
+@case("memory", **MEMORY)
+def _memory(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
+    means, values = memory_sample(rng, seeds, world)
+    low, high = interval(values, extremes(values), cross_validated(values, rng), 0.95)
+    return None if math.isnan(low) else low <= np.ptp(means) <= high
+
+
+@case("memory", a_tenth_of_runs_fails_at_the_largest_σw=(5, "falls", "equal", 0.0))
+def _failures(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
+    """A tenth of the runs at the largest σw fails, and counts as what it returns."""
+    means, values = memory_sample(rng, seeds, world, 20.0)
+    lost, worse = 0.1, 20.0
+    values[-1] -= worse * (rng.random(seeds) < lost)
+    low, high = interval(values, extremes(values), cross_validated(values, rng), 0.95)
+    return None if math.isnan(low) else low <= np.ptp(means) + lost * worse <= high
+
+
+NO_MEMORY = {name: world for name, world in MEMORY.items() if world[1] in ("falls", "late")}
+
+
+@case("no memory, p > 0.05", **NO_MEMORY)
+def _no_memory(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
+    _, values = memory_sample(rng, seeds, world, 0.0)
+    found = p_value(values, 199, rng)
+    return None if math.isnan(found) else found > 0.05
+
+
+@case("share of σw", **{name: MEMORY[name] for name in list(MEMORY)[:5]})
+def _share(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
+    means, values = memory_sample(rng, seeds, world, 10.0)
+    place = np.linspace(0, 1, means.size)
+    between = float(means.var(ddof=1))
+    truth = between / (between + 1 + float((NOISE[world[2]](place) ** 2).mean()))
+    found = of_array(np.geomspace(0.1, 2.5, means.size), values)
+    return (
+        None
+        if math.isnan(found["sigma_w_low"])
+        else found["sigma_w_low"] <= truth <= found["sigma_w_high"]
+    )
+
+
+@case("half-way σw", **{name: MEMORY[name] for name in list(MEMORY)[:5]})
+def _half_way(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
+    means, values = memory_sample(rng, seeds, world, 10.0)
+    scales = np.linspace(0.1, 2.5, means.size)
+    middle = (means[0] + means[-1]) / 2
+    truth = math.exp(np.interp(-middle, -means, np.log(scales)))
+    _, low, high = half_loss(scales, values, 0.95)
+    return None if math.isnan(low) else low <= truth <= high
+
+
+@case("a line fits, p > 0.05", **{name: MEMORY[name] for name in list(MEMORY)[:3]})
+def _line(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
+    means, values = memory_sample(rng, seeds, world, 10.0)
+    found = lack_of_fit(np.linspace(0.1, 2.5, means.size), values)
+    return None if math.isnan(found) else found > 0.05
 
 
 # --- slope on σw (β at one epoch) ---

@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from analysis.estimates.clock_axis import CLOCKS
 from analysis.estimates.crossing import first_fall
@@ -101,8 +100,20 @@ def half_of_largest(recipes: pd.DataFrame, confidence: float = 0.95) -> float:
     p_values[(low > 0) & (found <= low)] = 0.0  # without any noise
     if not p_values.size:
         return math.nan
-    above = multipletests(p_values, 1 - confidence, method="holm")[0] & (found >= LEAST_MEMORY)
+    above = holm(p_values, 1 - confidence) & (found >= LEAST_MEMORY)
     return float(found[above].max()) / 2 if above.any() else math.nan
+
+
+def holm(p_values: Floats, significance: float) -> NDArray[np.bool_]:
+    """Which hypotheses Holm's (1979) step-down test rejects, at one level over all of them.
+
+    That of statsmodels collects garbage at every call, which takes a sixth of a second.
+    """
+    order = np.argsort(p_values)
+    steps = (p_values.size - np.arange(p_values.size)) * p_values[order]
+    rejected = np.zeros(p_values.size, dtype=np.bool_)
+    rejected[order] = np.maximum.accumulate(steps) <= significance
+    return rejected
 
 
 # --- the boundary on each clock ---

@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from synthetic_frames import TRAIN_IMAGES, Truth, frames
 
 from analysis.estimates.boundary import (
@@ -13,6 +16,7 @@ from analysis.estimates.boundary import (
     boundary,
     boundary_rates,
     half_of_largest,
+    holm,
     seed_deviations,
 )
 from analysis.estimates.clock_axis import axes
@@ -130,6 +134,13 @@ def test_recipes_without_memory_seldom_have_a_level(seeds: int) -> None:
         found += math.isfinite(half_of_largest(table))
     assert one_above > 30
     assert found <= 14  # of 5 % at most (half of 5 % are above 0), 3 binomial errors above 2.5 %
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(max_examples=20, deadline=None)
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    found = holm(np.array(p_values), 0.05)
+    assert found.tolist() == multipletests(p_values, 0.05, method="holm")[0].tolist()
 
 
 def test_less_than_a_point_of_accuracy_is_no_memory_however_sure() -> None:
