@@ -111,7 +111,7 @@ def _memory(source: Source, title: str) -> list[_Part]:
         "no memory. Noise alone: the spread to be expected without memory. Test images: that they "
         "are finite, and the same for all runs, can move a memory by at most so much (95 %) from "
         "that on all images there might have been, whatever the seeds. p value: of no memory, "
-        "by permuting σw within seeds, studentized; from five seeds on. Clocks: at the end of "
+        "by permuting σw within seeds, studentized; from eight seeds on. Clocks: at the end of "
         "training. A diverged run counts as the model it returns, or as a guess if it has none; "
         "survivors alone: memory without such runs. Untrained: test accuracy below twice that of a "
         "guess.",

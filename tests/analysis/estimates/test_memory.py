@@ -37,10 +37,18 @@ def test_a_real_effect_is_found_and_a_missing_one_is_not(runs: pd.DataFrame) -> 
     table = memory(runs).set_index("recipe")
     assert table.loc["sgd", "low"] < 0.1 < table.loc["sgd", "high"]
     assert table.loc["sgd", "corrected"] == pytest.approx(0.1, abs=0.01)
-    assert table.loc["sgd", "p_value"] < 0.001
     assert table.loc["adam", "low"] == 0
-    assert table.loc["adam", "p_value"] > 0.05
     assert table.loc["adam", "corrected"] < table.loc["adam", "memory"]
+
+
+def test_the_p_value_tells_an_effect_from_none_and_needs_eight_seeds() -> None:
+    recipes = [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    truth = Truth(test_accuracy=remembers)
+    runs = frames(recipes, truth, np.random.default_rng(4), seeds=range(8))[0]
+    found = memory(runs).set_index("recipe")["p_value"]
+    assert found["sgd"] < 0.001
+    assert found["adam"] > 0.05
+    assert memory(runs[runs["seed"] < 7].reset_index(drop=True))["p_value"].isna().all()
 
 
 def test_noise_spread_is_the_spread_that_noise_alone_makes(runs: pd.DataFrame) -> None:

@@ -25,12 +25,12 @@ def welch_james(values: np.ndarray) -> float:
 
 
 def test_p_value_is_that_of_all_orders_of_each_seed() -> None:
-    values = np.random.default_rng(3).standard_normal((2, 7))
+    values = np.random.default_rng(3).standard_normal((2, 8))
     values -= values.mean(0)
     observed = welch_james(values)
     orders = [
         welch_james(np.where(np.array(flips), values[::-1], values))
-        for flips in itertools.product([False, True], repeat=7)
+        for flips in itertools.product([False, True], repeat=8)
     ]
     exact = np.mean(np.array(orders) >= observed * (1 - 1e-9))
     assert p_value(values, 20_000, np.random.default_rng(0)) == pytest.approx(exact, abs=0.012)
@@ -38,7 +38,7 @@ def test_p_value_is_that_of_all_orders_of_each_seed() -> None:
 
 def test_p_values_of_runs_that_are_exchangeable_are_uniform() -> None:
     rng = np.random.default_rng(0)
-    found = [p_value(noisy(np.ones(5), 6, rng), 199, rng) for _ in range(400)]
+    found = [p_value(noisy(np.ones(5), 8, rng), 199, rng) for _ in range(400)]
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
@@ -55,7 +55,7 @@ def test_memory_beside_that_noise_is_found() -> None:
     assert p_value(values, 999, np.random.default_rng(0)) == 0.001
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 4])
+@pytest.mark.parametrize("seeds", [1, 2, 7])
 def test_few_seeds_have_no_p_value(seeds: int) -> None:
     values = noisy(np.ones(5), seeds, np.random.default_rng(0))
     assert math.isnan(p_value(values, 99, np.random.default_rng(0)))
@@ -63,11 +63,11 @@ def test_few_seeds_have_no_p_value(seeds: int) -> None:
 
 def test_equal_accuracies_at_all_scales_are_no_memory() -> None:
     rng = np.random.default_rng(0)
-    assert p_value(np.tile(rng.random(6), (5, 1)), 99, rng) == 1
+    assert p_value(np.tile(rng.random(8), (5, 1)), 99, rng) == 1
 
 
 def test_holes_are_no_runs() -> None:
-    values = noisy(np.ones(6), 9, np.random.default_rng(0))
+    values = noisy(np.ones(6), 12, np.random.default_rng(0))
     values[1] += 3
     values[2, :3] = values[0, 8] = np.nan
     values[4] = np.nan
