@@ -53,8 +53,8 @@ def memory(
         bias (memory − corrected); noise_spread (what `memory` would be on average without any
         memory, at this recipe's noise); p_value (of no memory, by a studentized permutation test;
         NaN below eight seeds); sigma_w_top, sigma_w_bottom and mean_top, mean_bottom (the extreme
-        σw and their means); runs, seeds, scales that went in. A diverged run goes in with the model it
-        returns, its best checkpoint or else a guess. Of such failures: diverged and untrained
+        σw and their means); runs, seeds, scales that went in. A diverged run goes in with the model
+        it returns, its best checkpoint or else a guess. Of such failures: diverged and untrained
         (numbers of runs), survivors (memory without diverged runs; NaN with fewer than two σw),
         scales_lost (σw at which all runs diverged), scales_failed (σw at which half of the runs or
         more diverged or are untrained: memory there is of failure). image_error: what the standard
