@@ -26,7 +26,8 @@ LISTENING = "0A"  # of /proc/net/tcp
 @pytest.fixture(autouse=True)
 def _no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (ray_alone.MODE, ray_alone.TOKEN, ray_alone.TOKEN_FILE):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # or what is set in a test would stay after it
+        monkeypatch.delenv(name)
     monkeypatch.setattr(ray_alone.ray_constants, "ENABLE_RAY_CLUSTER", True)
 
 
@@ -52,9 +53,8 @@ def test_each_sweep_has_a_token_of_its_own_unless_a_person_gave_one(
 ) -> None:
     tokens = set()
     for _ in range(2):
-        monkeypatch.delenv(ray_alone.TOKEN, raising=False)
         ray_alone.prepare()
-        tokens.add(os.environ[ray_alone.TOKEN])
+        tokens.add(os.environ.pop(ray_alone.TOKEN))
     assert len(tokens) == 2
     assert {len(token) for token in tokens} == {64}
     monkeypatch.setenv(ray_alone.TOKEN, "a person's")
