@@ -22,12 +22,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
+from suite.executors import ray_alone
 from suite.executors.placement import Placement, check_reach, gpus_of_a_worker, worker_machine
 from suite.executors.processes import REPLACEMENTS
 from suite.executors.ray_task import Post, Return, train_one_fleet
 from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
 
+ALONE = "local"  # Ray's word for a cluster that this process starts, and that ends with it
 LONGEST_STOP = 8.0  # seconds that tasks get to stop before they are killed
 RETRIES = 3  # of a task by Ray, when its machine or process dies
 KNOCK_SECONDS = 10.0
@@ -64,7 +66,7 @@ class RayCluster:
     """
 
     def __init__(self, placement: Placement, job: Job, workers: int) -> None:
-        self._address = placement.ray_address or os.environ.get("RAY_ADDRESS") or "local"
+        self._address = placement.ray_address or os.environ.get("RAY_ADDRESS") or ALONE
         _connect(self._address)
         try:
             self._cpus = placement.cpus_per_worker
@@ -72,6 +74,8 @@ class RayCluster:
             self._gpus = gpus_of_a_worker(placement, job.machine.device, there=there)
             room = self._room()
             caution = check_reach(job, room.machines)
+            if self._address == ALONE:
+                caution += ray_alone.caution()
             if not room.workers and not workers:
                 raise ConfigError(
                     f"cpus_per_worker: must fit into a machine of the cluster beside "
@@ -115,6 +119,8 @@ def _connect(address: str) -> None:
         If there is none.
     """
     _knock(address)
+    if address == ALONE:
+        ray_alone.prepare()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is called unasked
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     own: dict[str, Any] = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
@@ -124,7 +130,7 @@ def _connect(address: str) -> None:
             address=address,
             log_to_driver=False,
             logging_level="ERROR",
-            **(own if address == "local" else {}),
+            **(own if address == ALONE else {}),
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _no_cluster(address, first_line(error)) from None
