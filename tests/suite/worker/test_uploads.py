@@ -171,14 +171,18 @@ def test_a_write_that_never_ends_does_not_hold_the_process(
     monkeypatch.setattr(uploads_module, "LAST_WRITE_WAIT", 0.05)
     writer, begun, answer = WriteQueue(notes.append), threading.Event(), threading.Event()
 
+    own: list[threading.Thread] = []  # others may be left of other tests
+
     def task() -> None:
+        own.append(threading.current_thread())
         begun.set()
         answer.wait(LONG)
 
     writer.submit(task)
     assert begun.wait(LONG)
     writer.close()
-    thread = next(t for t in threading.enumerate() if t.name == "mlflow-writer")
+    (thread,) = own
+    assert thread.name == "mlflow-writer"
     assert thread.daemon
     answer.set()
     thread.join(LONG)
