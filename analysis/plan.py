@@ -85,20 +85,21 @@ def measured(chosen: ChosenExperiments, wanted: Sequence[float], seeds: Sequence
     seeds
         Numbers of seeds for the chances of a verdict.
     """
-    lines = chosen.lines()
+    lines, known = chosen.lines(), False
     for name, store in chosen.stores.items():
         table = seeds_by_recipe(store.runs, [one / 100 for one in wanted])
         if table.empty:
             lines += ["", f"{name}: no recipe has two seeds at two σw; nothing to plan with"]
             continue
+        known = True
         headings = ["recipe", "memory pp", "sd over seeds", "seeds", "± now"]
         headings += [f"seeds for ±{one:g}" for one in wanted]
         rows = [_recipe_cells(row, len(wanted)) for row in table.to_dict("records")]
         lines += ["", *aligned([*headings, ""], [[*row, ""] for row in rows])]
-    lines += [
-        f"in brackets: with {ASSURANCE:.0%} assurance, as the sd itself is known from few seeds",
-        *_verdict_lines(chances_of_measured(judged(chosen.stores), seeds), seeds),
-    ]
+    if known:
+        assured = f"with {ASSURANCE:.0%} assurance, as the sd itself is known from few seeds"
+        lines.append(f"in brackets: {assured}")
+    lines += _verdict_lines(chances_of_measured(judged(chosen.stores), seeds), seeds)
     return lines
 
 

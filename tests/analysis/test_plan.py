@@ -50,6 +50,16 @@ def test_every_recipe_of_a_store_has_its_seeds(
         assert np.all(np.array(needed) >= 2)
 
 
+def test_runs_of_one_seed_are_nothing_to_plan_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = empty_store(tmp_path)
+    write(uri, CONFIGS[:1], experiment="mine")
+    assert plan.main(["--tracking-uri", uri]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "mine: no recipe has two seeds at two σw; nothing to plan with"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
