@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.figures.clock_pages import by_batch_size, clock_pages, name_of
 from analysis.figures.sensitivity import beta_limits
-from analysis.figures.style import CLOCK_LABELS, DASHES, batch_colours, log_ticks, recipe_name
+from analysis.figures.style import Look, recipe_name
 
 HEADROOM = 1.5  # above the largest abs(β)
-MOST_WIDE = 3  # families on one page
-LEAST_WIDTH = 7.4  # inches; the title and the legend take it
+NOISE = "|β| that noise alone would show (faint: below it)"
 # S up to this is what errors estimated from few seeds give on the true clock
 # (`analysis.estimates.collapse`).
 WITHIN_NOISE = 2.0
@@ -39,97 +41,38 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
     list of Figure
         One per three families.
     """
-    families = list(dict.fromkeys(betas["family"]))
-    pages = [families[i : i + MOST_WIDE] for i in range(0, len(families), MOST_WIDE)]
-    colours = batch_colours([int(size) for size in betas["batch_size"].unique()])
-    return [_page(betas, collapses, names, colours, title) for names in pages]
 
+    def draw(panel: Axes, curves: pd.DataFrame, axis: str, looks: Mapping[int, Look]) -> str:
+        _curves(panel, curves, axis, looks)
+        family = str(curves["family"].iloc[0])
+        measured = collapses[(collapses["family"] == family) & (collapses["axis"] == axis)]
+        number = collapse_number(measured, curves["batch_size"].nunique())
+        if axis == "epoch":
+            return f"{recipe_name(family)}\n{number}"
+        return "" if measured.empty else number
 
-def _page(
-    betas: pd.DataFrame,
-    collapses: pd.DataFrame,
-    families: list[str],
-    colours: dict[int, tuple[float, float, float, float]],
-    title: str,
-) -> Figure:
-    figure = Figure(figsize=(max(4.9 * len(families) + 0.4, LEAST_WIDTH), 7.6))
-    panels = figure.subplots(2, len(families), sharey=True, squeeze=False)
-    for column, family in zip(panels.T, families, strict=True):
-        curves = betas[betas["family"] == family]
-        for panel, axis in zip(column, ("epoch", str(curves["own_clock"].iloc[0])), strict=True):
-            _curves(panel, curves, axis, colours)
-            measured = collapses[(collapses["family"] == family) & (collapses["axis"] == axis)]
-            number = (
-                ""
-                if axis != "epoch" and measured.empty
-                else collapse_number(measured, curves["batch_size"].nunique())
-            )
-            head = f"{recipe_name(family)}\n" if axis == "epoch" else ""
-            panel.set_title(head + number, fontsize=11)
-            panel.set_xlabel("epoch" if axis == "epoch" else CLOCK_LABELS[axis])
-    shown = betas[betas["family"].isin(families)]
-    panels[0, 0].set_ylim(*beta_limits(shown, HEADROOM))
-    for row in panels:
-        row[0].set_ylabel("|β(t)|   (accuracy per unit of σw)")
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=colour,
-            linestyle=DASHES[i % len(DASHES)],
-            linewidth=2,
-            label=f"batch size {size}",
-        )
-        for i, (size, colour) in enumerate(colours.items())
-    ]
-    handles.append(
-        Line2D(
-            [],
-            [],
-            color="#555555",
-            linestyle=":",
-            linewidth=1.4,
-            label="|β| that noise alone would show (faint: below it)",
-        )
+    noise = Line2D([], [], color="#555555", linestyle=":", linewidth=1.4, label=NOISE)
+    return clock_pages(
+        betas,
+        draw,
+        title=title,
+        label="|β(t)|   (accuracy per unit of σw)",
+        limits=lambda shown: beta_limits(shown, HEADROOM),
+        more=[noise],
     )
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(handles), 2 * len(families)),
-        fontsize=10,
-    )
-    figure.suptitle(title, fontsize=12)
-    return figure
 
 
-# --- one panel ---
-def _curves(
-    panel: Axes,
-    table: pd.DataFrame,
-    axis: str,
-    colours: dict[int, tuple[float, float, float, float]],
-) -> None:
-    panel.set_xscale("log")
+def _curves(panel: Axes, table: pd.DataFrame, axis: str, looks: Mapping[int, Look]) -> None:
     panel.set_yscale("log")
-    for i, (size, colour) in enumerate(colours.items()):
-        rows = table[(table["batch_size"] == size) & (table[axis] > 0)].sort_values("epoch")
-        if rows.empty:
-            continue
-        noise = f"noise floor, batch size {size}"
-        panel.plot(rows[axis], rows["floor_smooth"], ":", color=colour, linewidth=1.5, label=noise)
+    for size, look, rows in by_batch_size(table, axis, looks):
+        x, floor, absolute = rows[axis], rows["floor_smooth"], rows["absolute"]
+        noise = f"noise floor, {name_of(size)}"
+        panel.plot(x, floor, ":", color=look.colour, linewidth=1.5, label=noise)
         # What lies below the floor is noise, and drawn faintly.
-        clear = rows["absolute"].where(~(rows["absolute"] < rows["floor_smooth"]))
-        style = DASHES[i % len(DASHES)]
-        panel.plot(rows[axis], rows["absolute"], color=colour, linewidth=1, alpha=0.3)
-        panel.plot(
-            rows[axis],
-            clear,
-            color=colour,
-            linewidth=1.9,
-            linestyle=style,
-            label=f"batch size {size}",
-        )
-    log_ticks(panel.xaxis, float(table[axis].min()), float(table[axis].max()))
+        panel.plot(x, absolute, color=look.colour, linewidth=1, alpha=0.3)
+        clear = absolute.where(~(absolute < floor))
+        style = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.9}
+        panel.plot(x, clear, label=name_of(size), **style)
 
 
 # --- the measure in words ---

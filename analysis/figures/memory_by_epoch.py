@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis.figures.style import CLOCK_LABELS, DASHES, batch_colours, log_ticks, recipe_name
-
-MOST_WIDE = 3  # families on one page
-LEAST_WIDTH = 7.4  # inches; the title and the legend take it
+from analysis.figures.clock_pages import by_batch_size, clock_pages, name_of
+from analysis.figures.style import Look, recipe_name
 
 
 def memory_by_epoch_pages(table: pd.DataFrame, title: str) -> list[Figure]:
@@ -31,63 +30,22 @@ def memory_by_epoch_pages(table: pd.DataFrame, title: str) -> list[Figure]:
     list of Figure
         One per three families.
     """
-    families = list(dict.fromkeys(table["family"]))
-    pages = [families[i : i + MOST_WIDE] for i in range(0, len(families), MOST_WIDE)]
-    colours = batch_colours([int(size) for size in table["batch_size"].unique()])
-    return [_page(table, names, colours, title) for names in pages]
+    label = "memory (pp of validation accuracy)"
+    return clock_pages(table, _draw, title=title, label=label)
 
 
-def _page(
-    table: pd.DataFrame,
-    families: list[str],
-    colours: dict[int, tuple[float, float, float, float]],
-    title: str,
-) -> Figure:
-    figure = Figure(figsize=(max(4.9 * len(families) + 0.4, LEAST_WIDTH), 7.6))
-    panels = figure.subplots(2, len(families), sharey=True, squeeze=False)
-    for column, family in zip(panels.T, families, strict=True):
-        curves = table[table["family"] == family]
-        for panel, axis in zip(column, ("epoch", str(curves["own_clock"].iloc[0])), strict=True):
-            _curves(panel, curves, axis, colours)
-            panel.set_xlabel("epoch" if axis == "epoch" else CLOCK_LABELS[axis])
-        column[0].set_title(recipe_name(family), fontsize=11)
-    for row in panels:
-        row[0].set_ylabel("memory (pp of validation accuracy)")
-    handles = [
-        Line2D([], [], color=colour, linestyle=DASHES[i % len(DASHES)], label=f"batch size {size}")
-        for i, (size, colour) in enumerate(colours.items())
-    ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(handles), 2 * len(families)),
-        fontsize=10,
-    )
-    figure.suptitle(title, fontsize=12)
-    return figure
-
-
-def _curves(
-    panel: Axes,
-    table: pd.DataFrame,
-    axis: str,
-    colours: dict[int, tuple[float, float, float, float]],
-) -> None:
-    panel.set_xscale("log")
+def _draw(panel: Axes, curves: pd.DataFrame, axis: str, looks: Mapping[int, Look]) -> str:
     panel.axhline(0, color="#888888", linewidth=0.8)
-    for i, (size, colour) in enumerate(colours.items()):
-        rows = table[(table["batch_size"] == size) & (table[axis] > 0)].sort_values("epoch")
-        if rows.empty:
-            continue
+    for size, look, rows in by_batch_size(curves, axis, looks):
         low, high = 100 * rows["low"], 100 * rows["high"]
-        panel.fill_between(rows[axis], low, high, color=colour, alpha=0.13, linewidth=0)
+        panel.fill_between(rows[axis], low, high, color=look.colour, alpha=0.13, linewidth=0)
         panel.plot(
             rows[axis],
             100 * rows["corrected"],
-            color=colour,
-            linestyle=DASHES[i % len(DASHES)],
+            color=look.colour,
+            linestyle=look.dashes,
             linewidth=1.9,
             marker="o" if len(rows) == 1 else "",
-            label=f"batch size {size}",
+            label=name_of(size),
         )
-    log_ticks(panel.xaxis, float(table[axis].min()), float(table[axis].max()))
+    return recipe_name(str(curves["family"].iloc[0])) if axis == "epoch" else ""

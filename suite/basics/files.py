@@ -50,18 +50,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     OSError
         If the disk is full, say.
     """
-    _make_folder(path.parent)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-    try:
+    with _beside(path) as scratch:
         yield scratch
         _flush_all(scratch)
         if scratch.is_dir() and path.is_dir():
             shutil.rmtree(path)
         scratch.replace(path)
-    except BaseException:
-        _remove(scratch)
-        raise
-    _flush_folder(path.parent)  # else a power failure could undo the renaming
 
 
 @contextmanager
@@ -86,15 +80,22 @@ def made_once(path: Path) -> Iterator[Path]:
     OSError
         If the disk is full, say.
     """
+    with _beside(path) as scratch:
+        yield scratch
+        _flush(scratch)
+        _put_new(scratch, path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside `path`; what still has it in the end is removed, and the folder is flushed."""
     _make_folder(path.parent)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     try:
         yield scratch
-        _flush(scratch)
-        _put_new(scratch, path)
     finally:
         _remove(scratch)
-    _flush_folder(path.parent)  # else a power failure could undo the naming
+    _flush_folder(path.parent)  # else a power failure could undo what was renamed
 
 
 def _put_new(scratch: Path, path: Path) -> None:

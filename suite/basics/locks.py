@@ -11,9 +11,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -72,6 +72,29 @@ def locked(
         with suppress(OSError):
             note.unlink()
         lock.release()
+
+
+@contextmanager
+def locked_or(
+    path: Path, work: str, refused: Callable[[OSError], Exception], **how: Any
+) -> Iterator[None]:
+    """As :func:`locked`, where that a lock cannot be made has words of its own.
+
+    Parameters
+    ----------
+    refused
+        From what the system answered to the error to raise.
+    how
+        The other arguments of :func:`locked`.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, work, **how))
+        except TimeoutError:  # an OSError, too, which says all itself
+            raise
+        except OSError as error:
+            raise refused(error) from error
+        yield
 
 
 class _Wait(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import http.client
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite.basics.files import written_whole
-from suite.basics.locks import LONG_PATIENCE, locked
+from suite.basics.locks import LONG_PATIENCE, locked_or
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 
 
@@ -102,22 +101,17 @@ def _provide_cifar10(root: Path, download: bool) -> None:
             raise _no_cifar10(root, f"fetching and unpacking it failed: {error}") from error
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            lock = locked(root / "cifar10.lock", "provides CIFAR-10", seconds=LONG_PATIENCE)
-            stack.enter_context(lock)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise data_error(
-                "data_dir",
-                "must be a writable directory while it does not hold CIFAR-10",
-                f"{root} ({error.strerror})",
-                "set data_dir to another directory, or use dataset=digits",
-            ) from error
-        yield
+def _locked(root: Path) -> AbstractContextManager[None]:
+    def refused(error: OSError) -> DataError:
+        return data_error(
+            "data_dir",
+            "must be a writable directory while it does not hold CIFAR-10",
+            f"{root} ({error.strerror})",
+            "set data_dir to another directory, or use dataset=digits",
+        )
+
+    lock = root / "cifar10.lock"
+    return locked_or(lock, "provides CIFAR-10", refused, seconds=LONG_PATIENCE)
 
 
 def _no_cifar10(root: Path, reason: str) -> DataError:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from suite.basics import locks
 from suite.basics.errors import remedy_for
 from suite.basics.files import cache_folder, written_whole
+from suite.basics.locks import LONG_PATIENCE, locked_or
 from suite.data.parts import DataError, ImageParts, LabelledImages, content_digest, data_error
 from suite.declarations.stored import MALFORMED
 
@@ -36,8 +36,7 @@ def cache_entry(data_dir: Path) -> Path:
     return cache_folder() / f"folder-{key}"
 
 
-@contextmanager
-def locked(entry: Path) -> Iterator[None]:
+def locked(entry: Path) -> AbstractContextManager[None]:
     """Keep other processes from writing an entry while the block runs.
 
     Raises
@@ -47,15 +46,8 @@ def locked(entry: Path) -> Iterator[None]:
     TimeoutError
         If another process holds it for an hour.
     """
-    with ExitStack() as stack:
-        try:
-            lock = locks.locked(entry.with_suffix(".lock"), WORK, seconds=locks.LONG_PATIENCE)
-            stack.enter_context(lock)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise _not_writable(entry, error) from error
-        yield
+    lock = entry.with_suffix(".lock")
+    return locked_or(lock, WORK, partial(_not_writable, entry), seconds=LONG_PATIENCE)
 
 
 def _not_writable(entry: Path, error: OSError) -> DataError:
