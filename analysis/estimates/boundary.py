@@ -29,7 +29,7 @@ from scipy import stats
 from analysis.estimates.clock_axis import CLOCKS
 from analysis.estimates.crossing import first_fall
 from analysis.estimates.recipes import Recipe
-from analysis.estimates.returned import returned_accuracy
+from analysis.estimates.returned import accuracy_by_recipe
 from analysis.estimates.spread import extremes, spread_error
 
 Floats = NDArray[np.float64]
@@ -231,11 +231,9 @@ def seed_deviations(
     ndarray of shape (recipes, all seeds)
         NaN where the seed has no run.
     """
-    values = returned_accuracy(runs, metric)
     seeds = np.unique(runs["seed"].to_numpy())
     found = np.full((len(recipes), seeds.size), np.nan)
-    for row, recipe in enumerate(recipes):
-        accuracy = recipe.pivot(values)
+    for row, (recipe, accuracy) in enumerate(accuracy_by_recipe(runs, recipes, metric)):
         error = spread_error(accuracy, extremes(accuracy))
         if error is not None:
             # Centred, so that resampling moves the estimate by its noise alone.

@@ -27,8 +27,9 @@ from scipy import stats
 from scipy.optimize import isotonic_regression
 
 from analysis.estimates.cluster_slope import cluster_slopes
-from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.returned import returned_accuracy
+from analysis.estimates.recipes import Recipe
+from analysis.estimates.returned import accuracy_by_recipe
+from analysis.estimates.seed_interval import seed_mean
 
 Floats = NDArray[np.float64]
 MOST_CONTRASTS = 3
@@ -51,10 +52,9 @@ def dose_response(
         smallest less that at the largest σw); half, half_low, half_high (σw at which half of it is
         lost; NaN where the loss may be 0; 0 and inf are open ends); seeds, scales that went in.
     """
-    values = returned_accuracy(runs)
     rows = [
-        {"recipe": recipe.label} | _of_recipe(recipe.scales, recipe.pivot(values), level)
-        for recipe in (find_recipes(runs) if recipes is None else recipes)
+        {"recipe": recipe.label} | _of_recipe(recipe.scales, accuracy, level)
+        for recipe, accuracy in accuracy_by_recipe(runs, recipes)
     ]
     return pd.DataFrame(rows)
 
@@ -70,8 +70,8 @@ def _of_recipe(scales: Floats, accuracy: Floats, level: float) -> dict[str, floa
         row |= {name: slope, f"{name}_low": slope - half, f"{name}_high": slope + half}
     row["lack_of_fit"] = lack_of_fit(scales, used)
     row["log_lack_of_fit"] = lack_of_fit(np.log(scales), used)
-    lost = _mean_with_interval(used[0] - used[-1], level)
-    row |= {"lost": lost[0], "lost_low": lost[1], "lost_high": lost[2]}
+    lost = seed_mean(used[0] - used[-1], level)
+    row |= {"lost": lost.mean, "lost_low": lost.low, "lost_high": lost.high}
     half_way = half_loss(scales, used, level)
     row |= {"half": half_way[0], "half_low": half_way[1], "half_high": half_way[2]}
     return row | {"seeds": int(complete.sum()), "scales": len(scales)}
@@ -109,10 +109,10 @@ def half_loss(scales: Floats, accuracy: Floats, level: float) -> tuple[float, fl
     none = (math.nan, math.nan, math.nan)
     if accuracy.shape[1] < 2 or len(scales) < 2:
         return none
-    _, low, high = _mean_with_interval(accuracy[0] - accuracy[-1], level)
-    if not (low > 0 or high < 0):
+    lost = seed_mean(accuracy[0] - accuracy[-1], level)
+    if not (lost.low > 0 or lost.high < 0):
         return none
-    falls = 1.0 if low > 0 else -1.0
+    falls = 1.0 if lost.low > 0 else -1.0
     log = np.log(scales)
     curve = -isotonic_regression(-falls * accuracy.mean(1)).x
     middle = (curve[0] + curve[-1]) / 2
@@ -128,14 +128,3 @@ def half_loss(scales: Floats, accuracy: Floats, level: float) -> tuple[float, fl
     low_end = 0.0 if kept[0] == 0 else float(np.exp(fine[kept[0]]))
     high_end = math.inf if kept[-1] == fine.size - 1 else float(np.exp(fine[kept[-1]]))
     return estimate, min(low_end, estimate), max(high_end, estimate)
-
-
-def _mean_with_interval(by_seed: Floats, level: float) -> tuple[float, float, float]:
-    if by_seed.size < 1:
-        return math.nan, math.nan, math.nan
-    mean = float(by_seed.mean())
-    if by_seed.size < 2:
-        return mean, math.nan, math.nan
-    error = float(by_seed.std(ddof=1)) / math.sqrt(by_seed.size)
-    half = float(stats.t.ppf(0.5 + level / 2, by_seed.size - 1)) * error
-    return mean, mean - half, mean + half

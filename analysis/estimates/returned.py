@@ -6,10 +6,13 @@ out would make a recipe better the more of it fails: it is a result, and enters 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.estimates.recipes import Recipe, find_recipes
 from suite.declarations.datasets import KNOWN
 
 Floats = NDArray[np.float64]
@@ -39,6 +42,15 @@ def returned_accuracy(runs: pd.DataFrame, metric: str = "test_accuracy") -> Floa
     values = runs[metric].to_numpy(dtype=np.float64)
     nothing = runs["diverged"].to_numpy(dtype=np.bool_) & np.isnan(values)
     return np.asarray(np.where(nothing, chance(runs), values), dtype=np.float64)
+
+
+def accuracy_by_recipe(
+    runs: pd.DataFrame, recipes: Sequence[Recipe] | None = None, metric: str = "test_accuracy"
+) -> Iterator[tuple[Recipe, Floats]]:
+    """Each recipe (all by default) with the accuracy its runs return, shape (σw, seeds)."""
+    values = returned_accuracy(runs, metric)
+    for recipe in find_recipes(runs) if recipes is None else recipes:
+        yield recipe, recipe.pivot(values)
 
 
 def untrained(runs: pd.DataFrame) -> NDArray[np.bool_]:

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.returned import returned_accuracy
+from analysis.estimates.recipes import Recipe
+from analysis.estimates.returned import accuracy_by_recipe
 from analysis.estimates.spread import extremes, spread_error
 
 LEVEL = 0.95
@@ -118,10 +118,8 @@ def seeds_by_recipe(
         over seeds of the paired difference at the extreme σw), seeds, half_width (now), and for
         each wanted one `seeds_i` (needed) and `assured_i` (needed for it with 80 % assurance).
     """
-    values = returned_accuracy(runs)
     rows = []
-    for recipe in find_recipes(runs) if recipes is None else recipes:
-        accuracy = recipe.pivot(values)
+    for recipe, accuracy in accuracy_by_recipe(runs, recipes):
         plain = extremes(accuracy)
         error = spread_error(accuracy, plain)
         if error is None:

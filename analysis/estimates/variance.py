@@ -24,8 +24,8 @@ from scipy import stats
 
 from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.no_memory import noise_variances
-from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.returned import returned_accuracy
+from analysis.estimates.recipes import Recipe
+from analysis.estimates.returned import accuracy_by_recipe
 
 Floats = NDArray[np.float64]
 PARTS = ("sigma_w", "seed", "rest")
@@ -49,10 +49,9 @@ def variance_shares(
         standard deviations; NaN where there is no noise); seeds, scales that went in. All NaN with
         fewer than three seeds.
     """
-    values = returned_accuracy(runs)
     rows = [
-        {"recipe": recipe.label} | of_array(recipe.scales, recipe.pivot(values), level)
-        for recipe in (find_recipes(runs) if recipes is None else recipes)
+        {"recipe": recipe.label} | of_array(recipe.scales, accuracy, level)
+        for recipe, accuracy in accuracy_by_recipe(runs, recipes)
     ]
     return pd.DataFrame(rows)
 
