@@ -19,11 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.estimates.boundary import boundary, half_of_largest
+from analysis.estimates.boundary import boundary
 from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.dose_response import half_loss, lack_of_fit
 from analysis.estimates.forgetting_time import forgetting_time
 from analysis.estimates.law_fit import fit
+from analysis.estimates.memory_level import half_of_largest
 from analysis.estimates.no_memory import p_value
 from analysis.estimates.scale_table import median_over_seeds
 from analysis.estimates.spread import cross_validated, extremes, interval

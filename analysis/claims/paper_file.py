@@ -139,6 +139,7 @@ class CollapseClaim(AnyClaim):
     recipe: Settings
     batch_sizes: tuple[int, ...]
     axis: Axis
+    tolerance: str
 
     @property
     def recipes(self) -> list[DeclaredRecipe]:

@@ -32,7 +32,6 @@ from analysis.claims.sources import Source
 from analysis.units import SPOKEN, in_unit, number
 
 BIAS_WORTH_A_WORD = 0.1  # of the estimate
-APART = 0.1  # decades (a factor of 1.26) up to which curves over a decade or more look like one
 LACKING = "some runs lack the metric in their history"
 QUALITY = ("quality", "quality_low", "quality_high")
 
@@ -72,7 +71,7 @@ def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Jud
     if isinstance(claim, CollapseClaim):
         collapsed = collapse_evidence(claim, source, file, seed)
         return (
-            _from_collapse(claim, collapsed)
+            _from_collapse(claim, collapsed, file.tolerance[claim.tolerance].absolute)
             if isinstance(collapsed, Collapse)
             else _open(claim, collapsed, file)
         )
@@ -141,8 +140,8 @@ def _diverged(samples: Sequence[Sample]) -> str:
     return f"{runs} run{'s' * (runs > 1)} diverged, and count as what they return" if runs else ""
 
 
-def _from_collapse(claim: CollapseClaim, found: Collapse) -> Judged:
-    verdict, reason = collapse_verdict(found.row)
+def _from_collapse(claim: CollapseClaim, found: Collapse, apart: float) -> Judged:
+    verdict, reason = collapse_verdict(found.row, apart)
     words = [reason, found.points, _diverged(found.samples)]
     # Where nothing could be measured on any axis, there are no such columns.
     quality, low, high = (float(found.row.get(name, math.nan)) for name in QUALITY)
@@ -150,23 +149,30 @@ def _from_collapse(claim: CollapseClaim, found: Collapse) -> Judged:
     return Judged(claim, verdict, reason, quality, low, high, int(found.row["seeds"]))
 
 
-def collapse_verdict(row: Mapping[Hashable, Any]) -> tuple[Verdict, str]:
+def collapse_verdict(row: Mapping[Hashable, Any], apart: float) -> tuple[Verdict, str]:
     """Reproduced if it collapses; contradicted if it lies visibly apart, and more than on epochs.
 
     S alone would contradict: with small errors it tells curves apart that lie on one another to
     the eye.
+
+    Parameters
+    ----------
+    row
+        Of `analysis.estimates.collapse`.
+    apart
+        From how many decades on curves lie visibly apart.
     """
     said = str(row["verdict"])
     if said == "undetermined":
         return "undetermined", str(row["reason"])
-    apart = f"curves {row['distance']:.2g} decades apart"
-    ratio = f"S over S on epochs {math.exp(row['log_ratio']):.2g}, {apart}"
+    ratio = f"S over S on epochs {math.exp(row['log_ratio']):.2g}"
+    ratio += f", curves {row['distance']:.2g} decades apart"
     if said == "collapses":
         return "reproduced", f"better than on epochs: {ratio}"
-    if row["low"] > 0 and row["distance"] > APART:
+    if row["low"] > 0 and row["distance"] > apart:
         return "contradicted", f"worse than on epochs: {ratio}"
     if row["low"] > 0:
-        return "undetermined", f"worse than on epochs, by less than {APART:g} decades: {ratio}"
+        return "undetermined", f"worse than on epochs, by less than {apart:g} decades: {ratio}"
     if said == "better":
         return "undetermined", f"better than on epochs, and yet not one curve: {ratio}"
     return "undetermined", f"no better than on epochs, nor worse: {ratio}"

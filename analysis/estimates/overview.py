@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.estimates.boundary import boundaries, half_of_largest, seed_deviations
+from analysis.estimates.boundary import boundaries, seed_deviations
 from analysis.estimates.clock_axis import CLOCKS, clock_frame, own_clock, recipe_axes
 from analysis.estimates.collapse import collapse
 from analysis.estimates.memory import memory
+from analysis.estimates.memory_level import half_of_largest
 from analysis.estimates.recipes import Recipe, find_recipes, names_without
 from analysis.estimates.scale_table import by_scale, interpolation
 from analysis.estimates.sensitivity import curves, sensitivity

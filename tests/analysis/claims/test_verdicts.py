@@ -10,6 +10,7 @@ from claim_stores import paper_store, verdict_on
 
 from analysis.claims.command import judge
 from analysis.claims.numbers import Region
+from analysis.claims.paper_file import paper
 from analysis.claims.rule import Part, judge_parts
 from analysis.claims.statistics import spread as spread_of
 from analysis.claims.verdicts import collapse_verdict
@@ -328,6 +329,8 @@ def test_only_curves_that_lie_visibly_apart_contradict_a_collapse(
     distance: float, verdict: str
 ) -> None:
     row = {"verdict": "no better", "reason": "", "log_ratio": 4.0, "low": 3.0}
-    found, reason = collapse_verdict(row | {"distance": distance})
+    found, reason = collapse_verdict(
+        row | {"distance": distance}, paper().tolerance["collapse"].absolute
+    )
     assert found == verdict
     assert f"{distance:g} decades apart" in reason
