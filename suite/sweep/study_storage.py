@@ -28,7 +28,7 @@ from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_address, sqlite_file
 from suite.basics.sqlite_store import SQLITE_PATIENCE
 from suite.state import postgresql_leases
-from suite.tracking.store import LOCKED
+from suite.tracking.store import LOCKED, kept_locked
 
 OWN = "e.g. sqlite:///optuna.db"
 WORK = "writes the Optuna study"
@@ -142,9 +142,5 @@ def plain_errors(storage: str) -> Iterator[None]:
     except (StorageInternalError, OperationalError) as error:
         plain = error.__cause__ if isinstance(error, StorageInternalError) else error
         if LOCKED in str(plain):
-            raise TimeoutError(
-                f"storage: must not be locked, got {storage}, which another process has kept "
-                f"locked for {SQLITE_PATIENCE:.0f} s; end that process, or start again when it is "
-                "done"
-            ) from None
+            raise kept_locked("storage", storage, SQLITE_PATIENCE) from None
         raise plain or error from None

@@ -101,14 +101,14 @@ def when_unlocked(path: Path, do: Callable[[], T]) -> T:
             if LOCKED not in str(error):
                 raise
             if (waited := time.monotonic() - began) >= SQLITE_PATIENCE:
-                raise locked(path, waited) from None
+                raise kept_locked("tracking_uri", path, waited) from None
         time.sleep(PAUSE)
 
 
-def locked(file: Path | str, seconds: float) -> TimeoutError:
-    """The line for a file that another process does not let go of."""
+def kept_locked(setting: str, file: Path | str, seconds: float) -> TimeoutError:
+    """The line for a database file that another process does not let go of."""
     return TimeoutError(
-        f"tracking_uri: must not be locked, got {file}, which another process has kept locked for "
+        f"{setting}: must not be locked, got {file}, which another process has kept locked for "
         f"{seconds:.0f} s; end that process, or start again when it is done"
     )
 
