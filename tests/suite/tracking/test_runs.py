@@ -7,53 +7,24 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow_stores import Store, new_store
+from mlflow_stores import Store
 from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
+from tracked_runs import CONFIG, DATA, begin, records
 
-from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import NOTE_TAG
-from suite.state.place import default_state_dir
 from suite.tracking.metadata import note
 from suite.tracking.queries import DIVERGED, LATEST, POINTS, RUNS_OF
-from suite.tracking.runs import DataDescription, Tracker, download_best
-
-CONFIG = parse({"optimizer": "adam", "learning_rate": "1e-3", "seed": 42})
-DATA = DataDescription(
-    name="digits",
-    digest="0123456789abcdef",
-    source="sklearn.datasets.load_digits",
-    sizes={"train": 1150, "validation": 288, "test": 359},
-    image_shape=(1, 8, 8),
-    classes=("0", "1"),
-)
-
-
-@pytest.fixture
-def tracker(store: Store) -> Tracker:
-    return Tracker("", store.uri)
-
-
-def records(epochs: Sequence[int]) -> list[EpochRecord]:
-    return [
-        EpochRecord(e, 1_700_000_000_000 + e, 1 / e, 0.5, 2 / e, 0.25, 3.0 * e, 1e-3)
-        for e in epochs
-    ]
-
-
-def begin(tracker: Tracker, config: RunConfig = CONFIG) -> str:
-    return tracker.create(config, DATA, "cpu")
+from suite.tracking.runs import Tracker
 
 
 def test_a_new_run_is_found_by_its_fingerprint_and_says_all_about_itself(
@@ -297,75 +268,6 @@ def test_a_run_begun_by_mlflow_run_keeps_the_spelling_of_its_parameters(
     assert tracker.unfinished(CONFIG.fingerprint) == run_id
 
 
-def test_a_new_finished_run_replaces_the_old_one_and_nothing_else(
-    tracker: Tracker, store: Store
-) -> None:
-    old, new, other = begin(tracker), begin(tracker), begin(tracker, CONFIG.with_(seed=1))
-    unfinished = begin(tracker)
-    for run_id in (old, new, other):
-        tracker.finish(run_id, {}, 1, diverged=False)
-    assert tracker.supersede(new, CONFIG.fingerprint) == new
-    assert store.statuses() == {new: "FINISHED", other: "FINISHED", unfinished: "RUNNING"}
-    assert MlflowClient(store.uri).get_run(old).info.lifecycle_stage == "deleted"
-    assert tracker.finished(CONFIG.fingerprint) == new
-
-
-@pytest.fixture(params=["database", "server"])
-def either(tracker: Tracker, request: pytest.FixtureRequest) -> Tracker:
-    """Asked by SQL, and through MLflow's client as a server is."""
-    if request.param == "server":
-        tracker._engine = None
-    return tracker
-
-
-def test_what_was_asked_for_last_stays_although_the_clock_has_been_set_back(
-    either: Tracker, store: Store
-) -> None:
-    old, new = begin(either), begin(either)
-    for run_id in (old, new):
-        either.finish(run_id, {}, 1, diverged=False)
-    in_the_future = 4_000_000_000_000
-    store.execute(
-        "UPDATE runs SET start_time = ?, end_time = ? WHERE run_uuid = ?",
-        *(in_the_future, in_the_future, old),
-    )
-    assert either.supersede(new, CONFIG.fingerprint) == new
-    assert store.statuses() == {new: "FINISHED"}
-
-
-def test_a_deleted_run_that_is_restored_does_not_count_beside_the_one_trained_meanwhile(
-    either: Tracker,
-) -> None:
-    old = begin(either)
-    either.delete(old)
-    new = begin(either)
-    either.client.restore_run(old)
-    for run_id in (new, old):
-        either.finish(run_id, {}, 1, diverged=False)
-    assert either.finished(CONFIG.fingerprint) == new
-
-
-def test_a_run_taken_up_again_is_the_one_asked_for_last(either: Tracker, store: Store) -> None:
-    first, second = begin(either), begin(either)
-    assert [store.tags(run_id)["attempt"] for run_id in (first, second)] == ["1", "2"]
-    either.take_up(second, CONFIG, DATA, "cpu")
-    assert store.tags(second)["attempt"] == "2", "it is that already"
-    either.take_up(first, CONFIG, DATA, "cpu")
-    assert store.tags(first)["attempt"] == "3"
-
-
-def test_machines_that_number_two_runs_alike_keep_the_same_one(
-    either: Tracker, store: Store
-) -> None:
-    runs = [begin(either), begin(either)]
-    store.execute("UPDATE tags SET value = '1' WHERE key = 'attempt'")
-    for run_id in runs:
-        either.finish(run_id, {}, 1, diverged=False)
-    assert either.finished(CONFIG.fingerprint) == max(runs)
-    assert either.supersede(min(runs), CONFIG.fingerprint) == max(runs)
-    assert store.statuses() == {max(runs): "FINISHED"}
-
-
 def test_the_newest_unfinished_run_goes_on(tracker: Tracker, store: Store) -> None:
     runs = [begin(tracker), begin(tracker)]
     for start, run_id in enumerate(runs[::-1]):
@@ -373,116 +275,6 @@ def test_the_newest_unfinished_run_goes_on(tracker: Tracker, store: Store) -> No
     assert tracker.unfinished(CONFIG.fingerprint) == runs[1]
     tracker.finish(runs[1], {}, 1, diverged=False)
     assert tracker.unfinished(CONFIG.fingerprint) == runs[0]
-
-
-def test_runs_of_another_experiment_are_not_ours(tracker: Tracker, store: Store) -> None:
-    other = Tracker("other", store.uri)
-    run_id = other.create(CONFIG, DATA, "cpu")
-    other.finish(run_id, {}, 1, diverged=False)
-    assert other.experiment_name == "other"
-    assert tracker.experiment_name == "Default"
-    assert tracker.finished(CONFIG.fingerprint) is None
-    assert Tracker("other", store.uri).finished(CONFIG.fingerprint) == run_id
-
-
-def test_an_experiment_that_another_process_makes_at_the_same_moment_is_taken(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    there = Tracker("new", store.uri).experiment_id
-    answers = [None]  # what a look at the store gave just before the other one made it
-    found = MlflowClient.get_experiment_by_name
-    monkeypatch.setattr(
-        MlflowClient,
-        "get_experiment_by_name",
-        lambda client, name: answers.pop() if answers else found(client, name),
-    )
-    assert Tracker("new", store.uri).experiment_id == there
-    assert answers == []
-
-
-def test_a_name_that_mlflow_does_not_take_is_answered_in_one_line(store: Store) -> None:
-    with pytest.raises(ConfigError, match="experiment: must be a name that MLflow") as refused:
-        Tracker("x" * 1000, store.uri)
-    assert len(str(refused.value)) < 300
-    assert "\n" not in str(refused.value)
-
-
-def test_a_child_names_its_parent(tracker: Tracker, store: Store) -> None:
-    parent = begin(tracker)
-    child = tracker.create(CONFIG.with_(seed=3), DATA, "cpu", parent)
-    assert store.tags(child)["mlflow.parentRunId"] == parent
-
-
-def test_the_files_of_the_best_checkpoint_come_back(tracker: Tracker, tmp_path: Path) -> None:
-    folder = tmp_path / "result"
-    folder.mkdir()
-    (tmp_path / "again").mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(bytes(range(256)))
-    run_id = begin(tracker)
-    tracker.log_best(run_id, folder)
-    again = download_best(run_id, tmp_path / "again", tracker.uri)
-    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
-        path.name: path.read_bytes() for path in folder.iterdir()
-    }
-
-
-def test_the_environment_names_store_and_experiment(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "from the environment")
-    tracker = Tracker()
-    assert tracker.uri == store.uri
-    assert tracker.experiment_name == "from the environment"
-    assert Tracker("by hand").experiment_name == "by hand"
-
-
-def test_without_a_word_the_store_lies_in_the_working_directory(store: Store) -> None:
-    assert mlflow.get_tracking_uri() in ("sqlite:///mlflow.db", store.uri)
-    tracker = Tracker()
-    run_id = begin(tracker)
-    assert list(store.statuses()) == [run_id]
-
-
-def test_checkpoints_lie_beside_a_sqlite_store_and_else_in_the_working_directory(
-    store: Store, tmp_path: Path
-) -> None:
-    assert default_state_dir(store.uri) == tmp_path / "state"
-    assert default_state_dir("sqlite:///mlflow.db") == tmp_path / "state"
-    assert default_state_dir("http://localhost:5000") == tmp_path / "state"
-    assert default_state_dir("sqlite:////elsewhere/mlflow.db") == Path("/elsewhere/state")
-
-
-def test_files_of_runs_lie_beside_a_sqlite_store_wherever_the_command_runs(
-    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MLflow's own experiment moves only while it has no run: those are read where they are."""
-    there, here = tmp_path / "there", tmp_path / "here"
-    here.mkdir()
-    (here / "a.txt").write_text("a")
-    monkeypatch.chdir(here)
-    store = new_store(empty_store, there)
-    store.execute("UPDATE experiments SET artifact_location = ?", str(here / "mlruns" / "0"))
-    default, named = Tracker("Default", store.uri), Tracker("named", store.uri)
-    for tracker in (default, named):
-        tracker.client.log_artifact(begin(tracker), str(here / "a.txt"))
-    store.execute("UPDATE experiments SET artifact_location = ?", str(here / "mlruns" / "0"))
-    later = begin(Tracker("Default", store.uri))
-    found = MlflowClient(store.uri).get_run(later).info.artifact_uri
-    copies = sorted(str(p.relative_to(tmp_path)).split("/")[:3] for p in tmp_path.rglob("a.txt"))
-    assert copies == [["here", "a.txt"], ["there", "mlruns", "0"], ["there", "mlruns", "named"]]
-    assert str(here) in str(found), "an experiment with runs stays where it is"
-
-
-def test_a_deleted_experiment_is_refused_before_anything_is_made(store: Store) -> None:
-    client = MlflowClient(store.uri)
-    client.delete_experiment(client.create_experiment("gone"))
-    with pytest.raises(ConfigError, match="experiment: must not be a deleted experiment, got 'gon"):
-        Tracker("gone", store.uri)
-    client.delete_experiment("0")
-    with pytest.raises(ConfigError, match=r"experiment: must not be a deleted .*, got 'Default'"):
-        Tracker("", store.uri)
 
 
 def test_a_reader_and_a_writer_work_at_once(store: Store, tracker: Tracker) -> None:
