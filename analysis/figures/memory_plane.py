@@ -43,7 +43,7 @@ def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figu
     columns = min(MOST_WIDE, len(facets))
     rows = -(-len(facets) // columns)
     width = max(2.6, 1.15 * len(sizes)) * columns + 2.3 + (0 if by_rate else 0.9)
-    figure = Figure(figsize=(width, rows * (0.72 * max(len(levels), 3) + 0.9) + 0.9))
+    figure = Figure(figsize=(width, rows * (0.72 * max(len(levels), 3) + 0.9) + 1.1))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     scale = Normalize(0, max(0.01, 100 * float(_shown(recipes).max())))
     for panel, facet in zip(panels.flat, facets, strict=False):
@@ -60,7 +60,7 @@ def memory_plane(recipes: pd.DataFrame, rates: pd.DataFrame, title: str) -> Figu
     figure.colorbar(ScalarMappable(scale, MEMORY_MAP), ax=panels, label="memory (pp)", aspect=25)
     note = "corrected memory in pp [95 % interval]"
     if by_rate and len(rates):
-        note += "; dashed: measured boundary of the governing clock"
+        note += "\ndashed: measured boundary of the governing clock"
     figure.suptitle(f"{title}\n{note}", fontsize=12)
     return figure
 
