@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -35,11 +34,8 @@ SCALES, SEEDS = (0.1, 1.0, 2.5), (0, 1, 42)
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
-    yield
-    mlflow.set_tracking_uri(None)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def forgets_by_rate(config: RunConfig) -> np.ndarray:

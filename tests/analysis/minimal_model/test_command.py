@@ -197,16 +197,12 @@ def test_tracking_keeps_figures_curves_and_numbers_as_one_finished_run(
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(minimal_model, "produce", lambda *_: results[:2])
-    before = mlflow.get_tracking_uri()
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    try:
-        minimal_model.main(["--track", "--tracking-uri", uri, "--out", str(tmp_path / "out")])
-        (run,) = mlflow.MlflowClient(uri).search_runs(
-            [mlflow.get_experiment_by_name("minimal_model").experiment_id]
-        )
-        artifacts = {item.path for item in mlflow.MlflowClient(uri).list_artifacts(run.info.run_id)}
-    finally:
-        mlflow.set_tracking_uri(before)
+    minimal_model.main(["--track", "--tracking-uri", uri, "--out", str(tmp_path / "out")])
+    (run,) = mlflow.MlflowClient(uri).search_runs(
+        [mlflow.get_experiment_by_name("minimal_model").experiment_id]
+    )
+    artifacts = {item.path for item in mlflow.MlflowClient(uri).list_artifacts(run.info.run_id)}
     assert run.info.status == "FINISHED"
     assert run.data.metrics["final_imbalance/gd/eta_0.04"] == pytest.approx(-3.068, abs=1e-3)
     assert "exponent_standard_error/finite_steps/batch_size" in run.data.metrics
@@ -217,13 +213,9 @@ def test_tracking_keeps_figures_curves_and_numbers_as_one_finished_run(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_an_address_that_mlflow_refuses_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
-    before = mlflow.get_tracking_uri()
-    try:
-        code = minimal_model.main(["--track", "--tracking-uri", "nonsense://x"])
-    finally:
-        mlflow.set_tracking_uri(before)
+    code = minimal_model.main(["--track", "--tracking-uri", "nonsense://x"])
     assert code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
