@@ -52,6 +52,9 @@ class Setting:
     implicit: Any = None
     # How a value stands in a name, such as "η={}"; or the word for each value of a closed list.
     short: str | Mapping[str, str] = "{}"
+    # The setting acts before the first step only: it perturbs where training starts, and nothing of
+    # how it goes on. Whether training remembers it can be asked.
+    initial: bool = False
 
 
 class Settings(BaseModel):
@@ -109,6 +112,11 @@ class Settings(BaseModel):
     def implicits(cls) -> Mapping[str, Any]:
         """The settings that were added later, each with the value which earlier runs had."""
         return _implicits(cls)
+
+    @classmethod
+    def initials(cls) -> tuple[str, ...]:
+        """The settings that act before the first step only, in their order of declaration."""
+        return tuple(name for name in cls.names() if cls.about(name).initial)
 
     @classmethod
     def default(cls, name: str) -> Any:

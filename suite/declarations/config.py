@@ -131,12 +131,16 @@ class RunConfig(Settings):
     sigma_w: Annotated[
         float,
         Field(gt=0),
-        Setting("initialization scale σw: kernels ~ N(0, σw²/fan_in)", short="σw={}"),
+        Setting("initialization scale σw: kernels ~ N(0, σw²/fan_in)", short="σw={}", initial=True),
     ] = 1.0
     sigma_b: Annotated[
         float,
         Field(ge=0),
-        Setting("standard deviation of the initial biases; σw leaves it alone", short="σb={}"),
+        Setting(
+            "standard deviation of the initial biases; σw leaves it alone",
+            short="σb={}",
+            initial=True,
+        ),
     ] = 0.2
     seed: Annotated[
         int,
