@@ -13,9 +13,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from suite.basics.errors import remedy_for
 from suite.declarations.config import RunConfig
 from suite.declarations.stored import read_config, reason, table
-from suite.engine.checkpoint import UNUSABLE, RefusedError
+from suite.engine.checkpoint import UNUSABLE, CheckpointError, RefusedError
 from suite.engine.tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
@@ -72,12 +73,19 @@ def read_model(folder: Path, place: object, remedy: str) -> BestModel:
     ------
     RefusedError
         If a file is missing, is none of this suite's, or is not what was written.
+    CheckpointError
+        If the system does not let one be read.
     """
     try:
         return _read(folder)
     except (FileNotFoundError, *UNUSABLE) as error:
         finding = f"best checkpoint: {place} cannot be read ({reason(error)})"
         raise RefusedError(finding, remedy) from error
+    except OSError as error:
+        advice = remedy_for(error, "see to its disk and its permissions")
+        raise CheckpointError(
+            f"best checkpoint: {place} cannot be read ({error}); {advice}"
+        ) from error
 
 
 def _read(folder: Path) -> BestModel:

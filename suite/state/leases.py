@@ -12,7 +12,8 @@ worker may have the runs by now, so a worker confirms its leases before whatever
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -97,31 +98,36 @@ def lease_database(tracking_uri: str, storage: str) -> str:
 
 
 class FileLeases:
-    """Leases as locks on files, for the processes that see one folder.
+    """Leases as locks on files, for the processes that see one of some folders.
 
     Parameters
     ----------
     folder
         The experiment's folder in the state directory.
+    shared
+        Another folder, which processes with other state directories see, too: a lease is to be had
+        in both or not at all.
     """
 
     seconds_away = 0.0
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, shared: Path | None = None) -> None:
+        # Everybody goes through the shared folder last, so that no two wait for one another.
+        self._folders = (folder,) if shared in (None, folder) else (folder, shared)
 
     def take(self, key: str) -> Lease | None:
         """See :meth:`Leases.take`."""
-        try:
-            # The lock files stay: removing one could let two processes lock two files of one name.
-            (self._folder / "leases").mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._folder / "leases" / key, thread_local=False)
-            lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        except OSError as error:
-            raise cannot_be_written("state_dir", self._folder, error) from error
-        return _FileLease(lock)
+        lease = _FileLease()
+        for folder in self._folders:
+            try:
+                lease.add(folder / "leases" / key)
+            except Timeout:
+                lease.release()
+                return None
+            except OSError as error:
+                lease.release()
+                raise cannot_be_written("state_dir", folder, error) from error
+        return lease
 
     def check(self) -> None:
         """Nothing to do: the first lease says what is wrong with the folder."""
@@ -132,18 +138,31 @@ class FileLeases:
     def close(self) -> None:
         """Nothing to do: what is held ends with the process."""
 
-    def exclusively(self, what: str) -> AbstractContextManager[object]:
+    @contextmanager
+    def exclusively(self, what: str) -> Iterator[None]:
         """See :meth:`Leases.exclusively`."""
-        return locked(self._folder / f"{what}.lock", f"has the {what} of this experiment")
+        with ExitStack() as stack:
+            for folder in self._folders:
+                work = f"has the {what} of this experiment"
+                stack.enter_context(locked(folder / f"{what}.lock", work))
+            yield
 
 
 class _FileLease:
-    def __init__(self, lock: FileLock) -> None:
-        self._lock = lock
+    def __init__(self) -> None:
+        self._locks: list[FileLock] = []
+
+    def add(self, path: Path) -> None:
+        # The lock files stay: removing one could let two processes lock two files of one name.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, thread_local=False)
+        lock.acquire(timeout=0)
+        self._locks.append(lock)
 
     @property
     def held(self) -> bool:
-        return self._lock.is_locked
+        return all(lock.is_locked for lock in self._locks)
 
     def release(self) -> None:
-        self._lock.release()
+        for lock in self._locks:
+            lock.release()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from suite.basics.errors import remedy_for
 from suite.basics.settings import ConfigError
+from suite.basics.sqlite_address import is_sqlite
 from suite.declarations.config import RunConfig
 from suite.declarations.results import RunResult
 from suite.declarations.stored import MALFORMED, reason
@@ -22,6 +23,7 @@ from suite.state import experiment_folder
 from suite.state.best_model import BEST_FILES, CONFIG_FILE, MODEL_FILE, read_model
 from suite.state.files import ASIDE, FolderFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
+from suite.state.place import default_state_dir
 from suite.state.postgresql_leases import PostgresLeases
 
 RESULT_FILE = "result/result.json"
@@ -66,13 +68,22 @@ class Workspace:
         self.leases: Leases = (
             PostgresLeases(lease_database, experiment_folder.lease_name(store))
             if lease_database
-            else FileLeases(Path(self.folder))
+            else FileLeases(Path(self.folder), self._beside(store))
         )
 
     def folder_of(self, store: tuple[str, ...]) -> Path | str:
         """The folder of an experiment in the same state directory."""
         name = experiment_folder.find(self._root, store, _files(self._root).folders())
         return self._root / name if isinstance(self._root, Path) else f"{self._root}/{name}"
+
+    def _beside(self, store: tuple[str, ...]) -> Path | None:
+        """The experiment's folder beside an SQLite store, which every process that writes there
+        sees, whatever state directory it was given.
+        """
+        if not is_sqlite(store[0]):
+            return None
+        root = default_state_dir(store[0])
+        return root / experiment_folder.find(root, store, _files(root).folders())
 
     def elsewhere(self, fingerprints: Collection[str]) -> dict[Path | str, int]:
         """Other folders of the state directory, to how many runs they hold that are not in ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from suite.state.postgresql_leases import exclusively
 from suite.tracking.queries import prepare_sqlite
 
 PAUSE = 0.5
+WORKSPACES = "MLFLOW_ENABLE_WORKSPACES"  # of MLflow, but not of every version that will do
 LOCKED = "database is locked"  # SQLite's words
 
 T = TypeVar("T")
@@ -36,10 +38,22 @@ def one_name(uri: str) -> str:
     Raises
     ------
     ConfigError
-        If the address carries a password, or names no file where it has to.
+        If the address carries a password, or names no file where it has to; or if MLflow's
+        workspaces are switched on for a database that is opened directly.
     """
     refuse_password("tracking_uri", uri)
+    _refuse_workspaces(uri)
     return sqlite_address(uri) if is_sqlite(uri) else uri.rstrip("/")
+
+
+def _refuse_workspaces(uri: str) -> None:
+    """A workspace is what a server keeps apart for a team: in it, nobody says where files go."""
+    given = os.environ.get(WORKSPACES, "")
+    if given.lower() in ("true", "1") and (is_sqlite(uri) or is_postgresql(uri)):
+        raise ConfigError(
+            f"{WORKSPACES}: must be off for a database that is opened directly, got {given} with "
+            f"{uri}; unset it, or give the http address of an MLflow server that has workspaces"
+        )
 
 
 def client_of(uri: str) -> MlflowClient:

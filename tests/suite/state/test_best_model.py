@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis.strategies import DataObject, data, integers, sampled_from
 
 from suite.declarations.config import parse
-from suite.engine.checkpoint import RefusedError
+from suite.engine.checkpoint import CheckpointError, RefusedError
 from suite.state.best_model import BEST_FILES, BestModel, read_model, write_model
 
 CONFIG = parse({"width": 4})
@@ -55,6 +55,15 @@ def test_equal_models_are_equal_files(sound: Path, tmp_path: Path) -> None:
         again = written(tmp_path / "again", text())
         for name in BEST_FILES:
             assert (again / name).read_bytes() == (sound / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", BEST_FILES)
+def test_a_file_that_the_system_does_not_let_be_read_is_one_line(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path / "model", text())
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(CheckpointError, match="^best checkpoint: that of run 7 cannot be read"):
+        read(folder)
 
 
 @given(sampled_from(BEST_FILES), data())

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,11 @@ for line in sys.stdin:
         held.release()
         print("released", flush=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def _where_the_store_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -100,6 +106,40 @@ def test_a_process_does_not_take_a_run_twice(workspace: Workspace, tmp_path: Pat
     assert Workspace(tmp_path, STORE).take_lease(KEY) is None
     first.release()
     assert workspace.take_lease(KEY) is not None
+
+
+def test_two_state_directories_on_one_sqlite_store_share_its_leases(tmp_path: Path) -> None:
+    first, second, default = (
+        Workspace(root, STORE) for root in (tmp_path / "a", tmp_path / "b", tmp_path / "state")
+    )
+    lease = first.take_lease(KEY)
+    assert lease is not None
+    assert second.take_lease(KEY) is None
+    assert default.take_lease(KEY) is None
+    lease.release()
+    lease = default.take_lease(KEY)
+    assert lease is not None
+    assert second.take_lease(KEY) is None
+    lease.release()
+    assert second.take_lease(KEY) is not None  # what it could not have in both, it has in neither
+
+
+def test_short_work_on_one_sqlite_store_is_done_by_one_state_directory_at_a_time(
+    tmp_path: Path,
+) -> None:
+    first, second = (Workspace(tmp_path / name, STORE).leases for name in "ab")
+    entered = threading.Event()
+
+    def enter() -> None:
+        with second.exclusively("recipes"):
+            entered.set()
+
+    other = threading.Thread(target=enter)
+    with first.exclusively("recipes"):
+        other.start()
+        assert not entered.wait(0.3)
+    assert entered.wait(30)
+    other.join()
 
 
 def test_equal_runs_of_other_stores_and_experiments_are_other_runs(tmp_path: Path) -> None:

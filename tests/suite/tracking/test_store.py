@@ -63,6 +63,16 @@ def test_an_experiment_of_any_name_has_a_folder_for_its_state(
     assert Path(place.folder).parent == tmp_path / "state"
 
 
+@pytest.mark.parametrize("given", ["true", "1"])
+def test_workspaces_of_mlflow_are_for_servers_not_for_a_database(
+    store: Store, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", given)
+    line = f"MLFLOW_ENABLE_WORKSPACES: must be off for a database .*, got {given} with sqlite"
+    with pytest.raises(ConfigError, match=line):
+        Tracker("sweep", store.uri)
+
+
 def test_a_server_that_stays_away_is_given_up_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "PATIENCE", 0.0)
     with pytest.raises(ConnectionError, match="tracking_uri: no server answers, got http://127"):
