@@ -62,7 +62,7 @@ def test_a_file_that_the_system_does_not_let_be_read_is_one_line(tmp_path: Path,
     folder = written(tmp_path / "model", text())
     (folder / name).unlink()
     (folder / name).mkdir()
-    with pytest.raises(CheckpointError, match="^best checkpoint: that of run 7 cannot be read"):
+    with pytest.raises(CheckpointError, match=r"^best checkpoint: that of run 7 cannot be read"):
         read(folder)
 
 
