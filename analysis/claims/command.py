@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if folder is not None:
             folder.check()
         perturbed = perturbation(arguments.perturbation)
-        stores, lines = find(arguments.experiment, arguments.tracking_uri, perturbed.name)
+        stores, lines = find(arguments.experiment, arguments.tracking_uri, arguments.perturbation)
         for line in lines:
             print(line)
         file = paper() if perturbed == SIGMA_W else arithmetic_alone(paper())
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def find(
-    experiment: str = "", tracking_uri: str = "", perturbed: str = SIGMA_W.name
+    experiment: str = "", tracking_uri: str = "", perturbed: str = ""
 ) -> tuple[Mapping[str, Store], list[str]]:
     """The experiments to judge by, and a line on each, also on those that are left out.
 
@@ -162,7 +162,7 @@ def find(
     tracking_uri
         Empty takes MLflow's own default; that there is no store yet is no error then.
     perturbed
-        The setting whose memory is asked for.
+        The setting whose memory is asked for; empty leaves it to each experiment.
 
     Raises
     ------

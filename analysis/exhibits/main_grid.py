@@ -58,7 +58,9 @@ def figure_1(sources: Sources) -> Exhibit:
         "kernel norm ‖W‖ at τ_best": ("kernel_norm_best", "norm"),
     }
     norms = source.quantity("kernel_norm_initial")
-    initial = norms.groupby(perturbed.name)["mean"].mean().reset_index()
+    # Recipes that start at other norms have no one line between them.
+    one_start = not source.other_initials
+    initial = norms.groupby(perturbed.name)["mean"].mean().reset_index() if one_start else None
     panels, sizes = [], two_sizes(source)
     for size in sizes:
         row = []
@@ -74,7 +76,7 @@ def figure_1(sources: Sources) -> Exhibit:
                 )
             )
         panels.append(row)
-    reference = "initial kernel norm"
+    reference = "initial kernel norm" if one_start else ""
     figure = scale_grid(
         panels, looks, title, share="col", reference=reference, perturbation=perturbed
     )
@@ -83,8 +85,8 @@ def figure_1(sources: Sources) -> Exhibit:
     text = caption(
         [
             "Left: test accuracy at τ_best, the epoch of the lowest validation loss. Middle: train "
-            "minus test accuracy there. Right: Frobenius norm of all kernels there; the dashed "
-            "line is that before training.",
+            "minus test accuracy there. Right: Frobenius norm of all kernels there"
+            + ("; the dashed line is that before training." if one_start else "."),
             BAND,
             left_out,
             _shown_sizes(source, sizes),

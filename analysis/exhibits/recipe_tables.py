@@ -7,11 +7,13 @@ import math
 import pandas as pd
 
 from analysis.estimates import dose_response as doses
+from analysis.estimates.norm_memory import LEAST_RANGE
 from analysis.estimates.variance import variance_shares
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import spread
 from analysis.exhibits.exhibit import SPREAD
 from analysis.exhibits.part import (
+    CannotError,
     Part,
     recipe_rows,
     refuse_categories,
@@ -121,6 +123,8 @@ def radial_memory(source: Source, _: str) -> list[Part]:
     """What is left of the initial kernel norm."""
     refuse_one_scale(source)
     found = source.norms
+    if (found["initial_spread"] < 1 + LEAST_RANGE).all():
+        raise CannotError(f"{source.perturbation.name} leaves the initial kernel norm alone")
     rows = []
     for one, row in recipe_rows(source, found):
         one |= {"slope": row["slope"], "slope low": row["low"], "slope high": row["high"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,6 +20,7 @@ MOST_TICKS = 9  # σw along one panel
 MOST_TALL = 3  # panels on top of one another
 CELL_HEIGHT = 0.36  # inches
 PANEL_WIDTH = 5.6
+LETTERS_PER_INCH = 11  # of a title
 
 
 def accuracy_map(table: pd.DataFrame, title: str, perturbation: Perturbation = SIGMA_W) -> Figure:
@@ -63,7 +66,8 @@ def accuracy_map(table: pd.DataFrame, title: str, perturbation: Perturbation = S
     marks = ["× mean train accuracy at τ_best below 99.5 %", "hatched: no run"]
     if (table[["diverged", "untrained"]] > 0).any(axis=None):
         marks.insert(1, "▽ some runs diverged or learned next to nothing")
-    figure.suptitle(f"{title}\n{'; '.join(marks)}", fontsize=12)
+    legend = fill("; ".join(marks), int(LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.suptitle(f"{title}\n{legend}", fontsize=12)
     return figure
 
 
