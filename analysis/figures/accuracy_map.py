@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import fill
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -66,7 +64,9 @@ def accuracy_map(table: pd.DataFrame, title: str, perturbation: Perturbation = S
     marks = ["× mean train accuracy at τ_best below 99.5 %", "hatched: no run"]
     if (table[["diverged", "untrained"]] > 0).any(axis=None):
         marks.insert(1, "▽ some runs diverged or learned next to nothing")
-    legend = fill("; ".join(marks), int(LETTERS_PER_INCH * figure.get_figwidth()))
+    legend = "; ".join(marks)
+    if len(legend) > LETTERS_PER_INCH * figure.get_figwidth():
+        legend = legend.replace("; ", ";\n", 1)
     figure.suptitle(f"{title}\n{legend}", fontsize=12)
     return figure
 
