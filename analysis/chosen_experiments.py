@@ -16,6 +16,7 @@ from analysis.store.contents import Contents
 from analysis.store.frames import Store, StoreError, contents, load, open_store, refuse_deleted
 from suite.basics.mlflow_client import default_uri
 from suite.declarations.experiments import GROUPS, expand
+from suite.declarations.perturbation import SIGMA_W
 from suite.declarations.perturbation import perturbation as perturbation_named
 
 Read = TypeVar("Read")
@@ -88,6 +89,12 @@ class ChosenExperiments:
             lines += [f"experiment {name}: {len(store.runs)} finished runs"]
             lines += [store.origin] if store.origin else []
         return [*lines, *self.perturbations, *(f"left out: {error}" for error in self.left_out)]
+
+    @property
+    def perturbed(self) -> list[str]:
+        """The settings whose memory is asked for; empty where that is σw of all experiments."""
+        names = dict.fromkeys(store.perturbation.name for store in self.stores.values())
+        return [] if list(names) == [SIGMA_W.name] else list(names)
 
     @property
     def runs(self) -> int:

@@ -133,6 +133,7 @@ def _log(chosen: ChosenExperiments, found: Mapping[str, Estimates], folder: Outp
         runs=chosen.runs,
         metrics=memory_metrics({name: one.recipes for name, one in found.items()}),
         files={"figures": folder.files[""]},
+        perturbed=chosen.perturbed,
     )
 
 

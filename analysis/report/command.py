@@ -216,4 +216,5 @@ def _log(chosen: ChosenExperiments, folder: OutputFolder, metrics: Mapping[str, 
         runs=chosen.runs,
         metrics=metrics,
         files=folder.files,
+        perturbed=chosen.perturbed,
     )

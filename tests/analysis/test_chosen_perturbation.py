@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from perturbed_frames import perturbed_store
 
+from analysis.chosen_experiments import ChosenExperiments
 from analysis.chosen_perturbation import perturbation_of
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
@@ -60,3 +62,13 @@ def test_what_is_asked_for_is_taken_and_that_it_has_one_value_is_said_with_a_rem
 def test_a_setting_that_acts_on_after_the_first_step_is_refused() -> None:
     with pytest.raises(ConfigError, match="perturbation: must be a setting"):
         perturbation_of("made", runs(), "learning_rate")
+
+
+def test_what_is_logged_names_the_perturbed_settings_unless_it_is_sigma_w_alone() -> None:
+    stores = {
+        name: perturbed_store(name, {0.5: 0.6, 1.0: 0.7}, [{"epochs": 3}])
+        for name in ("sigma_b", "sigma_w")
+    }
+    of_one = ChosenExperiments("", "", [], {"one": stores["sigma_w"]})
+    assert of_one.perturbed == []
+    assert ChosenExperiments("", "", [], stores).perturbed == ["sigma_b", "sigma_w"]

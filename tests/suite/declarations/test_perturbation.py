@@ -36,7 +36,7 @@ def test_a_setting_that_acts_on_after_the_first_step_is_refused_in_one_line(name
         perturbation(name)
     (line,) = error.value.lines
     assert line.startswith("perturbation: must be a setting that acts before the first step only")
-    assert "sigma_w, sigma_b" in line
+    assert f"({', '.join(RunConfig.initials())}), got" in line
     assert f"got '{name}'" in line
 
 
