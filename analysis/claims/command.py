@@ -24,6 +24,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -176,9 +177,12 @@ def find(
             raise
         return {}, [f"no runs: {error}"]
     perturbations = {name: store.perturbation for name, store in chosen.stores.items()}
+    lines, here = chosen.lines(), about_sigma_w(chosen.stores)
     if line := unjudged_line(perturbations):
-        return chosen.stores, [*chosen.lines(), line]
-    return chosen.stores, [*chosen.lines(), *_foreign(chosen)]
+        lines.append(line)
+    if here or not chosen.stores:
+        lines += _foreign(replace(chosen, stores=here))
+    return chosen.stores, lines
 
 
 def _of_the_paper(backend: Backend) -> list[str]:

@@ -74,13 +74,12 @@ def declared(settings: type[Settings], name: str) -> Perturbation:
     numeric = not categories and settings.model_fields[name].annotation in (int, float)
     plain = name.replace("_", " ")
     sign = about.short.partition("{")[0].strip(" =") if isinstance(about.short, str) else ""
-    symbol = sign or plain
+    if not sign:  # its name is what a person knows it by
+        return Perturbation(name, plain, plain, numeric, categories)
     what = re.split(r"[:;,(|]", about.help, maxsplit=1)[0].strip()
-    if not what or len(what) > LONGEST_LABEL:
-        what = plain
-    known = symbol in what.split() or symbol == what
-    label = what if known else f"{what}, {symbol}" if sign else what
-    return Perturbation(name, symbol, label, numeric, categories)
+    what = what if len(what) <= LONGEST_LABEL else plain
+    label = what if sign in what.split() else f"{what}, {sign}"
+    return Perturbation(name, sign, label, numeric, categories)
 
 
 SIGMA_W = declared(RunConfig, "sigma_w")
