@@ -7,14 +7,17 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from analysis.chosen_perturbation import perturbation_of
 from analysis.store.backend import Backend, no_store
 from analysis.store.contents import Contents
 from analysis.store.frames import Store, StoreError, contents, load, open_store, refuse_deleted
 from suite.basics.mlflow_client import default_uri
 from suite.declarations.experiments import GROUPS, expand
+from suite.declarations.perturbation import SIGMA_W
+from suite.declarations.perturbation import perturbation as perturbation_named
 
 Read = TypeVar("Read")
 PATTERN = re.compile(r"[*?\[]")
@@ -54,9 +57,11 @@ class ChosenExperiments:
     known
         The names of all experiments in the store.
     stores
-        Each chosen experiment to its runs.
+        Each chosen experiment to its runs, with the setting whose memory is asked for.
     left_out
         Why experiments that nobody named are not among them; each is one line.
+    perturbations
+        Where it is not plain which setting that is: a line for each such experiment.
     """
 
     uri: str
@@ -64,6 +69,7 @@ class ChosenExperiments:
     known: Collection[str]
     stores: Mapping[str, Store]
     left_out: Sequence[StoreError] = ()
+    perturbations: Sequence[str] = ()
 
     def require_runs(self) -> None:
         """Make sure that there is at least one experiment.
@@ -77,12 +83,18 @@ class ChosenExperiments:
             raise self.left_out[-1]
 
     def lines(self) -> list[str]:
-        """A line on each experiment, another where its runs are exported, and those left out."""
+        """A line on each experiment, more where it takes them, and those left out."""
         lines = []
         for name, store in self.stores.items():
             lines += [f"experiment {name}: {len(store.runs)} finished runs"]
             lines += [store.origin] if store.origin else []
-        return [*lines, *(f"left out: {error}" for error in self.left_out)]
+        return [*lines, *self.perturbations, *(f"left out: {error}" for error in self.left_out)]
+
+    @property
+    def perturbed(self) -> list[str]:
+        """The settings whose memory is asked for; empty where that is σw of all experiments."""
+        names = dict.fromkeys(store.perturbation.name for store in self.stores.values())
+        return [] if list(names) == [SIGMA_W.name] else list(names)
 
     @property
     def runs(self) -> int:
@@ -94,6 +106,7 @@ def choose(
     named: str,
     tracking_uri: str,
     default: Callable[[Backend], Sequence[str]],
+    perturbation: str = "",
 ) -> ChosenExperiments:
     """Read the experiments that are named, or else those of a command's own choice.
 
@@ -107,15 +120,26 @@ def choose(
     default
         From the opened store the names to take where none is given. Those of them without a
         finished run are left out.
+    perturbation
+        The setting whose memory is asked for; empty takes σw, or of an experiment that does not
+        vary it the initial setting that it varies.
 
     Raises
     ------
+    ConfigError
+        If the perturbation is no setting that acts before the first step only.
     StoreError
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
+    perturbation_named(perturbation)  # before anything is read
     uri, wanted = _wanted(named, tracking_uri, default)
     stores, left_out = _read(wanted, lambda name: load(name, uri))
-    return ChosenExperiments(uri, wanted.address, wanted.known, stores, left_out)
+    lines = []
+    for name, store in stores.items():
+        found, line = perturbation_of(name, store.runs, perturbation)
+        stores[name] = replace(store, perturbation=found)
+        lines += [line] if line else []
+    return ChosenExperiments(uri, wanted.address, wanted.known, stores, left_out, lines)
 
 
 def choose_contents(

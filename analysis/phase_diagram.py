@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose, newest
+from analysis.chosen_perturbation import add_perturbation_option
 from analysis.output import OutputFolder, add_output_options, file_stem, formats_of
 from analysis.store.frames import Store, StoreError
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from analysis.estimates.overview import Estimates
 
 LONGEST_STEM = 100  # of a file's name, which no system takes beyond some 250 characters
-FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
+FLAGS = ("experiment", "tracking_uri", "perturbation", "out", "format", "no_log")
 
 
 def parser() -> Parser:
     """The command line."""
     made = Parser(prog="python -m analysis.phase_diagram", description=__doc__, allow_abbrev=False)
     add_store_options(made, "the newest")
+    add_perturbation_option(made)
     add_output_options(made, "figures", "png")
     return made
 
@@ -40,10 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
         folder = OutputFolder(Path(arguments.out), formats_of(arguments.format))
         folder.check()
-        chosen = choose(arguments.experiment, arguments.tracking_uri, newest)
+        chosen = choose(
+            arguments.experiment, arguments.tracking_uri, newest, arguments.perturbation
+        )
         chosen.require_runs()
-        for line in chosen.left_out:
-            print(f"left out: {line}")
+        for error in chosen.left_out:
+            print(f"left out: {error}")
+        for line in chosen.perturbations:
+            print(line)
         found = {name: _draw(store, folder) for name, store in chosen.stores.items()}
         if len(found) > 1:
             draw_together(list(chosen.stores.values()), arguments.experiment, folder)
@@ -91,8 +97,16 @@ def draw_together(stores: Sequence[Store], named: str, folder: OutputFolder) -> 
     from analysis.exhibits import phase_diagram as shown
     from analysis.store.pooled import pool
 
+    perturbed = {store.perturbation.name: store.perturbation for store in stores}
+    if len(perturbed) > 1:
+        print(
+            f"\n{named}: not drawn together, as memory is of {' and of '.join(perturbed)}; choose "
+            "one with --perturbation, or experiments that vary the same"
+        )
+        return
+    (perturbation,) = perturbed.values()
     pooled = pool(stores)
-    found = estimate_phases(pooled.runs, pooled.history)
+    found = estimate_phases(pooled.runs, pooled.history, perturbation)
     once = f"; {pooled.repeated} runs are in two experiments and count once"
     print(
         f"\n{named}: {len(found.recipes)} recipes of {len(stores)} experiments together, "
@@ -119,6 +133,7 @@ def _log(chosen: ChosenExperiments, found: Mapping[str, Estimates], folder: Outp
         runs=chosen.runs,
         metrics=memory_metrics({name: one.recipes for name, one in found.items()}),
         files={"figures": folder.files[""]},
+        perturbed=chosen.perturbed,
     )
 
 

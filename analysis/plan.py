@@ -16,16 +16,19 @@ from typing import Any
 import pandas as pd
 
 from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose, newest
+from analysis.chosen_perturbation import add_perturbation_option
 from analysis.claims.command import judged
 from analysis.claims.paper_file import paper
+from analysis.claims.perturbations import unjudged_line
 from analysis.claims.power import chances_before_any_run, chances_of_measured
+from analysis.estimates.recipes import find_recipes
 from analysis.estimates.seeds import ASSURANCE, half_width, seeds_by_recipe, seeds_for, told_apart
 from analysis.store.frames import StoreError
 from analysis.tables import aligned
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
 
-FLAGS = ("experiment", "tracking_uri", "half_width", "seeds", "deviation")
+FLAGS = ("experiment", "tracking_uri", "perturbation", "half_width", "seeds", "deviation")
 HALF_WIDTHS, SEEDS, DEVIATION = "0.5,1,2", "3,5,10,20", "1"
 Row = Mapping[Hashable, Any]
 
@@ -39,6 +42,7 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add_store_options(made, "the newest")
+    add_perturbation_option(made)
     made.add_argument(
         "--half-width",
         default=HALF_WIDTHS,
@@ -67,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _numbers("deviation", arguments.deviation, above=0.0)[0], wanted, seeds
             )
         else:
-            lines = _from_runs(arguments.experiment, arguments.tracking_uri, wanted, seeds)
+            lines = _from_runs(arguments, wanted, seeds)
         print("\n".join(lines))
     except (ConfigError, StoreError) as error:
         complain(error)
@@ -87,9 +91,11 @@ def measured(chosen: ChosenExperiments, wanted: Sequence[float], seeds: Sequence
     """
     lines, known = chosen.lines(), False
     for name, store in chosen.stores.items():
-        table = seeds_by_recipe(store.runs, [one / 100 for one in wanted])
+        recipes = find_recipes(store.runs, store.perturbation)
+        table = seeds_by_recipe(store.runs, [one / 100 for one in wanted], recipes=recipes)
         if table.empty:
-            lines += ["", f"{name}: no recipe has two seeds at two σw; nothing to plan with"]
+            two = f"two seeds at two {store.perturbation.symbol}"
+            lines += ["", f"{name}: no recipe has {two}; nothing to plan with"]
             continue
         known = True
         headings = ["recipe", "memory pp", "sd over seeds", "seeds", "± now"]
@@ -99,6 +105,9 @@ def measured(chosen: ChosenExperiments, wanted: Sequence[float], seeds: Sequence
     if known:
         assured = f"with {ASSURANCE:.0%} assurance, as the sd itself is known from few seeds"
         lines.append(f"in brackets: {assured}")
+    perturbations = {name: store.perturbation for name, store in chosen.stores.items()}
+    if line := unjudged_line(perturbations):
+        lines.append(line)
     lines += _verdict_lines(chances_of_measured(judged(chosen.stores), seeds), seeds)
     return lines
 
@@ -130,11 +139,12 @@ def declared(deviation: float, wanted: Sequence[float], seeds: Sequence[int]) ->
 
 
 def _from_runs(
-    experiment: str, uri: str, wanted: Sequence[float], seeds: Sequence[int]
+    arguments: argparse.Namespace, wanted: Sequence[float], seeds: Sequence[int]
 ) -> list[str]:
     """From the runs that are there; from `DEVIATION` where nobody named any and there are none."""
+    experiment, uri = arguments.experiment, arguments.tracking_uri
     try:
-        chosen = choose(experiment, uri, newest)
+        chosen = choose(experiment, uri, newest, arguments.perturbation)
         chosen.require_runs()
     except StoreError as error:
         if experiment or uri or os.environ.get("MLFLOW_TRACKING_URI"):

@@ -33,6 +33,7 @@ UNBROKEN = 10_000  # columns: more than any line has
 # the underscores of our names already escaped. In this order: names before the signs they hold.
 LATEX = {
     "σw": r"$\sigma_w$",
+    "σb": r"$\sigma_b$",
     r"τ\_best": r"$\tau_{\mathrm{best}}$",
     r"τ\_interp": r"$\tau_{\mathrm{interp}}$",
     r"T\_SGD": r"$T_{\mathrm{SGD}}$",

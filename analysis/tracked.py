@@ -130,6 +130,7 @@ def logged(
     runs: int,
     metrics: Mapping[str, float],
     files: Mapping[str, Sequence[Path]],
+    perturbed: Sequence[str] = (),
 ) -> bool:
     """Log an analysis to the store that was analysed, and say where, or in one line why not.
 
@@ -148,6 +149,8 @@ def logged(
         By name; those that are not finite are left out, as MLflow does not tell them from numbers.
     files
         Artifact folder, "" for the top, to the files that go there.
+    perturbed
+        The settings whose memory the metrics are, where they are not σw's alone.
 
     Returns
     -------
@@ -155,6 +158,9 @@ def logged(
         Whether all of it was logged.
     """
     names = ",".join(experiments)
+    params: dict[str, object] = {"analysed_experiments": names, "analysed_runs": runs}
+    if perturbed:
+        params["perturbed_settings"] = ",".join(perturbed)
     begun = os.environ.get(VARIABLE)
     try:
         # MLflow's client itself would try for minutes to reach a server that has gone away.
@@ -165,7 +171,7 @@ def logged(
             kind,
             tracking_uri=tracking_uri or None,
             name=f"{kind} {names}",
-            params={"analysed_experiments": names, "analysed_runs": runs},
+            params=params,
             tags={ANALYSED_TAG: names},
         ) as run_id:
             finite = {key: value for key, value in metrics.items() if isfinite(value)}

@@ -24,15 +24,23 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose
+from analysis.chosen_perturbation import add_perturbation_option
 from analysis.claims.differences import differences, differences_text
 from analysis.claims.frame import Verdicts, frame
 from analysis.claims.next_sweep import next_sweep
 from analysis.claims.paper_file import PaperFile, paper
+from analysis.claims.perturbations import (
+    about_sigma_w,
+    arithmetic_alone,
+    judged_of,
+    unjudged_line,
+)
 from analysis.claims.places import find_places
 from analysis.claims.reduced import judge_reduced
 from analysis.claims.runs import ExperimentRuns
@@ -45,8 +53,9 @@ from analysis.store.frames import Store, StoreError, load
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.perturbation import SIGMA_W, perturbation
 
-FLAGS = ("experiment", "tracking_uri", "out")
+FLAGS = ("experiment", "tracking_uri", "perturbation", "out")
 
 
 def judge(stores: Mapping[str, Store], *, seed: int = 0) -> pd.DataFrame:
@@ -55,7 +64,9 @@ def judge(stores: Mapping[str, Store], *, seed: int = 0) -> pd.DataFrame:
     Parameters
     ----------
     stores
-        Experiment to its runs; claims about others are undetermined.
+        Experiment to its runs; claims about others are undetermined. Where memory is asked of
+        another setting than σw, no claim is judged by it; where it is of all, the arithmetic ones
+        alone are in the frame.
     seed
         Decides all resampling.
 
@@ -85,8 +96,8 @@ def judged(
     stores: Mapping[str, Store], *, seed: int = 0, file: PaperFile | None = None
 ) -> list[Verdicts]:
     """The verdicts on every claim as objects, which know what is missing where they are open."""
-    file = file or paper()
-    runs = {name: ExperimentRuns(store) for name, store in stores.items()}
+    file = judged_of(stores, file or paper())
+    runs = {name: ExperimentRuns(store) for name, store in about_sigma_w(stores).items()}
     places = find_places(runs, file.miniatures)
     return [
         Verdicts(
@@ -108,6 +119,7 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add_store_options(made, "the paper's that are in the store")
+    add_perturbation_option(made)
     made.add_argument(
         "--out", default="", help="folder for claims.csv and claims.md (default none)"
     )
@@ -121,10 +133,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = OutputFolder(Path(arguments.out)) if arguments.out else None
         if folder is not None:
             folder.check()
-        stores, lines = find(arguments.experiment, arguments.tracking_uri)
+        perturbed = perturbation(arguments.perturbation)
+        stores, lines = find(arguments.experiment, arguments.tracking_uri, arguments.perturbation)
         for line in lines:
             print(line)
-        found = judged(stores)
+        file = paper() if perturbed == SIGMA_W else arithmetic_alone(paper())
+        found = judged(stores, file=file)
         _show(found)
         if folder is not None:
             claims = frame(found)
@@ -137,7 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def find(experiment: str = "", tracking_uri: str = "") -> tuple[Mapping[str, Store], list[str]]:
+def find(
+    experiment: str = "", tracking_uri: str = "", perturbed: str = ""
+) -> tuple[Mapping[str, Store], list[str]]:
     """The experiments to judge by, and a line on each, also on those that are left out.
 
     Parameters
@@ -146,6 +162,8 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[Mapping[str, Sto
         Names with commas between; empty takes the paper's that the store holds.
     tracking_uri
         Empty takes MLflow's own default; that there is no store yet is no error then.
+    perturbed
+        The setting whose memory is asked for; empty leaves it to each experiment.
 
     Raises
     ------
@@ -153,12 +171,18 @@ def find(experiment: str = "", tracking_uri: str = "") -> tuple[Mapping[str, Sto
         If the store cannot be read, or holds no finished run of an experiment that was named.
     """
     try:
-        chosen = choose(experiment, tracking_uri, _of_the_paper)
+        chosen = choose(experiment, tracking_uri, _of_the_paper, perturbed)
     except StoreError as error:
         if experiment or tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"):
             raise
         return {}, [f"no runs: {error}"]
-    return chosen.stores, [*chosen.lines(), *_foreign(chosen)]
+    perturbations = {name: store.perturbation for name, store in chosen.stores.items()}
+    lines, here = chosen.lines(), about_sigma_w(chosen.stores)
+    if line := unjudged_line(perturbations):
+        lines.append(line)
+    if here or not chosen.stores:
+        lines += _foreign(replace(chosen, stores=here))
+    return chosen.stores, lines
 
 
 def _of_the_paper(backend: Backend) -> list[str]:

@@ -9,7 +9,8 @@ over σw (as many as seeds allow), and Hotelling's T² asks whether their means 
 for normal errors whatever their variances and correlations over σw.
 
 *The half-way σw.* The point estimate is read off the best monotone curve through the means
-(isotonic regression), straight between σw on a logarithmic axis. Its interval holds every σw at
+(isotonic regression), straight between σw on a logarithmic axis, or on a plain one where 0 is among
+them, as it may be of another perturbed setting than σw. Its interval holds every σw at
 which a t test over seeds does not reject that half of the loss is reached, accuracies between two
 σw taken as straight; so it is exact where they are, and may be open to a side.
 """
@@ -51,9 +52,10 @@ def dose_response(
         log σw; NaN with fewer than three σw or seeds); lost, lost_low, lost_high (accuracy at the
         smallest less that at the largest σw); half, half_low, half_high (σw at which half of it is
         lost; NaN where the loss may be 0; 0 and inf are open ends); seeds, scales that went in.
+        Where 0 is among the values, all on their logarithm is NaN.
     """
     rows = [
-        {"recipe": recipe.label} | _of_recipe(recipe.scales, accuracy, level)
+        {"recipe": recipe.label} | _of_recipe(recipe.doses, accuracy, level)
         for recipe, accuracy in accuracy_by_recipe(runs, recipes)
     ]
     return pd.DataFrame(rows)
@@ -63,13 +65,14 @@ def _of_recipe(scales: Floats, accuracy: Floats, level: float) -> dict[str, floa
     complete = np.isfinite(accuracy).all(0)
     used = accuracy[:, complete]
     row: dict[str, float | int] = {}
-    for name, x in (("slope", scales), ("log_slope", np.log(scales))):
+    log = logarithms(scales)
+    for name, x in (("slope", scales), ("log_slope", log)):
         found = cluster_slopes(x[:, None], used[:, :, None])
         half = float(found.half_width(level)[0])
         slope = float(found.slope[0])
         row |= {name: slope, f"{name}_low": slope - half, f"{name}_high": slope + half}
     row["lack_of_fit"] = lack_of_fit(scales, used)
-    row["log_lack_of_fit"] = lack_of_fit(np.log(scales), used)
+    row["log_lack_of_fit"] = lack_of_fit(log, used)
     lost = seed_mean(used[0] - used[-1], level)
     row |= {"lost": lost.mean, "lost_low": lost.low, "lost_high": lost.high}
     half_way = half_loss(scales, used, level)
@@ -77,14 +80,21 @@ def _of_recipe(scales: Floats, accuracy: Floats, level: float) -> dict[str, floa
     return row | {"seeds": int(complete.sum()), "scales": len(scales)}
 
 
+def logarithms(scales: Floats) -> Floats:
+    """Of values that are above 0; NaN throughout where one is not."""
+    if (scales > 0).all():
+        return np.log(scales)
+    return np.full(scales.shape, math.nan)
+
+
 def lack_of_fit(x: Floats, accuracy: Floats) -> float:
     """P value of mean accuracy being a straight line in x, from arrays (S,) and (S, G).
 
-    NaN with fewer than three x or three seeds.
+    NaN with fewer than three x or three seeds, or an x that is not finite.
     """
     scales, seeds = accuracy.shape
     contrasts = min(MOST_CONTRASTS, scales - 2, seeds - 2)
-    if contrasts < 1:
+    if contrasts < 1 or not np.isfinite(x).all():
         return math.nan
     centred = (x - x.mean()) / np.ptp(x)
     # Columns of Q are orthonormal polynomials of rising degree.
@@ -113,10 +123,11 @@ def half_loss(scales: Floats, accuracy: Floats, level: float) -> tuple[float, fl
     if not (lost.low > 0 or lost.high < 0):
         return none
     falls = 1.0 if lost.low > 0 else -1.0
-    log = np.log(scales)
+    positive = bool((scales > 0).all())
+    log, back = (np.log(scales), np.exp) if positive else (scales, np.positive)
     curve = -isotonic_regression(-falls * accuracy.mean(1)).x
     middle = (curve[0] + curve[-1]) / 2
-    estimate = float(np.exp(np.interp(-middle, -curve, log)))
+    estimate = float(back(np.interp(-middle, -curve, log)))
     fine = np.unique(np.concatenate([np.linspace(a, b, STEPS) for a, b in itertools.pairwise(log)]))
     above = np.array([np.interp(fine, log, seed) for seed in falls * accuracy.T])
     above -= falls * (accuracy[0] + accuracy[-1])[:, None] / 2
@@ -125,6 +136,6 @@ def half_loss(scales: Floats, accuracy: Floats, level: float) -> tuple[float, fl
     kept = np.flatnonzero(np.abs(above.mean(0)) <= quantile * error)
     if not kept.size:
         return estimate, estimate, estimate
-    low_end = 0.0 if kept[0] == 0 else float(np.exp(fine[kept[0]]))
-    high_end = math.inf if kept[-1] == fine.size - 1 else float(np.exp(fine[kept[-1]]))
+    low_end = 0.0 if kept[0] == 0 else float(back(fine[kept[0]]))
+    high_end = math.inf if kept[-1] == fine.size - 1 else float(back(fine[kept[-1]]))
     return estimate, min(low_end, estimate), max(high_end, estimate)

@@ -14,6 +14,7 @@ from analysis.estimates.no_memory import noise_spread, p_value
 from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.returned import returned_accuracy, untrained
 from analysis.estimates.spread import cross_validated, extremes, interval, seed_means
+from suite.declarations.perturbation import SIGMA_W
 
 Floats = NDArray[np.float64]
 
@@ -52,12 +53,13 @@ def memory(
         no memory; may be negative; NaN for one seed); low, high (interval for the true memory);
         bias (memory − corrected); noise_spread (what `memory` would be on average without any
         memory, at this recipe's noise); p_value (of no memory, by a studentized permutation test;
-        NaN below eight seeds); sigma_w_top, sigma_w_bottom and mean_top, mean_bottom (the extreme
-        σw and their means); runs, seeds, scales that went in. A diverged run goes in with the model
-        it returns, its best checkpoint or else a guess. Of such failures: diverged and untrained
-        (numbers of runs), survivors (memory without diverged runs; NaN with fewer than two σw),
-        scales_lost (σw at which all runs diverged), scales_failed (σw at which half of the runs or
-        more diverged or are untrained: memory there is of failure). image_error: what the standard
+        NaN below eight seeds); sigma_w_top, sigma_w_bottom (named after the perturbed setting) and
+        mean_top, mean_bottom (the extreme σw and their means); runs, seeds, scales that went in. A
+        diverged run goes in with the model it returns, its best checkpoint or else a guess. Of such
+        failures: diverged and untrained (numbers of runs), survivors (memory without diverged runs;
+        NaN with fewer than two σw), scales_lost (σw at which all runs diverged), scales_failed (σw
+        at which half of the runs or more diverged or are untrained: memory there is of failure).
+        image_error: what the standard
         error of memory is at most because all runs share one finite set of test images (see
         `image_error`). See `analysis.estimates.spread` and `no_memory` for methods.
     """
@@ -67,7 +69,14 @@ def memory(
     streams = np.random.default_rng(seed).spawn(len(chosen))
     rows = [
         {"recipe": recipe.label}
-        | estimate(recipe.pivot(values), recipe.scales, rng, level=level, permutations=permutations)
+        | estimate(
+            recipe.pivot(values),
+            recipe.scales,
+            rng,
+            level=level,
+            permutations=permutations,
+            perturbed=recipe.perturbation.name,
+        )
         | _failures(recipe, values, learned_nothing)
         for recipe, rng in zip(chosen, streams, strict=True)
     ]
@@ -99,13 +108,18 @@ def image_error(top: float, bottom: float, images: int) -> float:
 
 def estimate(
     values: Floats,
-    scales: Floats,
+    scales: NDArray[Any],
     rng: np.random.Generator,
     *,
     level: float = 0.95,
     permutations: int = 2000,
+    perturbed: str = SIGMA_W.name,
 ) -> dict[str, Any]:
-    """Memory of one array (S, G) over the σw `scales`, with the columns of `memory`."""
+    """Memory of one array (S, G) over the σw `scales`, with the columns of `memory`.
+
+    `scales` are values of the setting `perturbed`, after which the columns of the extremes are
+    named.
+    """
     plain = extremes(values)
     validated = cross_validated(values, rng)
     low, high = interval(values, plain, validated, level)
@@ -119,8 +133,8 @@ def estimate(
         "bias": plain.spread - validated,
         "noise_spread": noise_spread(values, permutations, rng) if found else math.nan,
         "p_value": p_value(values, permutations, rng) if found else math.nan,
-        "sigma_w_top": scales[plain.top] if found else math.nan,
-        "sigma_w_bottom": scales[plain.bottom] if found else math.nan,
+        f"{perturbed}_top": scales[plain.top] if found else math.nan,
+        f"{perturbed}_bottom": scales[plain.bottom] if found else math.nan,
         "mean_top": means[plain.top] if found else math.nan,
         "mean_bottom": means[plain.bottom] if found else math.nan,
         "runs": int(np.isfinite(values).sum()),

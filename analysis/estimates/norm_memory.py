@@ -6,6 +6,7 @@ logarithms: 1 where every factor between initial norms is kept, 0 where all scal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.seed_interval import seed_mean
 
 Floats = NDArray[np.float64]
+LEAST_RANGE = 1e-6  # of log ‖W‖ before training; below it norms differ by rounding
 
 
 def norm_memory(
@@ -32,7 +34,8 @@ def norm_memory(
         seed-clustered standard_error and low, high; initial_spread, best_spread (largest over
         smallest norm between σw, as the mean over seeds of the range of log norms); kept (mean over
         seeds of best range / initial range) with kept_low, kept_high (t over seeds that have all
-        σw, kept_seeds of them); runs, seeds, scales, diverged.
+        σw, kept_seeds of them); runs, seeds, scales, diverged. Slope and kept are NaN where the
+        perturbed setting leaves the initial norm alone, as σb does.
     """
     norms = [_log(runs[f"kernel_norm_{when}"]) for when in ("initial", "best")]
     rows = [
@@ -51,15 +54,20 @@ def _log(norms: pd.Series[Any]) -> Floats:
 
 def _estimate(initial: Floats, best: Floats, level: float) -> dict[str, Any]:
     found = cluster_slopes(initial, best[:, :, None])
+    error = float(found.standard_error[0])
     slope, half = float(found.slope[0]), float(found.half_width(level)[0])
     whole = np.isfinite(initial + best).all(0) & (len(initial) > 1)
     # A seed without all σw would compare ranges over different σw.
     before = np.ptp(initial[:, whole], axis=0)
     after = np.ptp(best[:, whole], axis=0)
-    kept = seed_mean(after / before, level)
+    if before.size and before.max() < LEAST_RANGE:  # nothing that could be kept
+        slope, half, error = (math.nan,) * 3
+        kept = seed_mean(np.full_like(before, math.nan), level)
+    else:
+        kept = seed_mean(after / before, level)
     return {
         "slope": slope,
-        "standard_error": float(found.standard_error[0]),
+        "standard_error": error,
         "low": slope - half,
         "high": slope + half,
         "initial_spread": float(np.exp(seed_mean(before).mean)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from analysis.estimates.recipes import Recipe, find_recipes, names_without
 from analysis.estimates.scale_table import by_scale, interpolation
 from analysis.estimates.sensitivity import curves, sensitivity
 from analysis.store.frames import Store
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class PhaseEstimates:
 
     Attributes
     ----------
+    perturbation
+        The setting whose memory it is.
     recipes
         One row per recipe: recipe (its label), family (shared by recipes that differ in batch size
         alone) and facet (by those that differ in batch size and learning rate alone); optimizer,
@@ -42,6 +45,7 @@ class PhaseEstimates:
     recipes: pd.DataFrame
     level: float
     boundaries: pd.DataFrame
+    perturbation: Perturbation = field(default=SIGMA_W, kw_only=True)
 
     @property
     def memory_known(self) -> bool:
@@ -56,15 +60,16 @@ class Estimates(PhaseEstimates):
     Attributes
     ----------
     scales
-        One row per recipe and σw: the columns naming the recipe; sigma_w; n, mean, p10, p90 of test
+        One row per recipe and σw: the columns naming the recipe; sigma_w (or the setting that is
+        perturbed in its place); n, mean, p10, p90 of test
         accuracy; train_accuracy_best, fitted_at_best, diverged; memory of the recipe.
     betas
         The columns of `sensitivity.sensitivity` and of `clock_axis.clock_frame`, with those naming
         the recipe, own_clock, and floor_smooth (the floor's root mean square over neighbouring
-        epochs).
+        epochs). Empty where the perturbed setting has categories, on which there is no slope.
     collapses
         Family beside the columns of `collapse.collapse`, on the epochs and on the family's own
-        clock; empty where no two recipes differ in their batch size alone.
+        clock; empty where no two recipes differ in their batch size alone, and without `betas`.
     """
 
     scales: pd.DataFrame
@@ -88,16 +93,18 @@ def estimate(store: Store, *, seed: int = 0, resamples: int = 1000) -> Estimates
     Parameters
     ----------
     store
-        From `store.load`.
+        From `store.load`, with the setting whose memory is asked for.
     seed
         Decides all resampling.
     resamples
         Bootstrap samples of the boundaries.
     """
-    recipes = find_recipes(store.runs)
+    perturbation = store.perturbation
+    recipes = find_recipes(store.runs, perturbation)
     fitted = interpolation(store.runs, store.history, recipes=recipes)
     phases = _phases(store.runs, recipes, fitted, seed, resamples)
     return Estimates(
+        perturbation=perturbation,
         recipes=phases.recipes,
         level=phases.level,
         boundaries=phases.boundaries,
@@ -108,7 +115,12 @@ def estimate(store: Store, *, seed: int = 0, resamples: int = 1000) -> Estimates
 
 
 def estimate_phases(
-    runs: pd.DataFrame, history: pd.DataFrame, *, seed: int = 0, resamples: int = 1000
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    perturbation: Perturbation = SIGMA_W,
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> PhaseEstimates:
     """Estimate the memory of all recipes among runs, and its boundaries, and nothing else.
 
@@ -116,10 +128,12 @@ def estimate_phases(
     ----------
     runs, history
         Frames of a store, or of several in one (`analysis.store.pooled`).
+    perturbation
+        The setting whose memory is asked for.
     seed, resamples
         As in `estimate`.
     """
-    recipes = find_recipes(runs)
+    recipes = find_recipes(runs, perturbation)
     fitted = interpolation(runs, history, recipes=recipes)
     return _phases(runs, recipes, fitted, seed, resamples)
 
@@ -143,7 +157,7 @@ def _phases(
     ]
     deviations = seed_deviations(runs, recipes)
     found = boundaries(about[trains], deviations[trains], level, seed=seed, resamples=resamples)
-    return PhaseEstimates(about, level, found)
+    return PhaseEstimates(about, level, found, perturbation=recipes[0].perturbation)
 
 
 def verdict(low: float, high: float, level: float) -> str:
@@ -192,12 +206,15 @@ def _scales(
 ) -> pd.DataFrame:
     table = by_scale(store.runs, store.history, recipes=recipes)
     table = table[table["quantity"] == "test_accuracy"].drop(columns="quantity")
-    train = fitted[["recipe", "sigma_w", "train_accuracy_best", "fitted_at_best"]]
+    place = ["recipe", store.perturbation.name]
+    train = fitted[[*place, "train_accuracy_best", "fitted_at_best"]]
     known = about[[*ABOUT, "memory"]]
-    return table.merge(train, on=["recipe", "sigma_w"]).merge(known, on="recipe")
+    return table.merge(train, on=place).merge(known, on="recipe")
 
 
 def _betas(store: Store, recipes: Sequence[Recipe], about: pd.DataFrame) -> pd.DataFrame:
+    if not store.perturbation.numeric:
+        return pd.DataFrame(columns=[*ABOUT, "own_clock", "epoch", *CLOCKS, "beta"])
     table = sensitivity(store.runs, store.history, recipes=recipes)
     clocks = clock_frame(store.runs, recipes=recipes)
     # An error that is estimated from few seeds at one epoch scatters by itself.
@@ -213,6 +230,9 @@ def _betas(store: Store, recipes: Sequence[Recipe], about: pd.DataFrame) -> pd.D
 def _collapses(
     store: Store, recipes: Sequence[Recipe], about: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
+    none = pd.DataFrame(columns=["family", "axis", "verdict", *MEASURED])
+    if not store.perturbation.numeric:
+        return none
     groups = defaultdict(list)
     for one, family in zip(
         curves(store.runs, store.history, recipes=recipes), about["family"], strict=True
@@ -225,7 +245,7 @@ def _collapses(
             wanted = whole["axis"].isin(["epoch", own_clock(group[0].recipe.config)])
             parts.append(whole[wanted].assign(family=family))
     if not parts:
-        return pd.DataFrame(columns=["family", "axis", "verdict", *MEASURED])
+        return none
     whole = pd.concat(parts, ignore_index=True)
     # Where every answer is 'undetermined', nothing was measured.
     return whole.reindex(columns=[*whole, *(name for name in MEASURED if name not in whole)])

@@ -20,7 +20,7 @@ FIRST = (
     "learning_rate",
     "kernel_l2",
     "batch_size",
-    "sigma_b",
+    *RunConfig.initials(),
 )
 ALONE = ("optimizer", "batch_size")
 

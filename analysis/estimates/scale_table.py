@@ -1,6 +1,7 @@
 """What the runs of each recipe and σw did: accuracies, epochs, repair gaps, norms over the seeds.
 
-Numbers for Figures 1–5 and Tables 2–7 of Das et al. 2026.
+Numbers for Figures 1–5 and Tables 2–7 of Das et al. 2026. The column `sigma_w` has the name of
+another setting where that is perturbed.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def by_scale(
         for name in QUANTITIES:
             arranged = recipe.pivot(values[name])
             rows += [
-                {"recipe": recipe.label, "sigma_w": scale, "quantity": name}
+                {"recipe": recipe.label, recipe.perturbation.name: scale, "quantity": name}
                 | _over_seeds(arranged[s], level)
                 | failed[s]
                 for s, scale in enumerate(recipe.scales)
@@ -119,7 +120,7 @@ def interpolation(
         for s, (first, last, accuracy) in enumerate(arranged):
             mean = seed_mean(accuracy).mean
             rows.append(
-                {"recipe": recipe.label, "sigma_w": recipe.scales[s]}
+                {"recipe": recipe.label, recipe.perturbation.name: recipe.scales[s]}
                 | _censored(first, last)
                 | {
                     "train_accuracy_best": mean,
@@ -158,7 +159,7 @@ def interpolation_time(
         for s, (first, last) in enumerate(arranged):
             there = ~np.isnan(last)
             rows.append(
-                {"recipe": recipe.label, "sigma_w": recipe.scales[s]}
+                {"recipe": recipe.label, recipe.perturbation.name: recipe.scales[s]}
                 | median_over_seeds(first[there], last[there], level)
                 | {"diverged": int(recipe.diverged[s].sum())}
             )

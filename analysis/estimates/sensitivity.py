@@ -77,6 +77,11 @@ def curves(
     -------
     list of SensitivityCurve
         In the order of the recipes. A diverged run stays at what it was when it stopped.
+
+    Raises
+    ------
+    TypeError
+        If the perturbed setting has categories in place of numbers.
     """
     matrix = with_last_held(epoch_matrix(runs, history, metric), runs)
     return [
@@ -89,7 +94,7 @@ def curve(recipe: Recipe, matrix: Floats) -> SensitivityCurve:
     accuracy = recipe.pivot(matrix)
     reached = np.isfinite(accuracy).any((0, 1))
     last = int(np.flatnonzero(reached)[-1]) + 1 if reached.any() else 0
-    slopes = cluster_slopes(recipe.scales[:, None], accuracy[:, :, :last])
+    slopes = cluster_slopes(recipe.doses[:, None], accuracy[:, :, :last])
     return SensitivityCurve(recipe, np.arange(1, last + 1), slopes)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,9 @@ from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.no_memory import noise_variances
 from analysis.estimates.recipes import Recipe
 from analysis.estimates.returned import accuracy_by_recipe
+from suite.declarations.perturbation import SIGMA_W
 
 Floats = NDArray[np.float64]
-PARTS = ("sigma_w", "seed", "rest")
 LEAST = 1e-4  # a share that is nearer to 0 or 1 counts as this far from it on the logit scale
 
 
@@ -42,36 +43,41 @@ def variance_shares(
     Returns
     -------
     DataFrame
-        recipe; deviation (standard deviation of all); for sigma_w, seed and rest the share, with
-        _low and _high; trend (p value of a noise that changes with log σw, by a t test of each
-        seed's slope of its absolute deviations; NaN below five seeds), trend_factor (how many times
-        the noise at the smallest σw it is at the largest, by the line through the logarithms of the
-        standard deviations; NaN where there is no noise); seeds, scales that went in. All NaN with
-        fewer than three seeds.
+        recipe; deviation (standard deviation of all); for sigma_w (or the setting that is perturbed
+        in its place), seed and rest the share, with _low and _high; trend (p value of a noise that
+        changes with log σw, by a t test of each seed's slope of its absolute deviations; NaN below
+        five seeds), trend_factor (how many times the noise at the smallest σw it is at the largest,
+        by the line through the logarithms of the standard deviations; NaN where there is no noise),
+        both NaN where the values are categories, or 0 is among them; seeds, scales that went in.
+        All NaN with fewer than three seeds.
     """
     rows = [
-        {"recipe": recipe.label} | of_array(recipe.scales, accuracy, level)
+        {"recipe": recipe.label}
+        | of_array(recipe.scales, accuracy, level, perturbed=recipe.perturbation.name)
         for recipe, accuracy in accuracy_by_recipe(runs, recipes)
     ]
     return pd.DataFrame(rows)
 
 
-def of_array(scales: Floats, accuracy: Floats, level: float = 0.95) -> dict[str, float | int]:
+def of_array(
+    scales: NDArray[Any], accuracy: Floats, level: float = 0.95, *, perturbed: str = SIGMA_W.name
+) -> dict[str, float | int]:
     """The columns of `variance_shares` for one array (S, G)."""
+    parts = (perturbed, "seed", "rest")
     used = accuracy[:, np.isfinite(accuracy).all(0)]
     counts: dict[str, float | int] = {"seeds": used.shape[1], "scales": used.shape[0]}
-    names = [f"{part}{end}" for part in PARTS for end in ("", "_low", "_high")]
+    names = [f"{part}{end}" for part in parts for end in ("", "_low", "_high")]
     if min(used.shape[0], used.shape[1] - 1) < 2 or not np.ptp(used):
         missing = dict.fromkeys(("deviation", *names, "trend", "trend_factor"), math.nan)
         return missing | counts
     found = _variances(used)
     without = [_variances(np.delete(used, g, axis=1)) for g in range(used.shape[1])]
     row: dict[str, float | int] = {"deviation": math.sqrt(found.sum())}
-    for place, part in enumerate(PARTS):
+    for place, part in enumerate(parts):
         share = found[place] / found.sum()
         low, high = _interval(share, [one[place] / one.sum() for one in without], level)
         if part != "rest":
-            low, high = _at_the_border(used, part, (low, high), found, level)
+            low, high = _at_the_border(used, place, (low, high), found, level)
         row |= {part: share, f"{part}_low": low, f"{part}_high": high}
     return row | _trend(scales, used) | counts
 
@@ -86,12 +92,12 @@ def _variances(accuracy: Floats) -> Floats:
 
 
 def _at_the_border(
-    accuracy: Floats, part: str, ends: tuple[float, float], found: Floats, level: float
+    accuracy: Floats, part: int, ends: tuple[float, float], found: Floats, level: float
 ) -> tuple[float, float]:
     """The interval of a share, from 0 where the F test of a two-way table allows it."""
     scales, seeds = accuracy.shape
-    means = {"sigma_w": accuracy.mean(1), "seed": accuracy.mean(0)}
-    left = accuracy - means["sigma_w"][:, None] - means["seed"] + accuracy.mean()
+    means = (accuracy.mean(1), accuracy.mean(0))
+    left = accuracy - means[0][:, None] - means[1] + accuracy.mean()
     freedom, of_means = (scales - 1) * (seeds - 1), means[part].size - 1
     others = accuracy.size / means[part].size
     noise = max(float((left**2).sum()) / freedom, np.finfo(np.float64).tiny)
@@ -101,7 +107,7 @@ def _at_the_border(
     # The largest variance, in those of the rest, under which so small a ratio is not unlikely.
     largest = (ratio / stats.f.ppf((1 - level) / 2, of_means, freedom) - 1) / others
     largest = max(float(largest), 0.0) * float(found[-1])
-    others_variance = float(found.sum() - found[PARTS.index(part)])
+    others_variance = float(found.sum() - found[part])
     return 0.0, max(ends[1], largest / (largest + others_variance))
 
 
@@ -119,7 +125,9 @@ def _logit(share: float) -> float:
     return math.log(kept / (1 - kept))
 
 
-def _trend(scales: Floats, accuracy: Floats) -> dict[str, float]:
+def _trend(scales: NDArray[Any], accuracy: Floats) -> dict[str, float]:
+    if scales.dtype == object or not (scales > 0).all():  # no logarithm to look for a trend on
+        return {"trend": math.nan, "trend_factor": math.nan}
     centred = accuracy - accuracy.mean(0)
     deviations = np.abs(centred - np.median(centred, axis=1)[:, None])
     log = np.log(scales)

@@ -19,6 +19,7 @@ from analysis.exhibits.source import (
     elsewhere,
     experiment_names,
 )
+from analysis.exhibits.symbol import with_symbol
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.scale_panels import optimizer_looks, optimizer_name
 from analysis.figures.style import Look
@@ -29,7 +30,7 @@ from suite.declarations.update_constants import ADAPTIVE
 SWEEP, LONG, MAIN, BEST = "lr-l2", "long", "main", "best"
 WANTED = "runs of SGD at several learning rates or λ"
 TITLE = "SGD by learning rate, L2 and length of training"
-TUNED_TITLE = "Tuned procedures at the two extreme σw"
+TUNED_TITLE = "Tuned procedures at the two extreme {perturbed}"
 LEAD = ("learning_rate", "kernel_l2")
 
 
@@ -41,8 +42,8 @@ def figure_4(sources: Sources) -> Exhibit:
     lines, spreads, looks = _drawn(found)
     text = caption(
         [
-            "Left: test accuracy at τ_best against σw. Right: spreads in ascending order, black "
-            "lines the intervals. Colour: learning rate; dashes and marker: λ.",
+            "Left: test accuracy at τ_best against {perturbed}. Right: spreads in ascending order, "
+            "black lines the intervals. Colour: learning rate; dashes and marker: λ.",
             BAND,
             SPREAD,
             *_lacking(found),
@@ -56,7 +57,7 @@ def figure_4(sources: Sources) -> Exhibit:
         "Figure 4",
         experiment_names(found),
         text,
-        spread_figure(lines, spreads, looks, TITLE),
+        spread_figure(lines, spreads, looks, TITLE, found[0].perturbation),
         spreads.drop(columns="recipe"),
     )
 
@@ -72,10 +73,10 @@ def table_4(sources: Sources) -> Exhibit:
         table.insert(0, "experiment", np.repeat(*_experiments(found)))
     text = caption(
         [
-            "Test accuracy at τ_best by σw.",
+            "Test accuracy at τ_best by {perturbed}.",
             DEVIATION,
             SPREAD,
-            "Train: mean train accuracy at τ_best over all σw.",
+            "Train: mean train accuracy at τ_best over all {perturbed}.",
             *_lacking(found),
         ],
         found,
@@ -96,18 +97,19 @@ def table_7(sources: Sources) -> Exhibit:
     table = table.rename(columns=_difference)
     text = caption(
         [
-            "Test accuracy at τ_best by σw.",
+            "Test accuracy at τ_best by {perturbed}.",
             DEVIATION,
-            "|Δ|: absolute difference of the means at the two σw, which noise makes too large; in "
-            "brackets the 95 % interval of the true difference, which allows for that. τ_interp: "
-            "median over seeds, ∞ where half of them or more never reach 99.5 % train accuracy, "
-            "with the median's 95 % interval (none below six seeds). τ_best: mean with its 95 % t "
-            "interval.",
+            "|Δ|: absolute difference of the means at the two {perturbed}, which noise makes too "
+            "large; in brackets the 95 % interval of the true difference, which allows for that. "
+            "τ_interp: median over seeds, ∞ where half of them or more never reach 99.5 % train "
+            "accuracy, with the median's 95 % interval (none below six seeds). τ_best: mean with "
+            "its 95 % t interval.",
         ],
         [source],
         BEST,
     )
-    return Exhibit("table-7", TUNED_TITLE, "Table 7", source.experiment, text, table=table)
+    title = with_symbol(TUNED_TITLE, source)
+    return Exhibit("table-7", title, "Table 7", source.experiment, text, table=table)
 
 
 def _by_size(source: Source) -> pd.DataFrame:
@@ -123,7 +125,7 @@ def _sources(sources: Sources) -> list[Source]:
     sizes = {recipe.config.batch_size for recipe in sweep.recipes}
     long = [
         config
-        for fingerprint, config in declared_recipes(EXPERIMENTS[LONG]).items()
+        for fingerprint, config in declared_recipes(EXPERIMENTS[LONG], sweep.perturbation).items()
         if config.batch_size in sizes and fingerprint not in sweep.by_fingerprint
     ]
     # The paper's Adam at the sweep's own data, model and length.
@@ -153,7 +155,7 @@ def _drawn(found: Sequence[Source]) -> tuple[pd.DataFrame, pd.DataFrame, dict[st
         lines.append(tests.assign(line=tests["recipe"].map(names)))
         spreads.append(source.memory.assign(line=source.memory["recipe"].map(names)))
         looks |= _looks(source, found[0], names)
-    wanted = ["batch_size", "line", "sigma_w", "mean", "p10", "p90"]
+    wanted = ["batch_size", "line", found[0].perturbation.name, "mean", "p10", "p90"]
     kept = ["recipe", "line", "optimizer", "batch_size", "learning_rate", "kernel_l2", "memory"]
     kept += ["corrected", "low", "high", "p_value", "seeds", "scales", "diverged"]
     return pd.concat(lines)[wanted], pd.concat(spreads, ignore_index=True)[kept], looks

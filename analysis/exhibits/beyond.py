@@ -10,10 +10,12 @@ from analysis.estimates.memory_by_epoch import memory_by_epoch
 from analysis.exhibits import phase_diagram, recipe_tables
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.law import forgetting_law
-from analysis.exhibits.part import CannotError, Part, refuse_one_scale
+from analysis.exhibits.part import CannotError, Part, refuse_categories, refuse_one_scale
 from analysis.exhibits.source import Source, Sources
+from analysis.exhibits.symbol import PERTURBED, with_symbol
 from analysis.figures.forgetting import forgetting_times_figure
 from analysis.figures.memory_by_epoch import memory_by_epoch_pages
+from suite.declarations.perturbation import SIGMA_W
 
 SEEDS_FOR_RETURNS = 5  # with fewer, half to a third of returns are missed (docs/METHODS.md)
 DEMO = "python -m suite.grid --experiment demo"
@@ -26,15 +28,17 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
         made = False
         for source in sources.values():
             try:
-                parts = make(source, f"{phase_diagram.plain_text(source.experiment)}: {title}")
+                own = with_symbol(title, source)
+                parts = make(source, f"{phase_diagram.plain_text(source.experiment)}: {own}")
             except CannotError as error:
                 reasons.append(f"{source.experiment}: {error}")
                 continue
             for part in parts:
                 made = True
+                stem = name.replace(PERTURBED, source.perturbation.stem)
                 yield Exhibit(
-                    f"{name}-{part.page}" if part.page else name,
-                    title + (f": {part.page}" if part.page else ""),
+                    f"{stem}-{part.page}" if part.page else stem,
+                    own + (f": {part.page}" if part.page else ""),
                     "",
                     source.experiment,
                     caption(part.caption, [source]),
@@ -42,12 +46,15 @@ def own_exhibits(sources: Sources) -> Iterator[Exhibit]:
                     part.table,
                 )
         if not made:
-            yield absent(name, title, "", "; ".join(reasons) or f"needs runs: {DEMO}")
+            first = next(iter(sources.values()), None)
+            stem = name.replace(PERTURBED, (first.perturbation if first else SIGMA_W).stem)
+            why = "; ".join(reasons) or f"needs runs: {DEMO}"
+            yield absent(stem, with_symbol(title, first), "", why)
 
 
 def _accuracy(source: Source, title: str) -> list[Part]:
     found = source.estimates
-    columns = ["recipe", "sigma_w", "mean", "sd", "low", "high", "p10", "p90", "n"]
+    columns = ["recipe", source.perturbation.name, "mean", "sd", "low", "high", "p10", "p90", "n"]
     columns += ["diverged", "untrained"]
     said = ["Test accuracy at τ_best, the epoch of the lowest validation loss.", BAND, SPREAD]
     return [Part(said, phase_diagram.accuracies(found, title), found.scales[columns])]
@@ -69,15 +76,17 @@ def _phase_diagram(source: Source, title: str) -> list[Part]:
 
 
 def _collapse(source: Source, title: str) -> list[Part]:
+    refuse_categories(source)
     refuse_one_scale(source)
     found = source.estimates
     if found.collapses.empty:
         raise CannotError("no two recipes differ in their batch size alone")
     said = [
-        "|β(t)|, the slope of validation accuracy on σw, above against epochs, below on the clock "
-        "that is to govern the recipe. S is the distance of the curves from one another in errors "
-        "(Houdayer and Hartmann) and 0.05 decades, near 1 where they fall together, with its 95 % "
-        "interval; dex: how far they are apart beyond their errors, in decades of |β|."
+        "|β(t)|, the slope of validation accuracy on {perturbed}, above against epochs, below on "
+        "the clock that is to govern the recipe. S is the distance of the curves from one another "
+        "in errors (Houdayer and Hartmann) and 0.05 decades, near 1 where they fall together, "
+        "with its 95 % interval; dex: how far they are apart beyond their errors, in decades of "
+        "|β|."
     ]
     pages = phase_diagram.collapses(found, title)
     front = ["family", "axis", "verdict", "reason", "quality", "quality_low", "quality_high"]
@@ -90,6 +99,7 @@ def _collapse(source: Source, title: str) -> list[Part]:
 
 
 def _forgetting_times(source: Source, title: str) -> list[Part]:
+    refuse_categories(source)
     refuse_one_scale(source)
     times = forgetting_times(source.store.runs, source.store.history, recipes=source.recipes)
     table = source.about[["recipe", "optimizer"]].merge(times, on="recipe")
@@ -117,9 +127,10 @@ def _memory_by_epoch(source: Source, title: str) -> list[Part]:
     known = source.estimates.recipes[["recipe", "family", "batch_size", "own_clock"]]
     whole = table.merge(clocks, on=["recipe", "epoch"]).merge(known, on="recipe")
     said = [
-        "The spread of mean validation accuracy over σw at each epoch, corrected for what noise "
-        "adds to it, with its 95 % interval; above against epochs, below on the clock that is to "
-        "govern the recipe. Zero where σw is forgotten, whatever the shape of its effect was.",
+        "The spread of mean validation accuracy over {perturbed} at each epoch, corrected for "
+        "what noise adds to it, with its 95 % interval; above against epochs, below on the clock "
+        "that is to govern the recipe. Zero where {perturbed} is forgotten, whatever the shape of "
+        "its effect was.",
     ]
     pages = memory_by_epoch_pages(whole, title)
     return [
@@ -130,14 +141,17 @@ def _memory_by_epoch(source: Source, title: str) -> list[Part]:
 
 Maker = Callable[[Source, str], list[Part]]
 KINDS: Mapping[str, tuple[str, Maker]] = {
-    "accuracy-by-sigma-w": ("How much of σw survives training", _accuracy),
+    f"accuracy-by-{PERTURBED}": ("How much of {perturbed} survives training", _accuracy),
     "memory": ("Memory of every recipe", recipe_tables.memory),
     "phase-diagram": ("Memory against the forgetting clocks", _phase_diagram),
-    "collapse": ("Sensitivity to σw on epochs and clock", _collapse),
-    "forgetting-times": ("When σw is forgotten", _forgetting_times),
+    "collapse": ("Sensitivity to {perturbed} on epochs and clock", _collapse),
+    "forgetting-times": ("When {perturbed} is forgotten", _forgetting_times),
     "forgetting-law": ("The forgetting law", forgetting_law),
     "memory-by-epoch": ("Memory in the course of training", _memory_by_epoch),
-    "dose-response": ("Accuracy against σw, more than a line", recipe_tables.dose_response),
+    "dose-response": (
+        "Accuracy against {perturbed}, more than a line",
+        recipe_tables.dose_response,
+    ),
     "variance": ("Where the variance of accuracy goes", recipe_tables.variance),
     "radial-memory": ("What is left of the initial kernel norm", recipe_tables.radial_memory),
 }

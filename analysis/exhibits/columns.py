@@ -16,9 +16,14 @@ import pandas as pd
 from analysis.estimates.recipe_labels import word
 from analysis.exhibits.source import Source
 from analysis.figures.scale_panels import optimizer_name
+from suite.declarations.config import RunConfig
+from suite.declarations.perturbation import perturbation
 
 MOST_SCALES = 5
-NAMING = ("model", "norm", "augmentation", "schedule", "epochs", "optimizer", "b", "η", "λ")
+NAMING = (
+    *("model", "norm", "augmentation", "schedule", "epochs", "optimizer", "b", "η", "λ"),
+    *(perturbation(name).symbol for name in RunConfig.initials()),
+)
 CHECKPOINTS = {
     "val_accuracy_interpolation": "val at τ_interp (%)",
     "val_accuracy_best": "val at τ_best (%)",
@@ -27,11 +32,11 @@ CHECKPOINTS = {
 }
 
 
-def checkpoints(source: Source, scale: float) -> pd.DataFrame:
+def checkpoints(source: Source, scale: Any) -> pd.DataFrame:
     """Validation accuracy of every recipe at one σw at three checkpoints, and the repair gap."""
     rows = []
-    here = source.scales[np.isclose(source.scales["sigma_w"], scale)]
-    fitted = source.fitted[np.isclose(source.fitted["sigma_w"], scale)].set_index("recipe")
+    here = source.scales[source.near(source.scales, [scale])]
+    fitted = source.fitted[source.near(source.fitted, [scale])].set_index("recipe")
     for about in source.about.to_dict("records"):
         if about["recipe"] not in fitted.index:
             continue
@@ -70,8 +75,8 @@ def accuracies(source: Source, lead: Sequence[str] = (), train: str = "") -> pd.
         row = named(about, source, lead)
         mine = tests[tests["recipe"] == about["recipe"]]
         for scale in shown_scales(source):
-            at = mine[np.isclose(mine["sigma_w"], scale)]
-            heading = f"σw={scale:g} (%)"
+            at = mine[source.near(mine, [scale])]
+            heading = f"{source.perturbation.word(scale)} (%)"
             row |= deviating(heading, at.iloc[0] if len(at) else None)
         row |= spread(spreads.loc[about["recipe"]])
         if train:
@@ -83,14 +88,16 @@ def accuracies(source: Source, lead: Sequence[str] = (), train: str = "") -> pd.
 
 def fitting(source: Source) -> pd.DataFrame:
     """τ_interp and τ_best of every recipe at its smallest and largest σw, beside its label."""
-    best = source.quantity("best_epoch")
+    best, perturbed = source.quantity("best_epoch"), source.perturbation
     rows = []
     for recipe in source.about["recipe"]:
         row: dict[str, Any] = {"recipe": recipe}
         for name, table in (("τ_interp", source.fitting_time), ("τ_best", best)):
-            mine = table[table["recipe"] == recipe].sort_values("sigma_w")
+            mine = table[table["recipe"] == recipe].sort_values(
+                perturbed.name, key=lambda column: column.map(perturbed.rank)
+            )
             for at in (mine.iloc[0], mine.iloc[-1]) if len(mine) > 1 else (mine.iloc[0],):
-                heading = f"{name} at σw={at['sigma_w']:g} (epochs)"
+                heading = f"{name} at {perturbed.word(at[perturbed.name])} (epochs)"
                 row |= {heading: at["mean"], f"{heading} low": at["low"]}
                 row |= {f"{heading} high": at["high"]}
         rows.append(row)
@@ -115,7 +122,7 @@ def named(about: Mapping[Any, Any], source: Source, lead: Sequence[str] = ()) ->
     for setting, sign in (("learning_rate", "η"), ("kernel_l2", "λ")):
         if setting in lead or source.varies(setting):
             row[sign] = f"{about[setting]:g}"
-    return row
+    return row | {one.symbol: one.value(about[one.name]) for one in source.other_initials}
 
 
 def deviating(heading: str, row: Any) -> dict[str, float]:
@@ -131,8 +138,8 @@ def spread(row: Any, heading: str = "spread (pp)") -> dict[str, float]:
     return {f"{heading}{ending}": 100 * float(value) for ending, value in values.items()}
 
 
-def shown_scales(source: Source) -> list[float]:
-    """The σw that have a column: all, or five of them from the smallest to the largest."""
+def shown_scales(source: Source) -> list[Any]:
+    """The perturbed values that have a column: all, or five from the first to the last."""
     scales = source.scale_values()
     if len(scales) <= MOST_SCALES:
         return scales

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.estimates.recipe_labels import word
 from analysis.exhibits.source import Source, differing
+from analysis.exhibits.symbol import with_symbol
 from suite.declarations.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 BAND = "Lines are means over seeds, bands reach from the 10th to the 90th percentile over seeds."
 DEVIATION = "± is the standard deviation over seeds."
 SPREAD = (
-    "Spread: largest minus smallest mean over σw, which noise makes too large; in brackets the "
-    "95 % interval of the true spread, which allows for that (none for one seed)."
+    "Spread: largest minus smallest mean over {perturbed}, which noise makes too large; in "
+    "brackets the 95 % interval of the true spread, which allows for that (none for one seed)."
 )
 KNOWN = ("model", "dataset", "epochs", "learning_rate", "schedule", "norm", "augmentation")
 
@@ -60,7 +61,7 @@ class Exhibit:
 
 def absent(name: str, title: str, place: str, missing: str) -> Exhibit:
     """An exhibit that could not be made."""
-    return Exhibit(name, title, place, "", "", missing=missing)
+    return Exhibit(name, with_symbol(title, None), place, "", "", missing=missing)
 
 
 # --- captions ---
@@ -70,14 +71,14 @@ def caption(parts: Sequence[str], sources: Sequence[Source], paper: str = "") ->
     Parameters
     ----------
     parts
-        Sentences; empty ones are left out.
+        Sentences; empty ones are left out. '{perturbed}' is what the perturbed setting is called.
     sources
         All runs that went in, the first experiment first.
     paper
         The paper's experiment that the exhibit is about; empty for our own.
     """
     said = [*parts, *(runs_text(source) for source in sources), stand_in(sources[0], paper)]
-    return " ".join(sentence for sentence in said if sentence)
+    return with_symbol(" ".join(sentence for sentence in said if sentence), sources[0])
 
 
 def runs_text(source: Source) -> str:
@@ -87,8 +88,8 @@ def runs_text(source: Source) -> str:
     finished = sum(recipe.finished for recipe in recipes)
     of = f"{len(recipes)} recipe{'s' * (len(recipes) > 1)}"
     text = (
-        f"{source.experiment}: {finished:,} runs of {of} "
-        f"at {len(source.scale_values())} σw, {seeds_text(source)} ({', '.join(shared)})"
+        f"{source.experiment}: {finished:,} runs of {of} at {len(source.scale_values())} "
+        f"{source.perturbation.symbol}, {seeds_text(source)} ({', '.join(shared)})"
     )
     diverged = sum(recipe.diverged_count for recipe in recipes)
     if diverged:

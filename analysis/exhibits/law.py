@@ -14,6 +14,9 @@ from suite.basics.settings import ConfigError
 def forgetting_law(source: Source, title: str) -> list[Part]:
     """The law's predictions and coefficients, and a table of the predictions."""
     refuse_one_scale(source)
+    if source.other_initials:
+        names = " and ".join(one.name for one in source.other_initials)
+        raise CannotError(f"recipes differ in {names}, for which the law has no term")
     try:
         law = fit_law(source.recipes, source.memory)
     except ConfigError as error:

@@ -10,9 +10,17 @@ import pandas as pd
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import checkpoints
 from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption, first_of, needs
-from analysis.exhibits.source import Source, Sources, best_source, one_of_each, two_sizes
+from analysis.exhibits.source import (
+    Source,
+    Sources,
+    best_source,
+    one_of_each,
+    two_sizes,
+)
+from analysis.exhibits.symbol import PERTURBED, with_symbol
 from analysis.figures.scale_panels import ScalePanel, Unit, batch_looks, optimizer_looks, scale_grid
 from analysis.figures.style import Look, recipe_name
+from suite.declarations.perturbation import SIGMA_W
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +30,7 @@ WANTED = "runs at two σw or more"
 MOST_LINES = 6
 MOST_COLUMNS = 5
 NUMBERS = ["mean", "low", "high", "p10", "p90", "n", "diverged"]
-LINE = ["family", "batch_size", "sigma_w"]
+LINE = ["family", "batch_size"]
 
 
 def grid_source(sources: Sources) -> Source | None:
@@ -37,18 +45,22 @@ def figure_1(sources: Sources) -> Exhibit:
     name, place, title = (
         "figure-1",
         "Figure 1",
-        "Accuracy, generalization gap and kernel norm against σw",
+        "Accuracy, generalization gap and kernel norm against {perturbed}",
     )
     source = grid_source(sources)
     if source is None:
         return absent(name, title, place, needs(WANTED, MAIN))
+    title, perturbed = with_symbol(title, source), source.perturbation
     looks, left_out = _family_looks(source)
     quantities: Mapping[str, tuple[str, Unit]] = {
         "test accuracy at τ_best": ("test_accuracy", "fraction"),
         "train − test accuracy (pp)": ("generalization_gap", "pp"),
         "kernel norm ‖W‖ at τ_best": ("kernel_norm_best", "norm"),
     }
-    initial = source.quantity("kernel_norm_initial").groupby("sigma_w")["mean"].mean().reset_index()
+    norms = source.quantity("kernel_norm_initial")
+    # Recipes that start at other norms have no one line between them.
+    one_start = not source.other_initials
+    initial = norms.groupby(perturbed.name)["mean"].mean().reset_index() if one_start else None
     panels, sizes = [], two_sizes(source)
     for size in sizes:
         row = []
@@ -64,14 +76,17 @@ def figure_1(sources: Sources) -> Exhibit:
                 )
             )
         panels.append(row)
-    figure = scale_grid(panels, looks, title, share="col", reference="initial kernel norm")
+    reference = "initial kernel norm" if one_start else ""
+    figure = scale_grid(
+        panels, looks, title, share="col", reference=reference, perturbation=perturbed
+    )
     names = ["kernel_norm_initial", *(quantity for quantity, _ in quantities.values())]
     numbers = source.scales[source.scales["quantity"].isin(names)]
     text = caption(
         [
             "Left: test accuracy at τ_best, the epoch of the lowest validation loss. Middle: train "
-            "minus test accuracy there. Right: Frobenius norm of all kernels there; the dashed "
-            "line is that before training.",
+            "minus test accuracy there. Right: Frobenius norm of all kernels there"
+            + ("; the dashed line is that before training." if one_start else "."),
             BAND,
             left_out,
             _shown_sizes(source, sizes),
@@ -79,16 +94,18 @@ def figure_1(sources: Sources) -> Exhibit:
         [source],
         MAIN,
     )
-    table = numbers[["family", "batch_size", "sigma_w", "quantity", *NUMBERS]]
+    table = numbers[[*LINE, perturbed.name, "quantity", *NUMBERS]]
     return _made(name, title, place, source, text, figure, table)
 
 
 def figure_2(sources: Sources) -> Exhibit:
     """The heat map of test accuracy."""
-    name, place, title = "figure-2", "Figure 2", "Test accuracy by optimizer, batch size and σw"
+    name, place = "figure-2", "Figure 2"
+    title = "Test accuracy by optimizer, batch size and {perturbed}"
     source = grid_source(sources)
     if source is None:
         return absent(name, title, place, needs(WANTED, MAIN))
+    title = with_symbol(title, source)
     table = source.estimates.scales
     unfitted = int((table["mean"].notna() & ~table["fitted_at_best"]).sum())
     failing = int((table[["diverged", "untrained"]].sum(axis=1) > 0).sum())
@@ -103,7 +120,14 @@ def figure_2(sources: Sources) -> Exhibit:
         MAIN,
     )
     figure = phase_diagram.heat_map(source.estimates, title)
-    columns = [*LINE, *NUMBERS, "untrained", "train_accuracy_best", "fitted_at_best"]
+    columns = [
+        *LINE,
+        source.perturbation.name,
+        *NUMBERS,
+        "untrained",
+        "train_accuracy_best",
+        "fitted_at_best",
+    ]
     return _made(name, title, place, source, text, figure, table[columns])
 
 
@@ -145,31 +169,36 @@ def figure_3(sources: Sources) -> Exhibit:
         times.assign(quantity="interpolation_epoch"),
         gaps.assign(quantity="repair_gap").drop(columns="sd"),
     ]
-    table = pd.concat(both)[[*LINE, "quantity", *NUMBERS, "reached"]]
-    return _made(name, title, place, source, text, scale_grid(panels, looks, title), table)
+    perturbed = source.perturbation
+    table = pd.concat(both)[[*LINE, perturbed.name, "quantity", *NUMBERS, "reached"]]
+    figure = scale_grid(panels, looks, title, perturbation=perturbed)
+    return _made(name, title, place, source, text, figure, table)
 
 
 def table_2(sources: Sources) -> Exhibit:
     """Validation accuracy at three checkpoints, small σw."""
-    return _checkpoint_table(sources, 2, "smallest", 0)
+    return _checkpoint_table(sources, 2, 0)
 
 
 def table_3(sources: Sources) -> Exhibit:
     """Validation accuracy at three checkpoints, large σw."""
-    return _checkpoint_table(sources, 3, "largest", -1)
+    return _checkpoint_table(sources, 3, -1)
 
 
-def _checkpoint_table(sources: Sources, number: int, which: str, place: int) -> Exhibit:
+def _checkpoint_table(sources: Sources, number: int, place: int) -> Exhibit:
     source = grid_source(sources)
-    title = f"Validation accuracy at three checkpoints for the {which} σw"
+    perturbed = SIGMA_W if source is None else source.perturbation
+    which = (("smallest", "largest") if perturbed.numeric else ("first", "last"))[place]
+    title = f"Validation accuracy at three checkpoints for the {which} {PERTURBED}"
     if source is None:
         return absent(f"table-{number}", title, f"Table {number}", needs(WANTED, MAIN))
     scale = source.scale_values()[place]
     text = caption(
         [
-            f"σw = {scale:g}. Validation accuracy at τ_interp (first epoch with 99.5 % train "
-            "accuracy; mean over the runs that reach it), at τ_best (lowest validation loss) and "
-            "in the last epoch, and test accuracy at τ_best.",
+            f"{perturbed.symbol} = {perturbed.value(scale)}.",
+            "Validation accuracy at τ_interp (first epoch with 99.5 % train accuracy; mean over "
+            "the runs that reach it), at τ_best (lowest validation loss) and in the last epoch, "
+            "and test accuracy at τ_best.",
             DEVIATION,
             "Repair gap: at τ_best minus at τ_interp, in brackets the 95 % t interval of its mean.",
         ],
@@ -178,7 +207,7 @@ def _checkpoint_table(sources: Sources, number: int, which: str, place: int) -> 
     )
     return Exhibit(
         f"table-{number}",
-        f"{title}, {scale:g}",
+        with_symbol(f"{title}, {perturbed.value(scale)}", source),
         f"Table {number}",
         source.experiment,
         text,

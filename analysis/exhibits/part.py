@@ -38,7 +38,19 @@ def refuse_one_scale(source: Source) -> None:
         If none has.
     """
     if not source.several_scales():
-        raise CannotError("no recipe has runs at two σw")
+        raise CannotError(f"no recipe has runs at two {source.perturbation.symbol}")
+
+
+def refuse_categories(source: Source) -> None:
+    """See to it that the perturbed setting has numbers, on which there is a slope.
+
+    Raises
+    ------
+    CannotError
+        If it has categories.
+    """
+    if not source.perturbation.numeric:
+        raise CannotError(f"{source.perturbation.name} has categories, on which there is no slope")
 
 
 def recipe_rows(

@@ -25,33 +25,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PHASE_DIAGRAM, BY_CLOCK = "phase-diagram", "memory against the forgetting clocks"
-HEADINGS = ("recipe", "memory pp", "corrected [95 %]", "seeds", "σw", "τ_interp reached", "verdict")
+FRONT = ("recipe", "memory pp", "corrected [95 %]", "seeds")
+BACK = ("τ_interp reached", "verdict")
 
 
 # --- figures ---
 def figures(found: Estimates, experiment: str) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one after another, of all that the estimates allow."""
-    shown = plain_text(experiment)
-    yield "accuracy-by-sigma-w", accuracies(found, f"{shown}: how much of σw survives training")
-    yield "accuracy-map", heat_map(found, f"{shown}: test accuracy by recipe and σw")
+    shown, perturbed = plain_text(experiment), found.perturbation
+    yield (
+        f"accuracy-by-{perturbed.stem}",
+        accuracies(found, f"{shown}: how much of {perturbed.symbol} survives training"),
+    )
+    yield (
+        "accuracy-map",
+        heat_map(found, f"{shown}: test accuracy by recipe and {perturbed.symbol}"),
+    )
     if not found.memory_known:
         return
     if found.plane_varies:
         yield "memory-plane", plane(found, f"{shown}: memory by recipe")
     yield PHASE_DIAGRAM, by_clock(found, f"{shown}: {BY_CLOCK}")
-    pages = collapses(found, f"{shown}: sensitivity to σw during training")
+    if not perturbed.numeric:
+        return
+    pages = collapses(found, f"{shown}: sensitivity to {perturbed.symbol} during training")
     for number, page in enumerate(pages, start=1):
         yield "collapse" if len(pages) == 1 else f"collapse-{number}", page
 
 
 def accuracies(found: Estimates, title: str) -> Figure:
     """Test accuracy against σw, a line per recipe."""
-    return accuracy_by_scale(found.scales, title)
+    return accuracy_by_scale(found.scales, title, found.perturbation)
 
 
 def heat_map(found: Estimates, title: str) -> Figure:
     """Test accuracy over recipe and σw."""
-    return accuracy_map(found.scales, title)
+    return accuracy_map(found.scales, title, found.perturbation)
 
 
 def plane(found: Estimates, title: str) -> Figure:
@@ -66,7 +75,7 @@ def by_clock(found: PhaseEstimates, title: str) -> Figure:
 
 def collapses(found: Estimates, title: str) -> list[Figure]:
     """abs(β) against epochs and on the own clock, three families on a page."""
-    return collapse_pages(found.betas, found.collapses, title)
+    return collapse_pages(found.betas, found.collapses, title, found.perturbation)
 
 
 def plain_text(text: str) -> str:
@@ -77,7 +86,8 @@ def plain_text(text: str) -> str:
 # --- what they show, in words ---
 def recipe_table(found: PhaseEstimates) -> str:
     """One line per recipe, under headings, and what the verdict means."""
-    lines = aligned(HEADINGS, [_cells(row) for row in found.recipes.to_dict("records")])
+    headings = (*FRONT, found.perturbation.symbol, *BACK)
+    lines = aligned(headings, [_cells(row) for row in found.recipes.to_dict("records")])
     if math.isfinite(found.level):
         level = 100 * found.level
         lines.append(
@@ -118,15 +128,16 @@ def collapse_lines(found: Estimates) -> list[str]:
 
 def unknown_lines(found: Estimates) -> list[str]:
     """One line for each thing that these runs cannot tell."""
-    recipes = found.recipes
+    recipes, perturbed = found.recipes, found.perturbation
     one_scale = int((recipes["scales"] < 2).sum())
     one_seed = int(((recipes["seeds"] < 2) & (recipes["scales"] > 1)).sum())
     of = f"of {len(recipes)} recipes"
     lines = []
     if one_scale:
         lines.append(
-            f"sigma_w: {one_scale} {of} have fewer than two values, so that accuracy can be drawn, "
-            "and no memory, β(t), boundary or collapse estimated; train another σw"
+            f"{perturbed.name}: {one_scale} {of} have fewer than two values, so that accuracy can "
+            "be drawn, and no memory, β(t), boundary or collapse estimated; train another "
+            f"{perturbed.symbol}"
         )
     if one_seed:
         lines.append(
@@ -140,7 +151,12 @@ def unknown_lines(found: Estimates) -> list[str]:
             "memory over learning rate × batch size: not drawn, as neither varies "
             f"(η={recipes['learning_rate'].iloc[0]:g}, b={recipes['batch_size'].iloc[0]})"
         )
-    if found.collapses.empty:
+    if not perturbed.numeric:
+        lines.append(
+            f"β(t) and its collapse: not estimated, as {perturbed.name} has categories, on which "
+            "there is no slope"
+        )
+    elif found.collapses.empty:
         lines.append("collapse: not measured, as no two recipes differ in their batch size alone")
     return lines
 

@@ -9,16 +9,19 @@ import pandas as pd
 
 from analysis.exhibits.exhibit import Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.main_grid import MAIN, WANTED, family_order, grid_source
+from analysis.exhibits.part import CannotError, refuse_categories
 from analysis.exhibits.source import Source, Sources, two_sizes
+from analysis.exhibits.symbol import with_symbol
 from analysis.figures.collapse import collapse_number
 from analysis.figures.scale_panels import batch_looks, optimizer_looks
 from analysis.figures.sensitivity import SensitivityPanel, sensitivity_page
 from analysis.figures.style import Look, recipe_name
+from suite.declarations.perturbation import Perturbation
 from suite.declarations.update_constants import ADAPTIVE
 
 SWEEP = "lr-l2"
 PAPER_L2 = (1e-2, 1e-2)  # learning rate and λ of the paper's example
-TITLE = "Sensitivity to σw during training, against epochs and on each mechanism's clock"
+TITLE = "Sensitivity to {perturbed} during training, against epochs and on each mechanism's clock"
 MOST_RULES = 6
 POINTS = 20  # of each curve in the table
 COLUMNS = ["family", "batch_size", "epoch", "T_SGD", "T_L2", "T_adapt", "beta", "low", "high"]
@@ -46,8 +49,13 @@ def figure_6(sources: Sources) -> Exhibit:
     source = grid_source(sources)
     if source is None:
         return absent("figure-6", TITLE, "Figure 6", needs(WANTED, MAIN))
+    try:
+        refuse_categories(source)
+    except CannotError as error:
+        return absent("figure-6", TITLE, "Figure 6", f"{source.experiment}: {error}")
+    title = with_symbol(TITLE, source)
     families = _families(source)
-    with_l2 = _families_with_l2(sources)
+    with_l2 = _families_with_l2(sources, source.perturbation)
     shown = families[:MOST_RULES] + [one for one in with_l2 if one not in families[:MOST_RULES]]
     looks = optimizer_looks({one.name: str(one.betas["optimizer"].iloc[0]) for one in shown})
     everything = pd.concat([one.betas.assign(line=one.name) for one in shown])
@@ -68,16 +76,18 @@ def figure_6(sources: Sources) -> Exhibit:
     clocks = _on_clocks(families, with_l2)
     sizes = sorted({int(size) for panel in clocks for size in panel.table["batch_size"]})
     all_looks: dict[str, Look] = {**looks, **batch_looks(sizes)}
-    figure = sensitivity_page([*(row for row in epochs if row), clocks], all_looks, TITLE)
+    figure = sensitivity_page(
+        [*(row for row in epochs if row), clocks], all_looks, title, source.perturbation
+    )
     used = list({one.source.experiment: one.source for one in shown}.values())
     extra = [one.runs for one in with_l2 if one.source is not source]
     text = caption(
         [
-            "|β(t)|: absolute slope of validation accuracy at epoch t on σw, over all σw and "
-            "seeds; bands are 95 % intervals with the seed as the cluster (none for one seed). "
-            "Dotted: what noise alone would show. Below: every batch size on the clock that is to "
-            "govern it, summed over the true rates of all steps. S is the distance of the curves "
-            "from one another in errors, near 1 where they fall together.",
+            "|β(t)|: absolute slope of validation accuracy at epoch t on {perturbed}, over all "
+            "{perturbed} and seeds; bands are 95 % intervals with the seed as the cluster (none "
+            "for one seed). Dotted: what noise alone would show. Below: every batch size on the "
+            "clock that is to govern it, summed over the true rates of all steps. S is the "
+            "distance of the curves from one another in errors, near 1 where they fall together.",
             first_of([one.name for one in families], MOST_RULES, "recipes"),
             "" if with_l2 else f"Without L2, which {SWEEP} supplies.",
             f"The table has up to {POINTS} epochs of each curve.",
@@ -86,7 +96,7 @@ def figure_6(sources: Sources) -> Exhibit:
         MAIN,
     )
     names = ", ".join(one.experiment for one in used)
-    return Exhibit("figure-6", TITLE, "Figure 6", names, text, figure, _thinned(everything))
+    return Exhibit("figure-6", title, "Figure 6", names, text, figure, _thinned(everything))
 
 
 def _families(source: Source) -> list[_Family]:
@@ -97,11 +107,11 @@ def _families(source: Source) -> list[_Family]:
     ]
 
 
-def _families_with_l2(sources: Sources) -> list[_Family]:
+def _families_with_l2(sources: Sources, perturbed: Perturbation) -> list[_Family]:
     """The family of the paper's recipe with L2, or that of the strongest decay; empty if none."""
     for source in sorted(sources.values(), key=lambda one: one.experiment != SWEEP):
         about = source.about[(source.about["kernel_l2"] > 0) & (source.about["optimizer"] == "sgd")]
-        if about.empty or not source.several_scales():
+        if source.perturbation != perturbed or about.empty or not source.several_scales():
             continue
         settings = about[["learning_rate", "kernel_l2"]].to_numpy(dtype=np.float64)
         paper = np.isclose(settings, PAPER_L2).all(1)

@@ -15,12 +15,13 @@ from analysis.claims.differences import differences, differences_text
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory
 from analysis.estimates.overview import Estimates, estimate
-from analysis.estimates.recipes import Recipe, find_recipes, names_without
+from analysis.estimates.recipes import Recipe, find_recipes, names_without, other_initials
 from analysis.estimates.scale_table import by_scale, interpolation, interpolation_time
 from analysis.store.frames import Store
-from suite.declarations.config import PERTURBED, RunConfig
+from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 SETTINGS = (
     "optimizer",
@@ -33,7 +34,6 @@ SETTINGS = (
     "schedule",
     "epochs",
 )
-
 
 SHOWN_SIZES = (16, 128)  # batch sizes of the paper's figures
 
@@ -58,24 +58,35 @@ class Source:
         """Its name in MLflow."""
         return self.store.experiment
 
+    @property
+    def perturbation(self) -> Perturbation:
+        """The setting whose memory it is."""
+        return self.store.perturbation
+
     @cached_property
     def recipes(self) -> list[Recipe]:
         """Its recipes."""
-        return find_recipes(self.store.runs)
+        return find_recipes(self.store.runs, self.perturbation)
+
+    @cached_property
+    def other_initials(self) -> list[Perturbation]:
+        """The initial settings besides the perturbed one in which its recipes differ."""
+        return other_initials(self.recipes)
 
     @cached_property
     def by_fingerprint(self) -> Mapping[str, Recipe]:
-        """Its recipes by the fingerprint they have with σw and the seed at their defaults."""
+        """Its recipes by the fingerprint they have with that and the seed at their defaults."""
         return {recipe.config.fingerprint: recipe for recipe in self.recipes}
 
     @cached_property
     def about(self) -> pd.DataFrame:
-        """One row per recipe: recipe, family (shared with other batch sizes), and `SETTINGS`."""
+        """One row per recipe: recipe, family (shared with other batch sizes), its settings."""
         names = names_without(self.recipes, "batch_size")
+        settings = [*SETTINGS, *(one.name for one in self.other_initials)]
         return pd.DataFrame(
             [
                 {"recipe": recipe.label, "family": name}
-                | {setting: getattr(recipe.config, setting) for setting in SETTINGS}
+                | {setting: getattr(recipe.config, setting) for setting in settings}
                 for recipe, name in zip(self.recipes, names, strict=True)
             ]
         )
@@ -120,9 +131,11 @@ class Source:
         rows = self.scales[self.scales["quantity"] == name]
         return rows.drop(columns="quantity").reset_index(drop=True)
 
-    def scale_values(self) -> list[float]:
-        """All σw, ascending."""
-        return sorted({float(scale) for recipe in self.recipes for scale in recipe.scales})
+    def scale_values(self) -> list[Any]:
+        """All values of the perturbed setting, in their order."""
+        return self.perturbation.ordered(
+            scale for recipe in self.recipes for scale in recipe.scales.tolist()
+        )
 
     def varies(self, *settings: str) -> bool:
         """Whether any of the settings has two values."""
@@ -159,10 +172,16 @@ class Source:
         """Whether a recipe has runs at two σw."""
         return any(int((recipe.rows >= 0).any(1).sum()) > 1 for recipe in self.recipes)
 
-    def at(self, scales: Iterable[float]) -> Source:
-        """All of its recipes at some of its σw."""
-        near = np.round(self.store.runs["sigma_w"].to_numpy(dtype=np.float64), 9)
-        return self._part(np.isin(near, np.round(list(scales), 9)))
+    def at(self, scales: Iterable[Any]) -> Source:
+        """All of its recipes at some perturbed values."""
+        return self._part(self.near(self.store.runs, scales))
+
+    def near(self, table: pd.DataFrame, scales: Iterable[Any]) -> NDArray[np.bool_]:
+        """Which rows of a table are at some perturbed values."""
+        column = table[self.perturbation.name]
+        if not self.perturbation.numeric:
+            return column.isin(list(scales)).to_numpy()
+        return np.isin(np.round(column.to_numpy(dtype=np.float64), 9), np.round(list(scales), 9))
 
     def only(self, wanted: Callable[[Recipe], bool]) -> Source | None:
         """Some of its recipes; None where it has none of them."""
@@ -172,8 +191,8 @@ class Source:
                 keep[recipe.rows[recipe.rows >= 0]] = True
         return self._part(keep) if keep.any() else None
 
-    def like(self, configs: Iterable[RunConfig], scales: Iterable[float]) -> Source | None:
-        """Its runs of given recipes at some σw; None where there are none."""
+    def like(self, configs: Iterable[RunConfig], scales: Iterable[Any]) -> Source | None:
+        """Its runs of given recipes at some perturbed values; None where there are none."""
         wanted = {config.fingerprint for config in configs}
         found = self.only(lambda recipe: recipe.config.fingerprint in wanted)
         part = None if found is None else found.at(scales)
@@ -184,9 +203,12 @@ class Source:
         return Source(replace(self.store, runs=runs), self.seed)
 
 
-def declared_recipes(experiment: Experiment) -> dict[str, RunConfig]:
-    """The recipes of an experiment by fingerprint, with σw and the seed at their defaults."""
-    axes = {name: values for name, values in experiment.axes.items() if name not in PERTURBED}
+def declared_recipes(
+    experiment: Experiment, perturbed: Perturbation = SIGMA_W
+) -> dict[str, RunConfig]:
+    """The recipes of an experiment by fingerprint, with that and the seed at their defaults."""
+    apart = (perturbed.name, "seed")
+    axes = {name: values for name, values in experiment.axes.items() if name not in apart}
     recipes = replace(experiment, axes=axes)
     return {config.fingerprint: config for config in recipes.configs()}
 
@@ -196,7 +218,7 @@ def differing(source: Source, experiment: str) -> list[str]:
 
     Recipes that are declared are left out.
     """
-    declared = declared_recipes(EXPERIMENTS[experiment])
+    declared = declared_recipes(EXPERIMENTS[experiment], source.perturbation)
     texts = []
     for fingerprint, recipe in source.by_fingerprint.items():
         if fingerprint not in declared:
@@ -264,13 +286,13 @@ def one_of_each(families: Mapping[str, str]) -> list[str]:
 
 
 def elsewhere(sources: Sources, without: Source, configs: Iterable[RunConfig]) -> Source | None:
-    """Runs of given recipes in another experiment, at the σw of this one; the first that has any.
+    """Runs of given recipes in another experiment, where this one has its own; the first found.
 
-    None where no other experiment has them.
+    None where no other experiment has them at its perturbed values.
     """
     wanted = list(configs)
     for source in sources.values():
-        if source.experiment == without.experiment:
+        if source.experiment == without.experiment or source.perturbation != without.perturbation:
             continue
         found = source.like(wanted, without.scale_values())
         if found is not None:

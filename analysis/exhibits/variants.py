@@ -14,7 +14,14 @@ import pandas as pd
 from analysis.estimates.recipe_labels import word
 from analysis.exhibits.columns import accuracies, stacked, with_fitting
 from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
-from analysis.exhibits.source import Source, Sources, best_source, elsewhere, experiment_names
+from analysis.exhibits.source import (
+    Source,
+    Sources,
+    best_source,
+    elsewhere,
+    experiment_names,
+)
+from analysis.exhibits.symbol import with_symbol
 from analysis.figures.scale_panels import ScalePanel, optimizer_name, scale_grid, variant_looks
 from analysis.figures.style import OPTIMIZERS
 from suite.declarations.config import RESNETS, RunConfig
@@ -87,10 +94,10 @@ def figure_5(sources: Sources) -> Exhibit:
         sources,
         DEPTH,
         5,
-        "Test accuracy against σw by architecture",
+        "Test accuracy against {perturbed} by architecture",
         "test_accuracy",
-        "Test accuracy at τ_best against σw. R9-AvgPool is ResNet-9 with average pooling, which "
-        "tells the effect of pooling from that of depth.",
+        "Test accuracy at τ_best against {perturbed}. R9-AvgPool is ResNet-9 with average pooling, "
+        "which tells the effect of pooling from that of depth.",
     )
 
 
@@ -100,10 +107,10 @@ def figure_7(sources: Sources) -> Exhibit:
         sources,
         DEPTH,
         7,
-        "Train accuracy against σw by architecture",
+        "Train accuracy against {perturbed} by architecture",
         "train_accuracy_final",
-        "Train accuracy in the last epoch against σw; runs with early stopping end before the "
-        "others.",
+        "Train accuracy in the last epoch against {perturbed}; runs with early stopping end before "
+        "the others.",
     )
 
 
@@ -113,20 +120,22 @@ def figure_8(sources: Sources) -> Exhibit:
         sources,
         NORM,
         8,
-        "Test accuracy against σw by normalization and augmentation",
+        "Test accuracy against {perturbed} by normalization and augmentation",
         "test_accuracy",
-        "Test accuracy at τ_best against σw.",
+        "Test accuracy at τ_best against {perturbed}.",
     )
 
 
 def table_5(sources: Sources) -> Exhibit:
     """Accuracy, spread and epochs by architecture."""
-    return _table(sources, DEPTH, 5, "Architectures: accuracy by σw, spread, and when they fit")
+    title = "Architectures: accuracy by {perturbed}, spread, and when they fit"
+    return _table(sources, DEPTH, 5, title)
 
 
 def table_6(sources: Sources) -> Exhibit:
     """Accuracy and spread by normalization and augmentation."""
-    return _table(sources, NORM, 6, "Normalization and augmentation: accuracy by σw, and spread")
+    title = "Normalization and augmentation: accuracy by {perturbed}, and spread"
+    return _table(sources, NORM, 6, title)
 
 
 def _figure(
@@ -136,6 +145,7 @@ def _figure(
     found = _sources(sources, compared)
     if not found:
         return absent(name, title, place, needs(compared.wanted, compared.experiment))
+    title, perturbed = with_symbol(title, found[0]), found[0].perturbation
     table = pd.concat(
         [_named(one.quantity(quantity), one, compared) for one in found], ignore_index=True
     )
@@ -162,15 +172,15 @@ def _figure(
         found,
         compared.experiment,
     )
-    columns = ["experiment", *compared.settings, "optimizer", "batch_size", "sigma_w", *NUMBERS]
+    columns = ["experiment", *compared.settings, "optimizer", "batch_size", perturbed.name]
     return Exhibit(
         name,
         title,
         place,
         experiment_names(found),
         text,
-        scale_grid(panels, looks, title, share="all"),
-        table[columns],
+        scale_grid(panels, looks, title, share="all", perturbation=perturbed),
+        table[[*columns, *NUMBERS]],
     )
 
 
@@ -184,14 +194,15 @@ def _table(sources: Sources, compared: Comparison, number: int, title: str) -> E
     for one in found:
         part = accuracies(one, compared.settings, "train_accuracy_final" if depth else "")
         parts.append(with_fitting(part, one) if depth else part)
-    sentences = ["Test accuracy at τ_best by σw.", DEVIATION, SPREAD]
+    sentences = ["Test accuracy at τ_best by {perturbed}.", DEVIATION, SPREAD]
     if depth:
         sentences.append(
-            "Train: mean train accuracy in the last epoch over all σw. τ_interp: median over "
-            "seeds, ∞ where half of them or more never reach 99.5 % train accuracy, with the "
+            "Train: mean train accuracy in the last epoch over all {perturbed}. τ_interp: median "
+            "over seeds, ∞ where half of them or more never reach 99.5 % train accuracy, with the "
             "median's 95 % interval (none below six seeds). τ_best: mean with its 95 % t interval."
         )
     text = caption([*sentences, *_lacking(found, compared)], found, compared.experiment)
+    title = with_symbol(title, found[0])
     return Exhibit(name, title, place, experiment_names(found), text, table=stacked(parts))
 
 

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from analysis.figures.perturbed_axis import PerturbedAxis
 from analysis.figures.style import DASHES, MARKERS, Look
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 RATE_MAP = "plasma"
 BAR_HEIGHT = 0.27  # inches
@@ -20,7 +22,11 @@ LEAST_HEIGHT = 3.2
 
 
 def spread_figure(
-    lines: pd.DataFrame, spreads: pd.DataFrame, looks: Mapping[str, Look], title: str
+    lines: pd.DataFrame,
+    spreads: pd.DataFrame,
+    looks: Mapping[str, Look],
+    title: str,
+    perturbation: Perturbation = SIGMA_W,
 ) -> Figure:
     """A row of two panels for each batch size: accuracy against σw, and spreads as bars.
 
@@ -28,6 +34,7 @@ def spread_figure(
     ----------
     lines
         One row per batch size, line and σw: batch_size, line, sigma_w, mean, p10, p90 (fractions).
+        Another perturbed setting has its own column in place of `sigma_w`.
     spreads
         One row per batch size and line: batch_size, line, memory, low, high (fractions; NaN
         without an interval).
@@ -35,7 +42,10 @@ def spread_figure(
         Name of a line to its look. The names stand beside the bars.
     title
         Above all.
+    perturbation
+        The setting along the horizontal axis of the accuracies.
     """
+    axis = PerturbedAxis.of(perturbation, [lines])
     sizes = sorted(int(size) for size in lines["batch_size"].unique())
     most = int(spreads.groupby("batch_size")["line"].nunique().max())
     height = max(LEAST_HEIGHT, BAR_HEIGHT * most + 0.9)
@@ -44,11 +54,11 @@ def spread_figure(
         len(sizes), 2, squeeze=False, sharex="col", gridspec_kw={"width_ratios": (1.15, 1)}
     )
     for (left, right), size in zip(axes, sizes, strict=True):
-        _accuracies(left, lines[lines["batch_size"] == size], looks)
+        _accuracies(left, lines[lines["batch_size"] == size], looks, axis)
         left.set_title(f"batch size {size}", fontsize=11)
         _bars(right, spreads[spreads["batch_size"] == size], looks)
-    axes[-1, 0].set_xlabel("initialization scale σw")
-    axes[-1, 1].set_xlabel("spread of test accuracy over σw (pp)")
+    axis.label(axes[-1, 0])
+    axes[-1, 1].set_xlabel(f"spread of test accuracy over {perturbation.symbol} (pp)")
     low, high = _limits(lines)
     for panel in axes[:, 0]:
         panel.set_ylim(low, high)
@@ -81,13 +91,16 @@ def rate_looks(
     }
 
 
-def _accuracies(panel: Axes, table: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+def _accuracies(
+    panel: Axes, table: pd.DataFrame, looks: Mapping[str, Look], axis: PerturbedAxis
+) -> None:
     for name, look in looks.items():
-        rows = table[table["line"] == name].sort_values("sigma_w")
+        rows = axis.sorted(table[table["line"] == name])
         if rows.empty:
             continue
+        places = axis.places(rows)
         panel.plot(
-            rows["sigma_w"],
+            places,
             rows["mean"],
             color=look.colour,
             marker=look.marker,
@@ -97,7 +110,7 @@ def _accuracies(panel: Axes, table: pd.DataFrame, looks: Mapping[str, Look]) -> 
             label=name,
         )
         panel.fill_between(
-            rows["sigma_w"], rows["p10"], rows["p90"], color=look.colour, alpha=0.12, linewidth=0
+            places, rows["p10"], rows["p90"], color=look.colour, alpha=0.12, linewidth=0
         )
     panel.yaxis.set_major_formatter(PercentFormatter(1.0))
     panel.set_ylabel("test accuracy at τ_best")

@@ -1,4 +1,4 @@
-"""Test accuracy against the initialization scale σw."""
+"""Test accuracy against the initialization scale σw, or another perturbed setting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from analysis.figures.perturbed_axis import PerturbedAxis
 from analysis.figures.style import optimizer_look
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 MOST_COLUMNS = 3
 MOST_INSIDE = 4  # lines whose legend leaves room for them in the panel
@@ -17,17 +19,23 @@ PANEL_WIDTH, PANEL_HEIGHT = 5.4, 3.9  # inches
 LEGEND_WIDTH = 2.4
 
 
-def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
+def accuracy_by_scale(
+    table: pd.DataFrame, title: str, perturbation: Perturbation = SIGMA_W
+) -> Figure:
     """Test accuracy at τ_best against σw: a panel per batch size, a line per recipe.
 
     Parameters
     ----------
     table
         One row per recipe and σw: recipe (its label), optimizer, batch_size, sigma_w, n, mean,
-        p10, p90 (fractions), memory (of the recipe, a fraction).
+        p10, p90 (fractions), memory (of the recipe, a fraction). Another perturbed setting has its
+        own column in place of `sigma_w`.
     title
         Above all panels.
+    perturbation
+        The setting along the horizontal axis.
     """
+    axis = PerturbedAxis.of(perturbation, [table])
     sizes = sorted(table["batch_size"].unique())
     crowded = bool((table.groupby("batch_size")["recipe"].nunique() > MOST_INSIDE).any())
     columns = min(len(sizes), MOST_COLUMNS - crowded)
@@ -38,7 +46,7 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
     for panel in panels.flat[len(sizes) :]:
         panel.set_visible(False)
     for panel, size in zip(panels.flat, sizes, strict=False):
-        _scale_panel(panel, table[table["batch_size"] == size], int(size))
+        _scale_panel(panel, table[table["batch_size"] == size], int(size), axis)
     for row in panels:
         row[0].set_ylabel("test accuracy at τ_best")
     seeds = (
@@ -50,18 +58,19 @@ def accuracy_by_scale(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
+def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int, axis: PerturbedAxis) -> None:
     same = table.groupby("optimizer")["recipe"].nunique()
     seen: dict[str, int] = {}
     for label, rows in table.groupby("recipe", sort=False):
-        rows = rows.sort_values("sigma_w")
+        rows = axis.sorted(rows)
+        places = axis.places(rows)
         optimizer = rows["optimizer"].iloc[0]
         number = seen.get(optimizer, 0)
         seen[optimizer] = number + 1
         colour = optimizer_look(optimizer).colour
         name = optimizer_look(optimizer).name if same[optimizer] == 1 else str(label)
         panel.plot(
-            rows["sigma_w"],
+            places,
             rows["mean"],
             color=colour,
             marker=optimizer_look(optimizer).marker,
@@ -70,11 +79,9 @@ def _scale_panel(panel: Axes, table: pd.DataFrame, batch_size: int) -> None:
             fillstyle=FILLS[number // len(STYLES) % len(FILLS)],
             label=f"{name}  (spread {100 * rows['memory'].iloc[0]:.1f} pp)",
         )
-        panel.fill_between(
-            rows["sigma_w"], rows["p10"], rows["p90"], color=colour, alpha=0.18, linewidth=0
-        )
+        panel.fill_between(places, rows["p10"], rows["p90"], color=colour, alpha=0.18, linewidth=0)
     panel.set_title(f"batch size {batch_size}")
-    panel.set_xlabel("initialization scale σw")
+    axis.label(panel)
     panel.yaxis.set_major_formatter(PercentFormatter(1.0))
     if table["recipe"].nunique() > MOST_INSIDE:
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)

@@ -10,15 +10,18 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from analysis.figures.perturbed_axis import PerturbedAxis
 from analysis.figures.style import ACCURACY_MAP, ink_on, recipe_name
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 MOST_TICKS = 9  # σw along one panel
 MOST_TALL = 3  # panels on top of one another
 CELL_HEIGHT = 0.36  # inches
 PANEL_WIDTH = 5.6
+LETTERS_PER_INCH = 11  # of a title
 
 
-def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
+def accuracy_map(table: pd.DataFrame, title: str, perturbation: Perturbation = SIGMA_W) -> Figure:
     """Test accuracy at τ_best over family and σw: a panel per batch size, one colour scale.
 
     A × says that the mean training accuracy at τ_best is below 99.5 %: the selected model has not
@@ -29,9 +32,12 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     ----------
     table
         One row per recipe and σw: family (its name but for the batch size), batch_size, sigma_w,
-        mean (a fraction; NaN without a run), fitted_at_best, n, diverged, untrained.
+        mean (a fraction; NaN without a run), fitted_at_best, n, diverged, untrained. Another
+        perturbed setting has its own column in place of `sigma_w`.
     title
         Above all panels.
+    perturbation
+        The setting along the horizontal axis.
     """
     sizes = sorted(table["batch_size"].unique())
     families = list(dict.fromkeys(table["family"]))
@@ -42,12 +48,12 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     scale = _colour_scale(table["mean"].to_numpy(dtype=np.float64))
     for panel, size in zip(panels.flat, sizes, strict=False):
-        _draw(panel, table[table["batch_size"] == size], families, scale)
+        _draw(panel, table[table["batch_size"] == size], families, scale, perturbation)
         panel.set_title(f"batch size {size}")
     for panel in panels.flat[len(sizes) :]:
         panel.set_visible(False)
     for panel in panels.flat[max(0, len(sizes) - columns) : len(sizes)]:
-        panel.set_xlabel("initialization scale σw")
+        panel.set_xlabel(perturbation.label)
     figure.colorbar(
         ScalarMappable(scale, ACCURACY_MAP),
         ax=panels,
@@ -58,14 +64,25 @@ def accuracy_map(table: pd.DataFrame, title: str) -> Figure:
     marks = ["× mean train accuracy at τ_best below 99.5 %", "hatched: no run"]
     if (table[["diverged", "untrained"]] > 0).any(axis=None):
         marks.insert(1, "▽ some runs diverged or learned next to nothing")
-    figure.suptitle(f"{title}\n{'; '.join(marks)}", fontsize=12)
+    legend = "; ".join(marks)
+    if len(legend) > LETTERS_PER_INCH * figure.get_figwidth():
+        legend = legend.replace("; ", ";\n", 1)
+    figure.suptitle(f"{title}\n{legend}", fontsize=12)
     return figure
 
 
-def _draw(panel: Axes, table: pd.DataFrame, families: list[str], scale: Normalize) -> None:
-    grid = table.pivot(index="family", columns="sigma_w", values="mean").reindex(families)
-    fitted = table.pivot(index="family", columns="sigma_w", values="fitted_at_best")
-    fitted = fitted.reindex(index=families, columns=grid.columns)
+def _draw(
+    panel: Axes,
+    table: pd.DataFrame,
+    families: list[str],
+    scale: Normalize,
+    perturbation: Perturbation,
+) -> None:
+    columns = list(PerturbedAxis.of(perturbation, [table]).values)
+    across = {"index": "family", "columns": perturbation.name}
+    grid = table.pivot(**across, values="mean").reindex(index=families, columns=columns)
+    fitted = table.pivot(**across, values="fitted_at_best")
+    fitted = fitted.reindex(index=families, columns=columns)
     values = grid.to_numpy(dtype=np.float64)
     panel.set_facecolor("#EEEEEE")
     panel.patch.set_hatch("////")
@@ -76,15 +93,15 @@ def _draw(panel: Axes, table: pd.DataFrame, families: list[str], scale: Normaliz
         ink = ink_on(image.to_rgba(values[row, column]))
         panel.plot(column, row, "x", color=ink, markersize=5.5, markeredgewidth=1.3)
     failed = table.assign(failed=table[["diverged", "untrained"]].sum(axis=1))
-    counts = failed.pivot(index="family", columns="sigma_w", values="failed").reindex(families)
+    counts = failed.pivot(**across, values="failed").reindex(index=families, columns=columns)
     for row, column in zip(*np.nonzero(counts.to_numpy(dtype=np.float64) > 0), strict=True):
         ink = ink_on(image.to_rgba(values[row, column]))
         panel.plot(
             column + 0.3, row - 0.22, "v", color=ink, markersize=5, markerfacecolor="none", zorder=3
         )
-    every = -(-grid.columns.size // MOST_TICKS)
+    every = -(-len(columns) // MOST_TICKS)
     panel.set_xticks(
-        np.arange(0, grid.columns.size, every), [f"{s:g}" for s in grid.columns[::every]]
+        np.arange(0, len(columns), every), [perturbation.value(s) for s in columns[::every]]
     )
     panel.set_yticks(range(len(families)), [recipe_name(family) for family in families])
     panel.grid(visible=False)

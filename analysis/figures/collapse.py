@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.clock_pages import by_batch_size, clock_pages, name_of
 from analysis.figures.sensitivity import beta_limits
 from analysis.figures.style import Look, recipe_name
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 HEADROOM = 1.5  # above the largest abs(β)
 NOISE = "|β| that noise alone would show (faint: below it)"
@@ -21,7 +22,9 @@ WITHIN_NOISE = 2.0
 
 
 # --- pages ---
-def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> list[Figure]:
+def collapse_pages(
+    betas: pd.DataFrame, collapses: pd.DataFrame, title: str, perturbation: Perturbation = SIGMA_W
+) -> list[Figure]:
     """abs(β) of curves of several batch sizes, above against epochs, below on the own clock.
 
     Parameters
@@ -35,6 +38,8 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
         quality_high, distance (see `analysis.estimates.collapse`). A family may be absent.
     title
         Above all panels.
+    perturbation
+        The setting on which |β(t)| is a slope.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def collapse_pages(betas: pd.DataFrame, collapses: pd.DataFrame, title: str) -> 
         betas,
         draw,
         title=title,
-        label="|β(t)|   (accuracy per unit of σw)",
+        label=f"|β(t)|   (accuracy per unit of {perturbation.symbol})",
         limits=lambda shown: beta_limits(shown, HEADROOM),
         more=[noise],
     )

@@ -1,4 +1,4 @@
-"""Panels of what runs did against σw: a line per recipe or setting, with percentiles as a band."""
+"""Panels of what runs did against σw, or another perturbed setting, with percentiles as bands."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
+from numpy.typing import NDArray
 
+from analysis.figures.perturbed_axis import PerturbedAxis
 from analysis.figures.style import DASHES, MARKERS, Look, batch_colours, log_ticks, optimizer_look
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 PANEL_WIDTH, PANEL_HEIGHT = 4.3, 3.3  # inches
 LETTERS_OF_A_HEADING = 30
@@ -36,7 +39,8 @@ class ScalePanel:
     heading, label
         Above the panel, and of its vertical axis.
     table
-        One row per line and σw: line, sigma_w, mean, p10, p90; inf is an epoch never reached.
+        One row per line and σw: line, sigma_w (or the setting that is perturbed in its place),
+        mean, p10, p90; inf is an epoch never reached.
     unit
         'fraction' is shown in %, 'pp' a fraction in points, 'epoch' and 'norm' on a log axis.
     reference
@@ -57,6 +61,7 @@ def scale_grid(
     *,
     share: Literal["row", "col", "all"] = "row",
     reference: str = "",
+    perturbation: Perturbation = SIGMA_W,
 ) -> Figure:
     """Rows of panels against σw, with one legend.
 
@@ -72,7 +77,11 @@ def scale_grid(
         Panels of a row, of a column, or all of them have the same vertical axis.
     reference
         What the dashed line is, for the legend.
+    perturbation
+        The setting along the horizontal axes.
     """
+    drawn = [panel for row in panels for panel in row]
+    axis = PerturbedAxis.of(perturbation, [panel.table for panel in drawn])
     rows, columns = len(panels), max(len(row) for row in panels)
     narrow = NARROW if columns > FEW_COLUMNS else 1.0
     width = max(narrow * PANEL_WIDTH * columns + 0.4, 7.4)
@@ -80,14 +89,12 @@ def scale_grid(
     axes = figure.subplots(rows, columns, sharex=True, sharey=share, squeeze=False)
     for i, row in enumerate(panels):
         for j, panel in enumerate(row):
-            _draw(axes[i, j], panel, looks)
-            if i == rows - 1:
-                axes[i, j].set_xlabel("initialization scale σw")
+            _draw(axes[i, j], panel, looks, axis)
+            axis.label(axes[i, j], named=i == rows - 1)
             if j == 0 or share == "col":
                 axes[i, j].set_ylabel(panel.label)
         for spare in axes[i, len(row) :]:
             spare.set_visible(False)
-    drawn = [panel for row in panels for panel in row]
     handles = _handles(drawn, looks, reference)
     figure.legend(
         handles=handles,
@@ -145,45 +152,58 @@ def optimizer_name(optimizer: str) -> str:
 
 
 # --- one panel ---
-def _draw(panel: Axes, content: ScalePanel, looks: Mapping[str, Look]) -> None:
+def _draw(panel: Axes, content: ScalePanel, looks: Mapping[str, Look], axis: PerturbedAxis) -> None:
     if content.unit in ("epoch", "norm"):
         panel.set_yscale("log")
     for name, look in looks.items():
-        rows = content.table[content.table["line"] == name].sort_values("sigma_w")
+        rows = axis.sorted(content.table[content.table["line"] == name])
         if not rows.empty:
-            _line(panel, rows, look, name, 100.0 if content.unit == "pp" else 1.0)
+            _line(
+                panel, axis.places(rows), rows, look, name, 100.0 if content.unit == "pp" else 1.0
+            )
     if content.reference is not None:
-        there = content.reference.sort_values("sigma_w")
-        panel.plot(there["sigma_w"], there["mean"], "--", color="black", linewidth=1.3, zorder=4)
+        there = axis.sorted(content.reference)
+        panel.plot(axis.places(there), there["mean"], "--", color="black", linewidth=1.3, zorder=4)
     if content.unit == "pp":
         panel.axhline(0, color="#444444", linewidth=0.9, zorder=1)
     panel.set_title(fill(content.heading, LETTERS_OF_A_HEADING), fontsize=11)
     _units(panel, content)
 
 
-def _line(panel: Axes, rows: pd.DataFrame, look: Look, name: str, factor: float) -> None:
+def _line(
+    panel: Axes,
+    places: NDArray[np.float64],
+    rows: pd.DataFrame,
+    look: Look,
+    name: str,
+    factor: float,
+) -> None:
     values = factor * rows[["mean", "p10", "p90"]].to_numpy(dtype=np.float64)
-    sigma = rows["sigma_w"].to_numpy(dtype=np.float64)
     never = np.isposinf(values[:, 0])
     shown = np.where(np.isfinite(values), values, np.nan)
     # A percentile at infinity ends the band at the top of what is finite.
     top = np.where(np.isposinf(values[:, 2]), np.nanmax(shown, initial=1.0), shown[:, 2])
     panel.plot(
-        sigma,
+        places,
         shown[:, 0],
         color=look.colour,
         marker=look.marker,
-        markersize=4.5 if sigma.size < 12 else 3,
+        markersize=4.5 if places.size < 12 else 3,
         linestyle=look.dashes,
         linewidth=1.6,
         label=name,
     )
     panel.fill_between(
-        sigma, shown[:, 1], np.where(never, np.nan, top), color=look.colour, alpha=0.16, linewidth=0
+        places,
+        shown[:, 1],
+        np.where(never, np.nan, top),
+        color=look.colour,
+        alpha=0.16,
+        linewidth=0,
     )
     if never.any():
         panel.plot(
-            sigma[never],
+            places[never],
             np.full(never.sum(), 0.96),
             linestyle="",
             marker="^",

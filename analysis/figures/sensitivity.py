@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.scale_panels import legend_columns
 from analysis.figures.style import CLOCK_LABELS, Look, log_ticks
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 ROW_HEIGHT = 3.3  # inches
 WIDTH = 13.0
@@ -44,7 +45,10 @@ class SensitivityPanel:
 
 
 def sensitivity_page(
-    rows: Sequence[Sequence[SensitivityPanel]], looks: Mapping[str, Look], title: str
+    rows: Sequence[Sequence[SensitivityPanel]],
+    looks: Mapping[str, Look],
+    title: str,
+    perturbation: Perturbation = SIGMA_W,
 ) -> Figure:
     """abs(β) in panels with logarithmic axes, the noise floor dotted in each curve's colour.
 
@@ -56,6 +60,8 @@ def sensitivity_page(
         Name of a line to its look, in the legend's order.
     title
         Above all.
+    perturbation
+        The setting on which β is a slope.
     """
     figure = Figure(figsize=(WIDTH, ROW_HEIGHT * len(rows) + 1.3))
     grid = figure.add_gridspec(len(rows), PARTS)
@@ -67,7 +73,9 @@ def sensitivity_page(
             first = first or axes
             _draw(axes, panel, looks)
             if j == 0:
-                axes.set_ylabel("|β(t)|  (accuracy per unit of σw)", fontsize=10)
+                axes.set_ylabel(
+                    f"|β(t)|  (accuracy per unit of {perturbation.symbol})", fontsize=10
+                )
             else:
                 axes.tick_params(labelleft=False)
     assert first is not None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from analysis.chosen_experiments import ChosenExperiments, add_store_options, choose, newest
+from analysis.chosen_perturbation import add_perturbation_option
 from analysis.output import OutputFolder, add_output_options, file_stem, formats_of
 from analysis.store.backend import Backend
 from analysis.store.frames import StoreError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from analysis.exhibits.catalogue import Exhibit
     from analysis.report.page import Page, Shown
 
-FLAGS = ("experiment", "tracking_uri", "out", "format", "no_log")
+FLAGS = ("experiment", "tracking_uri", "perturbation", "out", "format", "no_log")
 REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 
 
@@ -39,6 +40,7 @@ def parser() -> Parser:
     """The command line."""
     made = Parser(prog="python -m analysis.report", description=__doc__, allow_abbrev=False)
     add_store_options(made, "the paper's that are in the store, and the newest")
+    add_perturbation_option(made)
     add_output_options(made, "report", "png,svg,pdf")
     return made
 
@@ -49,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse_known(parser(), sys.argv[1:] if argv is None else argv, FLAGS)
         folder = OutputFolder(Path(arguments.out), formats_of(arguments.format))
         folder.check()
-        chosen = choose(arguments.experiment, arguments.tracking_uri, _reported)
+        chosen = choose(
+            arguments.experiment, arguments.tracking_uri, _reported, arguments.perturbation
+        )
         chosen.require_runs()
         metrics = make(chosen, folder)
         if not arguments.no_log:
@@ -69,6 +73,7 @@ def _reported(backend: Backend) -> list[str]:
 def make(chosen: ChosenExperiments, folder: OutputFolder) -> dict[str, float]:
     """Write all files, say what was made and what was not; the numbers that sum it up."""
     from analysis.claims.command import judge
+    from analysis.claims.perturbations import unjudged_line
     from analysis.exhibits.catalogue import exhibits
     from analysis.figures import style
     from analysis.report import findings as report_findings
@@ -87,10 +92,15 @@ def make(chosen: ChosenExperiments, folder: OutputFolder) -> dict[str, float]:
     claims_files = _claims_texts(claims)
     folder.texts("claims", claims_files, TABLES)
     memories = report_findings.memories(chosen.stores)
+    perturbations = {name: store.perturbation for name, store in chosen.stores.items()}
+    unjudged = unjudged_line(perturbations)
     page = Page(
         title="How long training remembers its initialization",
         facts=_facts(chosen),
-        findings=report_findings.findings(memories),
+        findings=[
+            *report_findings.findings(memories, perturbations),
+            *([unjudged] if unjudged else []),
+        ],
         claims=claims,
         claims_files=claims_files,
         exhibits=shown,
@@ -206,4 +216,5 @@ def _log(chosen: ChosenExperiments, folder: OutputFolder, metrics: Mapping[str, 
         runs=chosen.runs,
         metrics=metrics,
         files=folder.files,
+        perturbed=chosen.perturbed,
     )

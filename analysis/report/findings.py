@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.estimates.memory import memory
+from analysis.estimates.recipes import find_recipes
 from analysis.figures.style import recipe_name
 from analysis.store.frames import Store
 from analysis.tracked import metric_name
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 Row = Mapping[Hashable, Any]
 
@@ -19,21 +21,35 @@ def memories(stores: Mapping[str, Store], *, seed: int = 0) -> dict[str, pd.Data
     """Experiment to the memory of its recipes that have one, the largest first."""
     found = {}
     for name, store in stores.items():
-        table = memory(store.runs, seed=seed)
+        recipes = find_recipes(store.runs, store.perturbation)
+        table = memory(store.runs, recipes=recipes, seed=seed)
         known = table[table["memory"].notna() & (table["scales"] > 1)]
         found[name] = known.sort_values("memory", ascending=False, kind="stable")
     return found
 
 
-def findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """For each experiment the recipes of the largest and of the smallest memory, as a sentence."""
+def findings(
+    tables: Mapping[str, pd.DataFrame], perturbations: Mapping[str, Perturbation] | None = None
+) -> list[str]:
+    """For each experiment the recipes of the largest and of the smallest memory, as a sentence.
+
+    Parameters
+    ----------
+    tables
+        From `memories`.
+    perturbations
+        Experiment to the setting whose memory it is, where that is not σw.
+    """
     lines = []
     for experiment, table in tables.items():
+        perturbed = (perturbations or {}).get(experiment, SIGMA_W)
         if table.empty:
-            lines.append(f"{experiment}: no recipe has runs at two σw, so no memory is known")
+            lines.append(
+                f"{experiment}: no recipe has runs at two {perturbed.symbol}, so no memory is known"
+            )
             continue
         most, *others = table.to_dict("records")
-        line = f"{experiment}: {_sentence_of(most)}, between σw {_scales(most)}"
+        line = f"{experiment}: {_sentence_of(most)}, between {_scales(most, perturbed)}"
         if others:
             line += f"; the smallest of {len(table)} recipes: {_sentence_of(others[-1])}"
         lines.append(line)
@@ -62,6 +78,6 @@ def _sentence_of(row: Row) -> str:
     return f"{value} (95\N{NO-BREAK SPACE}% interval of the true memory {ends}; {seeds})"
 
 
-def _scales(row: Row) -> str:
-    low, high = sorted((row["sigma_w_bottom"], row["sigma_w_top"]))
-    return f"{low:g} and {high:g}"
+def _scales(row: Row, perturbed: Perturbation) -> str:
+    ends = perturbed.ordered(row[f"{perturbed.name}_{end}"] for end in ("bottom", "top"))
+    return f"{perturbed.symbol} {' and '.join(map(perturbed.value, ends))}"

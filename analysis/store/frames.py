@@ -21,6 +21,7 @@ from analysis.store.problems import Problems
 from suite.basics.addresses import is_postgresql, local_folder
 from suite.basics.mlflow_client import default_uri
 from suite.basics.sqlite_address import is_sqlite
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 __all__ = ["Problems", "Store", "StoreError", "load"]
 
@@ -50,6 +51,8 @@ class Store:
     origin
         Where the runs come from and what was left of them, in a line, if they were exported from
         another store; else empty.
+    perturbation
+        The setting whose memory is asked for: all others but the seed make a recipe.
     """
 
     experiment: str
@@ -57,6 +60,7 @@ class Store:
     history: pd.DataFrame
     problems: Problems
     origin: str = ""
+    perturbation: Perturbation = SIGMA_W
 
 
 def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) -> Store:

@@ -32,7 +32,8 @@ FINGERPRINT_LENGTH = 16
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 # What is varied to see what training remembers, and what repeats it: all settings but these make a
-# recipe. σb is one of a recipe's settings.
+# recipe, as runs are named and listed. The analysis can ask the same of another initial setting
+# (`suite.declarations.perturbation`); σw then is one of a recipe's settings.
 PERTURBED = ("sigma_w", "seed")
 # What a recipe's name says first, and what it says even where it is at its default.
 NAMED_FIRST = (
@@ -269,7 +270,12 @@ class RunConfig(Settings):
     @property
     def recipe(self) -> dict[str, Any]:
         """The identity without what is perturbed: what runs of other scales and seeds share."""
-        return {name: v for name, v in self.identity().items() if name not in PERTURBED}
+        return self.recipe_of(PERTURBED[0])
+
+    def recipe_of(self, perturbed: str) -> dict[str, Any]:
+        """The recipe where setting `perturbed` is varied in place of σw: identity without it."""
+        apart = (perturbed, PERTURBED[1])
+        return {name: v for name, v in self.identity().items() if name not in apart}
 
     @cached_property
     def recipe_fingerprint(self) -> str:

@@ -85,6 +85,13 @@ def test_an_analysis_is_a_finished_run_with_numbers_and_files(
     assert capsys.readouterr().out == said
 
 
+def test_a_memory_of_another_setting_than_sigma_w_is_logged_with_its_name(sweep: Store) -> None:
+    about = {"experiments": ["plane"], "runs": 4, "metrics": {}, "files": {}}
+    assert logged("phase_diagram", sweep.uri, **about, perturbed=["sigma_b"])
+    (run,) = runs_of(sweep)
+    assert run.data.params["perturbed_settings"] == "sigma_b"
+
+
 def test_files_lie_beside_the_store_wherever_the_command_runs(
     sweep: Store, figure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,9 @@ import pytest
 import statsmodels.formula.api
 from synthetic_frames import SCALES, SEEDS, Truth, frames
 
-from analysis.estimates.variance import PARTS, of_array, variance_shares
+from analysis.estimates.variance import of_array, variance_shares
 
+PARTS = ("sigma_w", "seed", "rest")
 X = np.array(SCALES)
 
 

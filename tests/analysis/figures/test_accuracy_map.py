@@ -53,6 +53,8 @@ def test_heat_map_marks_where_runs_failed() -> None:
     ]
     assert marks == [[], [0, 2]]
     assert "▽ some runs diverged or learned next to nothing" in words(figure)
+    # With this mark the line is longer than the picture is wide.
+    assert max(map(len, figure.get_suptitle().splitlines())) < 80
 
 
 def words(figure: Figure) -> str:
