@@ -1,6 +1,7 @@
 """Draw how an experiment remembers its initialization: ``python -m analysis.phase_diagram``.
 
-Of several experiments each is drawn, and then all their recipes together against the clocks.
+Of several experiments each is drawn, and then all their recipes together against the clocks, those
+of each network by themselves.
 
 The figures are logged to the same store, as a run of the experiment `analysis`; where that fails
 the files are there all the same, one line says so, and the exit code stays 0.
@@ -21,7 +22,7 @@ from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
 
 if TYPE_CHECKING:
-    from analysis.estimates.overview import Estimates
+    from analysis.estimates.overview import Estimates, PhaseEstimates
 
 LONGEST_STEM = 100  # of a file's name, which no system takes beyond some 250 characters
 FLAGS = ("experiment", "tracking_uri", "perturbation", "out", "format", "no_log")
@@ -93,8 +94,7 @@ def draw_together(stores: Sequence[Store], named: str, folder: OutputFolder) -> 
     named
         The experiments as the command line has them, perhaps a group: what the picture is called.
     """
-    from analysis.estimates.overview import estimate_phases
-    from analysis.exhibits import phase_diagram as shown
+    from analysis.estimates.networks import phases_by_network
     from analysis.store.pooled import pool
 
     perturbed = {store.perturbation.name: store.perturbation for store in stores}
@@ -106,18 +106,33 @@ def draw_together(stores: Sequence[Store], named: str, folder: OutputFolder) -> 
         return
     (perturbation,) = perturbed.values()
     pooled = pool(stores)
-    found = estimate_phases(pooled.runs, pooled.history, perturbation)
+    by_network = phases_by_network(pooled.runs, pooled.history, perturbation)
+    recipes = sum(len(found.recipes) for found in by_network.values())
     once = f"; {pooled.repeated} runs are in two experiments and count once"
     print(
-        f"\n{named}: {len(found.recipes)} recipes of {len(stores)} experiments together, "
+        f"\n{named}: {recipes} recipes of {len(stores)} experiments together, "
         f"{len(pooled.runs)} runs{once if pooled.repeated else ''}"
     )
+    if len(by_network) > 1:
+        print("each network by itself, since only memories of one can be compared")
+    for network, found in by_network.items():
+        _draw_network(found, named, network, folder)
+
+
+def _draw_network(found: PhaseEstimates, named: str, network: str, folder: OutputFolder) -> None:
+    """Print and draw the recipes of one network; `network` is empty where there is no other."""
+    from analysis.exhibits import phase_diagram as shown
+
+    if network:
+        print(f"\n{network}: {len(found.recipes)} recipes")
     print(shown.recipe_table(found))
     if not found.memory_known:
         return
     print("\n" + "\n".join(shown.boundary_lines(found)) + "\n")
-    figure = shown.by_clock(found, f"{shown.plain_text(named)}: {shown.BY_CLOCK}")
-    stem = f"{file_stem(named)[:LONGEST_STEM]}-{shown.PHASE_DIAGRAM}"
+    title = ", ".join(filter(None, (shown.plain_text(named), network)))
+    figure = shown.by_clock(found, f"{title}: {shown.BY_CLOCK}")
+    suffix = f"-{file_stem(network)}" if network else ""
+    stem = f"{file_stem(named)[:LONGEST_STEM]}-{shown.PHASE_DIAGRAM}{suffix}"
     for path in folder.figure(stem, figure):
         print(f"wrote {path}")
 

@@ -35,6 +35,11 @@ CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 # recipe, as runs are named and listed. The analysis can ask the same of another initial setting
 # (`suite.declarations.perturbation`); σw then is one of a recipe's settings.
 PERTURBED = ("sigma_w", "seed")
+# What is trained, and on which images: only of one network are memories comparable.
+NETWORK = (
+    *("dataset", "dataset_digest", "validation_fraction", "train_fraction", "image_side"),
+    *("model", "width", "norm"),
+)
 # What a recipe's name says first, and what it says even where it is at its default.
 NAMED_FIRST = (
     *("dataset", "model", "norm", "augmentation"),
