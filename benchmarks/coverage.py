@@ -178,27 +178,36 @@ def _slope(rng: np.random.Generator, seeds: int, setting: tuple[int, float, str]
     return bool(abs(found.slope[0] + 0.05) <= half) if np.isfinite(half) else None
 
 
-# --- the forgetting law: the slope of 12 recipes on one clock ---
+# --- the forgetting law: the slope of 12 recipes on one clock; worlds are (log memory in the
+# middle, scatter, growth of noise, what a seed adds to all memories, and multiplies them by) ---
 @case(
     "law",
-    all_seen=(-1.0, 0.15, 1.0),
-    a_third_unseen=(-1.6, 0.15, 1.0),
-    a_third_unseen_noise_grows_10x=(-1.6, 0.15, 10.0),
-    a_third_unseen_no_scatter=(-1.6, 0.0, 1.0),
+    all_seen=(-1.0, 0.15, 1.0, 0.0, 0.0),
+    a_third_unseen=(-1.6, 0.15, 1.0, 0.0, 0.0),
+    a_third_unseen_noise_grows_10x=(-1.6, 0.15, 10.0, 0.0, 0.0),
+    a_third_unseen_no_scatter=(-1.6, 0.0, 1.0, 0.0, 0.0),
+    a_seed_adds_2_pp_to_all_recipes=(-1.0, 0.15, 1.0, 0.02, 0.0),
+    a_seed_tilts_the_law=(-1.0, 0.15, 1.0, 0.0, 0.6),
 )
-def _law(rng: np.random.Generator, seeds: int, setting: tuple[float, float, float]) -> bool | None:
-    middle, scatter, growth = setting
-    x = np.linspace(-1, 1, 12)
-    memories = 10 ** (middle - x + scatter * rng.standard_normal(12))
-    found, error = np.empty(12), np.empty(12)
+def _law(
+    rng: np.random.Generator, seeds: int, setting: tuple[float, float, float, float, float]
+) -> bool | None:
+    middle, scatter, growth, added, tilt = setting
+    clock, place = np.linspace(-1, 1, 12), np.linspace(0, 1, 5)
+    memories = 10 ** (middle - clock + scatter * rng.standard_normal(12))
+    common = rng.standard_normal(seeds)
+    found, error, shares = np.empty(12), np.empty(12), np.empty((12, seeds))
     for i, memory in enumerate(memories):
-        values = accuracies(rng, seeds, -memory * np.linspace(0, 1, 5), growth, 0.01)
+        values = accuracies(rng, seeds, -memory * place, growth, 0.01)
+        values -= place[:, None] * (added + tilt * memory * clock[i]) * common
         found[i] = cross_validated(values, rng)
         left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
         variance = (left**2).sum() / (4 * (seeds - 1))  # 5 σw
         error[i] = math.sqrt(2 * variance / seeds)  # of a difference of two means
-    law = fit(np.column_stack([np.ones(12), x]), found, error)
-    half = law.quantile(0.95) * math.sqrt(law.covariance[1, 1])
+        ends = extremes(values)
+        shares[i] = values[ends.top] - values[ends.bottom]
+    law = fit(np.column_stack([np.ones(12), clock]), found, error, shares)
+    half = law.half_widths(np.array([[0.0, 1.0]]), 0.95)[0]
     return bool(abs(law.coefficients[1] + 1) <= half)
 
 
