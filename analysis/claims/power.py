@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.claims.frame import Verdicts
-from analysis.claims.paper_file import NO_EXPERIMENT, NumberClaim, PaperFile
+from analysis.claims.numbers import NO_EXPERIMENT
+from analysis.claims.paper_file import NumberClaim, PaperFile
 from analysis.claims.rule import Part
 from analysis.claims.statistics import QUANTITIES, Ratio, Statistic
 from analysis.estimates.seeds import chance_inside, chance_of_verdict

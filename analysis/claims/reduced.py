@@ -23,7 +23,7 @@ from typing import Literal
 
 from analysis.claims.arithmetic import train_images
 from analysis.claims.differences import acting, differences
-from analysis.claims.paper_file import Claim, ClockClaim, MinimalClaim, PaperFile, TrainedClaim
+from analysis.claims.paper_file import ArithmeticClaim, Claim, PaperFile, TrainedClaim
 from analysis.claims.places import Place, ReducedScale, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe
 from analysis.claims.rule import Part, Verdict
@@ -88,7 +88,7 @@ def judge_reduced(
     recipes, and of these the one that differs from the paper in the fewest settings, whatever the
     verdicts are; the others are named beside it.
     """
-    if isinstance(claim, ClockClaim | MinimalClaim):
+    if isinstance(claim, ArithmeticClaim):
         return Reduced("", "")
     if claim.only_full_scale:
         return Reduced("", claim.only_full_scale)

@@ -17,7 +17,7 @@ from benchmarks.synthetic_truth import Truth
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 
-ARITHMETIC, TRAINED = 11, 80
+ARITHMETIC, TRAINED = 12, 81
 NONE = "0 reproduced, 0 contradicted"
 
 
