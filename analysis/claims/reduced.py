@@ -58,8 +58,8 @@ class Reduced:
         By experiment the part of this that all its recipes share.
     missing
         The experiments that are not there, where runs are.
-    part
-        The number that decided, of a claim that has one.
+    parts
+        All numbers that the rule was applied to, of a claim that has any.
     """
 
     verdict: ReducedVerdict
@@ -72,7 +72,7 @@ class Reduced:
     differs: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = ()
-    part: Part | None = None
+    parts: Sequence[Part] = ()
 
 
 def judge_reduced(
@@ -147,7 +147,7 @@ def _verdict(claim: TrainedClaim, tried: Sequence[tuple[ReducedScale, Judged]]) 
         differs=_instead(by_setting),
         settings={place.label: _shared(place, scale.pairs) for place in scale.places},
         missing=[gap.recipe.experiment for gap in judged.gaps if gap.absent],
-        part=judged.part,
+        parts=judged.parts,
     )
 
 

@@ -47,8 +47,8 @@ class Judged:
     ----------
     gaps
         What is missing for a verdict, where something is.
-    part
-        The number that decided, of a claim that has one.
+    parts
+        All numbers that the rule was applied to, of a claim that has any.
     """
 
     claim: Claim
@@ -59,7 +59,7 @@ class Judged:
     high: float = math.nan
     n: int = 0
     gaps: Sequence[Gap] = ()
-    part: Part | None = None
+    parts: Sequence[Part] = ()
 
 
 def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Judged:
@@ -110,7 +110,7 @@ def _from_parts(claim: Claim, evidence: Evidence, notes: Sequence[str] = ()) -> 
         found.low,
         found.high,
         measured.n,
-        part=found.part,
+        parts=evidence.parts,
     )
 
 

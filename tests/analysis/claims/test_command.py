@@ -152,7 +152,8 @@ def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
     assert text.count(needs) == 1
     assert totals(judged).splitlines()[:2] == [
         f"{TRAINED} claims on training, at full scale: {NONE}, {TRAINED} undetermined",
-        "11 claims of arithmetic: 11 reproduced, 0 contradicted, 0 undetermined",
+        f"{ARITHMETIC} claims of arithmetic: {ARITHMETIC} reproduced, 0 contradicted, "
+        "0 undetermined",
     ]
     assert markdown(judged).count("\n| ") == len(judged) + 1
 
