@@ -132,7 +132,8 @@ def _noise(scatters: Sequence[Floats], seeds: int, rng: np.random.Generator) -> 
     if len({one.size for one in scatters}) == 1:
         shares = np.stack(scatters, axis=1)
         shares = (shares - shares.mean(0)) / math.sqrt(len(shares) - 1)
-        return rng.standard_normal((SWEEPS, seeds, len(shares))) @ shares
+        together = rng.standard_normal((SWEEPS, seeds, len(shares))) @ shares
+        return np.asarray(together, dtype=np.float64)
     # Not the same seeds: nothing says which of one part belongs to which of another.
     deviations = np.array([one.std(ddof=1) for one in scatters])
     return deviations * rng.standard_normal((SWEEPS, seeds, len(scatters)))
