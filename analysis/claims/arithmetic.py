@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
+from analysis.claims.clock_order import ClockOrderClaim, ClockTerm
 from analysis.claims.numbers import Region
 from analysis.claims.paper_file import ClockClaim, MinimalClaim
 from analysis.claims.recipes import declared_recipe
@@ -18,6 +21,7 @@ from suite.minimal_model.scalar import imbalance
 
 REPLICATES = 5  # of the minibatch targets that are drawn
 POINTS = 50  # kept of a trajectory
+ABOVE = Region(1.0, math.inf, "> 1")
 
 
 def clock_parts(claim: ClockClaim, region: Region) -> tuple[list[Part], str]:
@@ -29,6 +33,22 @@ def clock_parts(claim: ClockClaim, region: Region) -> tuple[list[Part], str]:
     if config.schedule != "constant":
         note = f"{axes(config, images)[claim.clock][-1]:.3g} with the schedule's own rates"
     return [Part("", Exact(value), region)], note
+
+
+def clock_order_parts(claim: ClockOrderClaim) -> list[Part]:
+    """The ratio of every two clocks of neighbouring groups, with η_k = η0."""
+    return [
+        Part(f"{higher.name} / {lower.name}", Exact(_clock(higher) / _clock(lower)), ABOVE)
+        for above, below in pairwise(claim.order)
+        for higher in above
+        for lower in below
+    ]
+
+
+def _clock(term: ClockTerm) -> float:
+    config = term.declared.config
+    times = axes(config, train_images(config), constant_rate=True)
+    return term.factor * float(times[term.clock][-1])
 
 
 def train_images(config: RunConfig) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.claims.equivalence import EquivalenceClaim
 from analysis.claims.numbers import Region
 from analysis.claims.paper_file import CollapseClaim, NumberClaim, OrderClaim, PaperFile, Term
 from analysis.claims.rule import Part
@@ -135,6 +136,35 @@ def order_evidence(
     ]
     known = {name: one.value for name, one in values.items()}
     return Evidence(parts, found.samples, known, found.points)
+
+
+def equivalence_evidence(
+    claim: EquivalenceClaim,
+    source: Source,
+    file: PaperFile,
+    rng: np.random.Generator,
+) -> Evidence | list[Gap]:
+    """The difference between the two grids in each recipe, on the seeds of both.
+
+    All σw of both are needed: on fewer they might be one grid, and agree for that.
+    """
+    first, second = (
+        source.samples(claim.of(grid), file.seeds.number, all_scales=True) for grid in claim.grids
+    )
+    if first.gaps or second.gaps:
+        return [*first.gaps, *second.gaps]
+    region = claim.region(file.tolerance[claim.tolerance])
+    parts: list[Part] = []
+    for pair in zip(first.samples, second.samples, strict=True):
+        seeds = common_seeds(pair)
+        if seeds.size < file.seeds.number:
+            return [Gap(pair[0].recipe, f"{seeds.size} of {file.seeds.number} seeds in common")]
+        one, other = (_measure(sample.only(seeds), claim.quantity, rng) for sample in pair)
+        assert isinstance(one, Statistic)
+        assert isinstance(other, Statistic)  # the file has no difference of another quantity
+        name = pair[0].recipe.label if len(claim.over) > 1 else ""
+        parts.append(Part(name, one.minus(other), region))
+    return Evidence(parts, first.samples)
 
 
 def _term(

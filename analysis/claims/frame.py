@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.claims.paper_file import NO_EXPERIMENT
+from analysis.claims.numbers import NO_EXPERIMENT
 from analysis.claims.reduced import Reduced
 from analysis.claims.verdicts import Judged
 

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 WORTH_A_WORD = 0.05
+NO_EXPERIMENT = "none"  # where a claim needs no runs
 Printed = int | float  # 26 stays 26, and 85.0 stays 85.0, as the paper prints them
 
 

@@ -14,19 +14,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from analysis.claims.clock_order import ClockOrderClaim
+from analysis.claims.equivalence import EquivalenceClaim
 from analysis.claims.miniatures import Correspondence, Miniature, miniatures
-from analysis.claims.numbers import AnyClaim, AnyNumber, Declared, Tolerance
-from analysis.claims.recipes import DeclaredRecipe, Key, declared_recipe
-from analysis.claims.statistics import QUANTITIES
+from analysis.claims.numbers import NO_EXPERIMENT, AnyClaim, AnyNumber, Declared, Tolerance
+from analysis.claims.recipes import DeclaredRecipe, Key, Settings, declared_recipe
+from analysis.claims.statistics import QUANTITIES, check_quantity
 from analysis.estimates.clock_axis import Axis
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.minimal_model.experiments import FIGURE_9
 
-Value = str | int | float
-Settings = Mapping[str, Value]
 Numbers = tuple[float, ...]
-NO_EXPERIMENT = "none"
 FEWEST_CURVES = 3  # of a collapse at reduced scale
 
 
@@ -59,7 +58,7 @@ class NumberClaim(AnyNumber):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        _check_quantity(self.quantity, self.unit)
+        check_quantity(self.quantity, self.unit)
         if self.value is not None and (self.reduced or self.not_reduced):
             raise ValueError("no word on reduced scale, as a value is judged at full scale alone")
         if self.value is None and bool(self.reduced) == bool(self.not_reduced):
@@ -120,7 +119,7 @@ class OrderClaim(AnyClaim):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        _check_quantity(self.quantity, self.unit)
+        check_quantity(self.quantity, self.unit)
         if not QUANTITIES[self.quantity].linear:
             raise ValueError(f"an order of a quantity without differences, got {self.quantity}")
         if len({term.name for term in self.terms}) < len(self.terms):
@@ -198,8 +197,9 @@ class MinimalClaim(AnyNumber):
         return self
 
 
-TrainedClaim = NumberClaim | OrderClaim | CollapseClaim
-Claim = TrainedClaim | ClockClaim | MinimalClaim
+TrainedClaim = NumberClaim | OrderClaim | EquivalenceClaim | CollapseClaim
+ArithmeticClaim = ClockClaim | ClockOrderClaim | MinimalClaim
+Claim = TrainedClaim | ArithmeticClaim
 
 
 class Seeds(Declared):
@@ -266,10 +266,3 @@ def read(path: Path) -> PaperFile:
         place = ".".join(str(part) for part in first["loc"])
         says = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{path.name}: {f'{place}: ' if place else ''}{says}") from None
-
-
-def _check_quantity(name: str, unit: str) -> None:
-    if name not in QUANTITIES:
-        raise ValueError(f"a quantity of {', '.join(QUANTITIES)}, got {name}")
-    if unit != QUANTITIES[name].unit:
-        raise ValueError(f"{name} is in {QUANTITIES[name].unit}, got unit {unit}")

@@ -12,6 +12,7 @@ from suite.declarations.config import PERTURBED, RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 
 Key = tuple[str, str, tuple[float, ...]]
+Settings = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Literal
 
 from analysis.claims.arithmetic import train_images
 from analysis.claims.differences import acting, differences
-from analysis.claims.paper_file import Claim, ClockClaim, MinimalClaim, PaperFile, TrainedClaim
+from analysis.claims.paper_file import ArithmeticClaim, Claim, PaperFile, TrainedClaim
 from analysis.claims.places import Place, ReducedScale, reduced_scales
 from analysis.claims.recipes import DeclaredRecipe
 from analysis.claims.rule import Part, Verdict
@@ -58,8 +58,8 @@ class Reduced:
         By experiment the part of this that all its recipes share.
     missing
         The experiments that are not there, where runs are.
-    part
-        The number that decided, of a claim that has one.
+    parts
+        All numbers that the rule was applied to, of a claim that has any.
     """
 
     verdict: ReducedVerdict
@@ -72,7 +72,7 @@ class Reduced:
     differs: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = ()
-    part: Part | None = None
+    parts: Sequence[Part] = ()
 
 
 def judge_reduced(
@@ -88,7 +88,7 @@ def judge_reduced(
     recipes, and of these the one that differs from the paper in the fewest settings, whatever the
     verdicts are; the others are named beside it.
     """
-    if isinstance(claim, ClockClaim | MinimalClaim):
+    if isinstance(claim, ArithmeticClaim):
         return Reduced("", "")
     if claim.only_full_scale:
         return Reduced("", claim.only_full_scale)
@@ -147,7 +147,7 @@ def _verdict(claim: TrainedClaim, tried: Sequence[tuple[ReducedScale, Judged]]) 
         differs=_instead(by_setting),
         settings={place.label: _shared(place, scale.pairs) for place in scale.places},
         missing=[gap.recipe.experiment for gap in judged.gaps if gap.absent],
-        part=judged.part,
+        parts=judged.parts,
     )
 
 

@@ -64,8 +64,16 @@ class Source:
         """Whether there is a recipe to look for."""
         return not self.reduced or recipe.key in self.counterparts
 
-    def samples(self, recipes: Sequence[DeclaredRecipe], fewest: int) -> Found:
-        """The runs of the recipes, for at least `fewest` seeds at every σw that is judged."""
+    def samples(
+        self, recipes: Sequence[DeclaredRecipe], fewest: int, *, all_scales: bool = False
+    ) -> Found:
+        """The runs of the recipes, for at least `fewest` seeds at every σw that is judged.
+
+        Parameters
+        ----------
+        all_scales
+            Whether it must be all that the recipes name.
+        """
         wanted = [self.counterparts.get(recipe.key, recipe) for recipe in recipes]
         gaps: list[Gap] = []
         for scales in self._choices(wanted, fewest):
@@ -78,7 +86,7 @@ class Source:
                 samples = [one for one in found if isinstance(one, Sample)]
                 return Found(samples, points=_points(recipes, scales))
             gaps = gaps or here
-            if not all(gap.trainable for gap in here):
+            if all_scales or not all(gap.trainable for gap in here):
                 break
         return Found(gaps=gaps)
 

@@ -60,6 +60,20 @@ QUANTITIES = {
 }
 
 
+def check_quantity(name: str, unit: str) -> None:
+    """Refuse a claim on a quantity that there is not, or in another unit.
+
+    Raises
+    ------
+    ValueError
+        Naming what there is.
+    """
+    if name not in QUANTITIES:
+        raise ValueError(f"a quantity of {', '.join(QUANTITIES)}, got {name}")
+    if unit != QUANTITIES[name].unit:
+        raise ValueError(f"{name} is in {QUANTITIES[name].unit}, got unit {unit}")
+
+
 class Measured(Protocol):
     """A number with an interval at any confidence level."""
 

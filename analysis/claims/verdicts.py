@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.claims.arithmetic import clock_parts, minimal_parts
+from analysis.claims.arithmetic import clock_order_parts, clock_parts, minimal_parts
+from analysis.claims.clock_order import ClockOrderClaim
+from analysis.claims.equivalence import EquivalenceClaim
 from analysis.claims.evidence import (
     Collapse,
     Evidence,
     collapse_evidence,
+    equivalence_evidence,
     number_evidence,
     order_evidence,
 )
@@ -44,8 +47,8 @@ class Judged:
     ----------
     gaps
         What is missing for a verdict, where something is.
-    part
-        The number that decided, of a claim that has one.
+    parts
+        All numbers that the rule was applied to, of a claim that has any.
     """
 
     claim: Claim
@@ -56,7 +59,7 @@ class Judged:
     high: float = math.nan
     n: int = 0
     gaps: Sequence[Gap] = ()
-    part: Part | None = None
+    parts: Sequence[Part] = ()
 
 
 def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Judged:
@@ -65,6 +68,8 @@ def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Jud
     if isinstance(claim, ClockClaim):
         parts, note = clock_parts(claim, claim.region(file.tolerance[claim.tolerance]))
         return _from_parts(claim, Evidence(parts), [note])
+    if isinstance(claim, ClockOrderClaim):
+        return _from_parts(claim, Evidence(clock_order_parts(claim)))
     if isinstance(claim, MinimalClaim):
         region = claim.region(file.tolerance[claim.tolerance])
         return _from_parts(claim, Evidence(minimal_parts(claim, region, seed)))
@@ -77,6 +82,8 @@ def judge_claim(claim: Claim, source: Source, file: PaperFile, seed: int) -> Jud
         )
     if isinstance(claim, OrderClaim):
         found = order_evidence(claim, source, file, rng)
+    elif isinstance(claim, EquivalenceClaim):
+        found = equivalence_evidence(claim, source, file, rng)
     else:
         found = number_evidence(claim, source, file, rng)
     return _from_parts(claim, found) if isinstance(found, Evidence) else _open(claim, found, file)
@@ -90,7 +97,9 @@ def _from_parts(claim: Claim, evidence: Evidence, notes: Sequence[str] = ()) -> 
     else:
         words = [_number_reason(found, claim.unit)]
         bias = measured.value - measured.corrected
-        if abs(bias) > BIAS_WORTH_A_WORD * abs(measured.value):
+        # The ends of a difference of two spreads have biases of their own, and it has none.
+        known = not isinstance(claim, EquivalenceClaim)
+        if known and abs(bias) > BIAS_WORTH_A_WORD * abs(measured.value):
             words.append(f"bias-corrected {in_unit(measured.corrected, claim.unit)}")
     words += [evidence.points, _diverged(evidence.samples), *notes, claim.note]
     return Judged(
@@ -101,7 +110,7 @@ def _from_parts(claim: Claim, evidence: Evidence, notes: Sequence[str] = ()) -> 
         found.low,
         found.high,
         measured.n,
-        part=found.part,
+        parts=evidence.parts,
     )
 
 

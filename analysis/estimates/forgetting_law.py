@@ -14,8 +14,8 @@ times the clock multiplies memory by 10^c. Memories enter as they were measured,
 negative) too, each with its noise (`law_fit`); a power law that knows no end is not believed above
 the largest memory it was fitted on.
 
-The same seeds recur in all recipes. What they have in common is not modelled: memories are taken as
-independent about the law, so that intervals are too narrow where one seed moves all recipes.
+The same seeds recur in all recipes. What that makes memories have in common widens all intervals
+(`law_seeds`): it moves the law as a whole, and more recipes do not help against it.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class ForgettingLaw:
         Memory of each recipe, as measured.
     error
         Its standard error.
+    shares
+        Each seed's share of it, shape (recipes, seeds); None where no seed is in two recipes.
     unseen
         Which memories are less than two standard errors.
     left_out
@@ -86,6 +88,7 @@ class ForgettingLaw:
     design: pd.DataFrame
     memory: Floats
     error: Floats
+    shares: Floats | None
     unseen: NDArray[np.bool_]
     left_out: tuple[str, ...]
     levels: Levels
@@ -103,8 +106,9 @@ class ForgettingLaw:
             indicators) and span_factor (factor over that span); recipes, unseen. An effect that the
             recipes do not tell, as only unseen memories carry it, has the interval (−inf, inf).
         """
-        errors = np.sqrt(np.diag(self.fit.covariance))
-        half = self.fit.quantile(level) * errors
+        each = np.eye(self.design.shape[1])
+        errors, freedom = self.fit.errors(each)
+        half = self.fit.half_widths(each, level)
         half[half > UNTOLD] = np.inf
         found = self.fit.coefficients
         frame = pd.DataFrame(
@@ -114,7 +118,7 @@ class ForgettingLaw:
                 "standard_error": errors,
                 "low": found - half,
                 "high": found + half,
-                "p_value": 2 * stats.t.sf(np.abs(found) / errors, self.fit.freedom),
+                "p_value": 2 * stats.t.sf(np.abs(found) / errors, freedom),
             }
         )
         frame["factor"] = 10 ** frame["coefficient"]
@@ -175,7 +179,8 @@ class ForgettingLaw:
                 parts.append(pd.DataFrame(none | {"capped": [False]}))
                 continue
             others = np.delete(self.memory, i)
-            one = fit(rest, others, np.delete(self.error, i))
+            shares = None if self.shares is None else np.delete(self.shares, i, axis=0)
+            one = fit(rest, others, np.delete(self.error, i), shares)
             parts.append(_predicted(one, design[[i]], float(others.max()), level))
         frame = pd.concat(parts, ignore_index=True)
         frame.insert(0, "recipe", self.design.index)
@@ -210,6 +215,7 @@ class ForgettingLaw:
 def fit_law(
     recipes: Sequence[Recipe],
     memory: pd.DataFrame,
+    shares: pd.DataFrame | None = None,
     *,
     column: str = "corrected",
     constant_rate: bool = False,
@@ -223,6 +229,9 @@ def fit_law(
     memory
         Their memories, from `analysis.estimates.memory.memory`; recipes without a number are left
         out.
+    shares
+        Each seed's share of them, from `law_seeds.seed_shares`; None says that no seed is in two
+        recipes.
     column
         'corrected', or 'memory' (the paper's definition, which single seeds have too).
     constant_rate
@@ -255,12 +264,14 @@ def fit_law(
     refuse_too_few(design)
     found, error = measured(table.loc[design.index], column)
     refuse_unseen(design, found, error)
+    by_seed = None if shares is None else shares.loc[design.index].to_numpy(dtype=np.float64)
     return ForgettingLaw(
-        fit=fit(design.to_numpy(dtype=np.float64), found, error),
+        fit=fit(design.to_numpy(dtype=np.float64), found, error, by_seed),
         terms=whole,
         design=design,
         memory=found,
         error=error,
+        shares=by_seed,
         unseen=found < SEEN * error,
         left_out=tuple(recipe.label for recipe in recipes if recipe.label not in design.index),
         levels=levels,
@@ -272,10 +283,8 @@ def fit_law(
 def _predicted(found: LawFit, design: Floats, largest: float, level: float) -> pd.DataFrame:
     """Memory of recipes by the law, which is not followed above the largest it was fitted on."""
     log, ceiling = design @ found.coefficients, math.log10(largest)
-    variance = np.einsum("ij,jk,ik->i", design, found.covariance, design)
-    quantile = found.quantile(level)
-    scatter = found.scatter_decades
-    half = quantile * np.sqrt(variance + scatter**2)
+    quantile, scatter = found.quantile(level), found.scatter_decades
+    half = found.half_widths(design, level, scatter=scatter)
     # Recipes scatter about the ceiling, too.
     high = np.minimum(log + half, ceiling + quantile * scatter)
     middle = np.minimum(log, ceiling)

@@ -12,7 +12,9 @@ would also read b off the variance, which is wrong where memories scatter by fac
 95 % intervals hold the slope in 80 to 93 %).
 
 Standard errors are the larger of the model's own and the jackknife-like HC3 (MacKinnon and White
-1985), with t of the recipes less the terms.
+1985), with t of the recipes less the terms. To their squares comes what recipes have in common by
+having the same seeds (`law_seeds`), with the degrees of freedom of the seeds; those of the sum are
+Satterthwaite's.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.optimize import brentq
+
+from analysis.estimates.law_seeds import common_seeds, shared_covariance
 
 Floats = NDArray[np.float64]
 LN10 = math.log(10)
@@ -43,17 +47,23 @@ class LawFit:
     coefficients
         b, shape (terms,).
     covariance
-        Of b, shape (terms, terms).
+        Of b, by recipes that are independent, shape (terms, terms).
+    shared
+        What the seeds that recipes have in common add to it, shape (terms, terms).
     scatter
         τ, of recipes about the law, as a part of memory.
     freedom
         Recipes less terms.
+    shared_freedom
+        Seeds that recipes have in common, less one; at least 1.
     """
 
     coefficients: Floats
     covariance: Floats
+    shared: Floats
     scatter: float
     freedom: int
+    shared_freedom: int
 
     @property
     def scatter_decades(self) -> float:
@@ -61,11 +71,32 @@ class LawFit:
         return math.sqrt(math.log1p(self.scatter**2)) / LN10
 
     def quantile(self, level: float) -> float:
-        """Student's t for an interval of that level."""
+        """Student's t for an interval of that level about the scatter of recipes."""
         return float(stats.t.ppf(0.5 + level / 2, self.freedom))
 
+    def errors(self, design: Floats, *, scatter: float = 0.0) -> tuple[Floats, Floats]:
+        """Standard errors of `design` · b and their degrees of freedom (Satterthwaite 1946).
 
-def fit(design: Floats, memory: Floats, error: Floats) -> LawFit:
+        Parameters
+        ----------
+        design
+            Shape (rows, terms).
+        scatter
+            Standard deviation of what is asked about `design` · b.
+        """
+        own = np.einsum("ij,jk,ik->i", design, self.covariance, design) + scatter**2
+        shared = np.einsum("ij,jk,ik->i", design, self.shared, design)
+        whole = own + shared
+        freedom = whole**2 / (own**2 / self.freedom + shared**2 / self.shared_freedom)
+        return np.sqrt(whole), freedom
+
+    def half_widths(self, design: Floats, level: float, *, scatter: float = 0.0) -> Floats:
+        """Half of the interval for each row of `design` · b, parameters as in `errors`."""
+        error, freedom = self.errors(design, scatter=scatter)
+        return np.asarray(stats.t.ppf(0.5 + level / 2, freedom) * error, dtype=np.float64)
+
+
+def fit(design: Floats, memory: Floats, error: Floats, shares: Floats | None = None) -> LawFit:
     """The law through memories.
 
     Parameters
@@ -76,6 +107,9 @@ def fit(design: Floats, memory: Floats, error: Floats) -> LawFit:
         Corrected memories, zero and negative ones too, shape (recipes,).
     error
         Their standard errors, shape (recipes,).
+    shares
+        Each seed's share of them, shape (recipes, seeds), NaN where it has none; None where no seed
+        is in two recipes, whose memories are then independent about the law.
     """
     count, terms = design.shape
     error = np.maximum(error, LEAST_ERROR)
@@ -100,9 +134,16 @@ def fit(design: Floats, memory: Floats, error: Floats) -> LawFit:
     else:
         scatter = math.exp(float(brentq(excess, low, high, xtol=1e-4)))
     found = _solve(basis, memory, error, scatter, start)
-    covariance = _covariance(basis, found, memory, error, scatter)
+    covariance, shared = _covariances(basis, found, memory, error, scatter, shares)
     inverse = np.linalg.inv(back)
-    return LawFit(inverse @ found, inverse @ covariance @ inverse.T, scatter, count - terms)
+    return LawFit(
+        coefficients=inverse @ found,
+        covariance=inverse @ covariance @ inverse.T,
+        shared=inverse @ shared @ inverse.T,
+        scatter=scatter,
+        freedom=count - terms,
+        shared_freedom=1 if shares is None else max(common_seeds(shares) - 1, 1),
+    )
 
 
 @cache
@@ -153,19 +194,35 @@ def _score(
     return slope.T @ ((memory - expected) / variance), slope.T @ (slope / variance[:, None])
 
 
-def _covariance(basis: Floats, b: Floats, memory: Floats, error: Floats, scatter: float) -> Floats:
+def _covariances(
+    basis: Floats,
+    b: Floats,
+    memory: Floats,
+    error: Floats,
+    scatter: float,
+    shares: Floats | None,
+) -> tuple[Floats, Floats]:
+    """Of independent recipes, and what seeds that they have in common add."""
     expected = _expected(basis, b)
     variance = error**2 + (scatter * expected) ** 2
     slope = LN10 * expected[:, None] * basis
     information = slope.T @ (slope / variance[:, None])
     # Terms that only unseen memories carry have next to no information, and infinite errors.
-    own = np.linalg.inv(information + 1e-9 * np.eye(b.size))
+    own: Floats = np.linalg.inv(information + 1e-9 * np.eye(b.size)).astype(np.float64)
     leverage = np.einsum("ij,jk,ik->i", slope, own, slope) / variance
     left = (memory - expected) / np.maximum(1 - leverage, 1e-2) / variance
     robust = own @ (slope.T * left**2) @ slope @ own
     # The larger of the two in every direction: the model's, and what the other adds to it.
-    root = np.linalg.cholesky(own)
+    wide = _raised(robust, own, 1)
+    if shares is None:
+        return wide, np.zeros_like(own)
+    return wide, _raised(shared_covariance(own @ slope.T / variance, shares), own, 0)
+
+
+def _raised(covariance: Floats, unit: Floats, least: float) -> Floats:
+    """A covariance that in every direction is at least so many times that of `unit`."""
+    root = np.linalg.cholesky(unit)
     inverse = np.linalg.inv(root)
-    values, vectors = np.linalg.eigh(inverse @ robust @ inverse.T)
-    wide = (vectors * np.maximum(values, 1)) @ vectors.T
+    values, vectors = np.linalg.eigh(inverse @ covariance @ inverse.T)
+    wide = (vectors * np.maximum(values, least)) @ vectors.T
     return np.asarray(root @ wide @ root.T, dtype=np.float64)

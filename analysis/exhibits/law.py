@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.estimates.forgetting_law import fit_law
+from analysis.estimates.law_seeds import seed_shares
 from analysis.exhibits.part import CannotError, Part, refuse_one_scale
 from analysis.exhibits.source import Source
 from analysis.figures.forgetting import law_figure
@@ -18,7 +19,8 @@ def forgetting_law(source: Source, title: str) -> list[Part]:
         names = " and ".join(one.name for one in source.other_initials)
         raise CannotError(f"recipes differ in {names}, for which the law has no term")
     try:
-        law = fit_law(source.recipes, source.memory)
+        shares = seed_shares(source.store.runs, source.recipes)
+        law = fit_law(source.recipes, source.memory, shares)
     except ConfigError as error:
         raise CannotError(str(error)) from None
     coefficients, left = law.coefficients(), law.leave_one_out()
@@ -38,8 +40,8 @@ def forgetting_law(source: Source, title: str) -> list[Part]:
         + "Right: what ten times a clock, or a setting, multiplies memory by; an arrow: not told.",
         f"{int(law.unseen.sum())} memories are below two standard errors; they enter as measured, "
         "with their noise, and are drawn at the upper end of it (hollow).",
-        "No prediction is above the largest memory of the others. Memories are taken as "
-        "independent, though the seeds are the same.",
+        "No prediction is above the largest memory of the others. All intervals know that the "
+        "recipes have the same seeds.",
         f"{int((~known).sum())} recipes alone carry a term and cannot be predicted."
         if (~known).any()
         else "",

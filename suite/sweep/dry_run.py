@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import statistics
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from suite.basics.mlflow_client import default_uri
 from suite.basics.waiting import with_progress
 from suite.data.splits import ImageData, Split, split_sizes
 from suite.declarations.config import RunConfig
@@ -26,6 +28,7 @@ from suite.engine.device import set_threads, torch_device
 from suite.engine.fleet import Fleet
 from suite.engine.preparation import data_key, load_data
 from suite.sweep.display import duration
+from suite.tracking.store import one_name
 
 if TYPE_CHECKING:
     from suite.declarations.machine import Machine
@@ -78,10 +81,31 @@ def report(sweep: Sweep) -> str:
         _table(recipes, everything, left, costs, data),
         "Clocks at the end of all epochs; expected by theory: memory goes once the clock of an "
         "acting mechanism reaches about 1 (suite/declarations/forecast.py).",
-        "Are these seeds enough? python -m analysis.plan"
-        + (f" --experiment {sweep.experiment.name}" if len(sweep.left) < len(sweep.points) else ""),
+        seeds_question(
+            sweep.tracker.experiment_name if len(sweep.left) < len(sweep.points) else "",
+            sweep.tracker.uri,
+        ),
     ]
     return "\n".join(lines)
+
+
+def seeds_question(experiment: str, uri: str) -> str:
+    """The command that says how many seeds an answer needs.
+
+    It gives no number itself: what runs scatter by is for `analysis` to say, which reads them.
+
+    Parameters
+    ----------
+    experiment
+        Its name in MLflow, if it has finished runs; else empty.
+    uri
+        Its store, which is named where the command would not find it by itself.
+    """
+    words = ["python", "-m", "analysis.plan"]
+    if experiment:
+        words += ["--experiment", experiment]
+        words += ["--tracking-uri", uri] if uri != one_name(default_uri()) else []
+    return f"Are these seeds enough? {shlex.join(words)}"
 
 
 def _stand_ins(recipes: dict[str, RunConfig], machine: Machine) -> dict[str, ImageData]:

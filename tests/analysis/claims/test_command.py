@@ -17,7 +17,7 @@ from benchmarks.synthetic_truth import Truth
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 
-ARITHMETIC, TRAINED = 11, 80
+ARITHMETIC, TRAINED = 12, 81
 NONE = "0 reproduced, 0 contradicted"
 
 
@@ -152,7 +152,8 @@ def test_the_table_fits_a_terminal_and_says_each_reason_once() -> None:
     assert text.count(needs) == 1
     assert totals(judged).splitlines()[:2] == [
         f"{TRAINED} claims on training, at full scale: {NONE}, {TRAINED} undetermined",
-        "11 claims of arithmetic: 11 reproduced, 0 contradicted, 0 undetermined",
+        f"{ARITHMETIC} claims of arithmetic: {ARITHMETIC} reproduced, 0 contradicted, "
+        "0 undetermined",
     ]
     assert markdown(judged).count("\n| ") == len(judged) + 1
 
