@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.claims.paper_file import NO_EXPERIMENT, PaperFile
+from analysis.claims.numbers import NO_EXPERIMENT
+from analysis.claims.paper_file import PaperFile
 from analysis.store.frames import Store
 from suite.declarations.perturbation import SIGMA_W, Perturbation
 
