@@ -52,7 +52,7 @@ def _grown(spec: ParameterSpec, base: ParameterSpec) -> ParameterSpec:
 
 def initial_factor(spec: ParameterSpec) -> float:
     """By what μP multiplies a kernel's initial scale σw/√fan_in: √(base/width) for the head."""
-    return math.sqrt(min(1.0, spec.outputs_growth / spec.inputs_growth))
+    return math.sqrt(1.0 / spec.inputs_growth) if spec.classifier else 1.0
 
 
 def rate_factor(optimizer: str, spec: ParameterSpec) -> float:
