@@ -137,13 +137,14 @@ def cost(config: RunConfig, data: ImageData) -> Cost:
 
 
 def _costs(recipes: dict[str, RunConfig], data: dict[str, ImageData]) -> dict[str, Cost]:
-    """The cost of each recipe, counted once for those that differ in rates or batch size only."""
+    """The cost of each recipe, counted once for those that differ in start, rates or batch size."""
     counted: dict[object, Cost] = {}
     found = {}
     for recipe, config in with_progress(
         recipes.items(), len(recipes), "counting the recipes' FLOPs"
     ):
-        same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "sigma_w": 1.0, "seed": 0}
+        same = {"batch_size": 2, "learning_rate": 1e-3, "kernel_l2": 0.0, "seed": 0}
+        same |= {name: RunConfig.default(name) for name in RunConfig.initials()}
         key = config.with_(**same, augmentation="none").fingerprint
         if key not in counted:
             counted[key] = cost(config, data[recipe])

@@ -186,21 +186,19 @@ def slopes(
     return {name: float(np.polyfit(log_width, np.log(v), 1)[0]) for name, v in sizes.items()}
 
 
-def check_coordinates(
-    data: ImageData, widths: Sequence[int], seeds: int, flat: float, **settings: Any
-) -> None:
-    maximal = settings | {"parameterization": "mup", "mup_base_width": widths[0]}
-    found = slopes(data, widths, seeds, **maximal)
-    head = found.pop("head")
-    assert max(map(abs, found.values())) < flat, found
-    # Its initial part fades as one over the root of the width, and the rest stays.
-    assert -0.4 < head < 0.1
+def check_coordinates(data: ImageData, widths: Sequence[int], seeds: int, **settings: Any) -> None:
+    # What the initial head does fades as one over the root of the width; Yang et al. advise to
+    # start it at zero.
+    settings |= {"head_scale": 0.1}
+    maximal = {"parameterization": "mup", "mup_base_width": widths[0]}
+    found = slopes(data, widths, seeds, **settings, **maximal)
+    assert max(map(abs, found.values())) < 0.25, found
     standard = slopes(data, widths, seeds, **settings)
-    assert standard["head"] > 0.35
-    if settings["optimizer"] in ("adam", "adamw"):  # hidden layers move ever farther
-        assert min(standard[name] for name in ("conv2", "res1a", "conv3", "conv4")) > 0.4
-    else:  # the first layer moves ever less
-        assert standard["conv1"] < -0.4
+    if settings["optimizer"] in ("adam", "adamw"):  # hidden layers and the head move ever farther
+        assert min(standard[name] for name in ("conv2", "res1a", "conv3", "head")) > 0.35, standard
+    else:  # the head does, and the first layer moves ever less
+        assert standard["head"] > 0.35
+        assert standard["conv1"] < -0.35
 
 
 RATES = {"sgd": 1e-2, "momentum": 1e-2, "adam": 1e-3, "adamw": 1e-3}
@@ -210,7 +208,7 @@ RATES = {"sgd": 1e-2, "momentum": 1e-2, "adam": 1e-3, "adamw": 1e-3}
 def test_activations_change_alike_at_all_widths_under_mup_and_not_in_standard(
     rule: str, data: ImageData
 ) -> None:
-    check_coordinates(data, (4, 8, 16), 3, 0.25, optimizer=rule, learning_rate=RATES[rule])
+    check_coordinates(data, (4, 8, 16), 3, optimizer=rule, learning_rate=RATES[rule])
 
 
 @pytest.mark.slow
@@ -220,4 +218,4 @@ def test_activations_change_alike_from_8_to_64_channels_under_mup(
     rule: str, norm: str, data: ImageData
 ) -> None:
     settings = {"optimizer": rule, "learning_rate": RATES[rule], "norm": norm}
-    check_coordinates(data, (8, 16, 32, 64), 4, 0.25, **settings)
+    check_coordinates(data, (8, 16, 32, 64), 4, **settings)
