@@ -194,8 +194,8 @@ def check_coordinates(data: ImageData, widths: Sequence[int], seeds: int, **sett
     found = slopes(data, widths, seeds, **settings, **maximal)
     assert max(map(abs, found.values())) < 0.25, found
     standard = slopes(data, widths, seeds, **settings)
-    if settings["optimizer"] in ("adam", "adamw"):  # hidden layers and the head move ever farther
-        assert min(standard[name] for name in ("conv2", "res1a", "conv3", "head")) > 0.35, standard
+    if settings["optimizer"] in ("adam", "adamw"):  # hidden layers move ever farther
+        assert min(standard[name] for name in ("conv2", "res1a", "res1b", "conv3")) > 0.5, standard
     else:  # the head does, and the first layer moves ever less
         assert standard["head"] > 0.35
         assert standard["conv1"] < -0.35
