@@ -40,6 +40,9 @@ class Run:
     seed: int = 0
     sigma_w: float = 1.0
     sigma_b: float = 0.0
+    kernel_distribution: str = "normal"
+    layer_scaling: float = 0.0
+    head_scale: float = 1.0
     learning_rate: float = 1e-2
     momentum: float = 0.9
     kernel_l2: float = 0.0

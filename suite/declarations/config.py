@@ -13,9 +13,9 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.declarations.datasets import KNOWN
@@ -25,6 +25,9 @@ __all__ = ["ConfigError", "RunConfig", "parse"]
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 TIMM_PREFIX = "timm/"
+# Update rules for which μP's rates are published (Yang et al. 2022, Table 3): momentum has those of
+# SGD, AdamW those of Adam.
+MUP_RULES = ("sgd", "momentum", "adam", "adamw")
 # Channels of the first stage as in Das et al. 2026, App. A.
 OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
 
@@ -148,6 +151,64 @@ class RunConfig(Settings):
             initial=True,
         ),
     ] = 0.2
+    kernel_distribution: Annotated[
+        Literal["normal", "uniform", "truncated_normal", "orthogonal"],
+        Setting(
+            "what kernels are drawn from, with variance σw²/fan_in each: truncated_normal ends at "
+            "2 standard deviations, orthogonal has orthonormal rows or columns, times a number",
+            short={
+                "normal": "normal kernels",
+                "uniform": "uniform kernels",
+                "truncated_normal": "truncated kernels",
+                "orthogonal": "orthogonal kernels",
+            },
+            implicit="normal",
+            initial=True,
+        ),
+    ] = "normal"
+    layer_scaling: Annotated[
+        float,
+        Field(ge=-4, le=4),
+        Setting(
+            "exponent a of depth: kernel l of L starts with σw·(l/m)ᵃ, m the geometric mean of "
+            "1, …, L, so that the scales' product stays",
+            only_with={"model": RESNETS},
+            short="depth^{}",
+            implicit=0.0,
+            initial=True,
+        ),
+    ] = 0.0
+    head_scale: Annotated[
+        float,
+        Field(gt=0),
+        Setting(
+            "the classifier's kernel starts so many times as large",
+            only_with={"model": RESNETS},
+            short="head×{}",
+            implicit=1.0,
+            initial=True,
+        ),
+    ] = 1.0
+    parameterization: Annotated[
+        Literal["standard", "mup"],
+        Setting(
+            "mup: the head's initial scale, and each parameter's rate, follow its layer's width "
+            "(maximal update)",
+            only_with={"model": RESNETS, "optimizer": MUP_RULES},
+            short={"standard": "standard", "mup": "μP"},
+            implicit="standard",
+        ),
+    ] = "standard"
+    mup_base_width: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "width at which mup is standard, and to which learning_rate belongs",
+            unit="channels",
+            only_with={"parameterization": ("mup",), "model": RESNETS, "optimizer": MUP_RULES},
+            short="base width {}",
+        ),
+    ] = 8
     seed: Annotated[
         int,
         Field(ge=0, lt=SEED_LIMIT),
@@ -241,6 +302,15 @@ class RunConfig(Settings):
         close = difflib.get_close_matches(name, RESNETS, n=1)
         hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
         raise ValueError(f"must be one of {', '.join(RESNETS)} or timm/NAME|{hint}")
+
+    @model_validator(mode="after")
+    def _no_l2_under_mup(self) -> Self:
+        if self.parameterization == "mup" and self.kernel_l2:
+            raise ValueError(
+                "kernel_l2: must be 0 with parameterization=mup, which has no one strength for all "
+                f"layers, got {self.kernel_l2}; leave it at 0 or take adamw and weight_decay"
+            )
+        return self
 
     @property
     def channels(self) -> int:

@@ -14,6 +14,7 @@ from suite.declarations.miniatures import (
     MINIATURES,
 )
 from suite.declarations.paper_experiments import PAPER_EXPERIMENTS, PAPER_RUN
+from suite.declarations.start_miniatures import STARTS
 
 # What a single run starts from: the settings' own defaults, or the paper's.
 PRESETS: Mapping[str, Mapping[str, Any]] = {"demo": {}, "paper": PAPER_RUN}
@@ -36,11 +37,12 @@ DEMO = Experiment(
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, CIFAR_SMALL)
+    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, *STARTS, CIFAR_SMALL)
 }
 # Names that stand for several experiments.
 GROUPS: Mapping[str, Sequence[str]] = {
     "mini": tuple(experiment.name for experiment in MINIATURES),
+    "mini-start": tuple(experiment.name for experiment in STARTS),
     "paper": tuple(experiment.name for experiment in PAPER_EXPERIMENTS),
 }
 

@@ -1,6 +1,6 @@
 """The training engine: R runs at once, epoch by epoch. A single run is a fleet of one.
 
-Runs of a fleet differ in initialization scale, seed, learning rate and L2 only. Each keeps its own
+Runs of a fleet differ in how they start, seed, learning rate and L2 only. Each keeps its own
 batches and initial weights, whatever its company; one that diverges or stops early leaves at the
 end of the epoch, and the others go on.
 """

@@ -1,7 +1,8 @@
 """Update rules over a fleet, in Keras's or PyTorch's own semantics.
 
 All runs of a fleet share the rule and the schedule's shape; their initial rates and L2 strengths
-may differ. Rules act on the flat tensor of :class:`suite.engine.layout.Layout`.
+may differ, and under μP each parameter has a rate of its own. Rules act on the flat tensor of
+:class:`suite.engine.layout.Layout`.
 
 Sources: Keras 3.15 (`keras.optimizers`), PyTorch 2.14 (`torch.optim`).
 """
@@ -25,6 +26,7 @@ from suite.declarations.update_constants import (
 )
 from suite.engine.layout import Layout
 from suite.engine.newton_schulz import is_hidden_matrix, newton_schulz, step_scale
+from suite.models.parameterization import rate_factor
 from suite.models.specs import ParameterSpec
 
 if TYPE_CHECKING:
@@ -108,7 +110,8 @@ class Optimizer:
         self.parameters = list(layout.views(theta).values())
         # Rates of one schedule are proportional: step η is the first run's, the rest is a ratio.
         ratios = [config.learning_rate / first.learning_rate for config in configs]
-        self.ratios = _per_run(ratios, self.parameters) if len(set(ratios)) > 1 else None
+        self.run_ratios = _per_run(ratios, self.parameters) if len(set(ratios)) > 1 else None
+        self.ratios = self._under_mup(ratios, layout.specs)
         self.kernels = self.parameters[: len(layout.kernels)]
         strengths = [L2_GRADIENT[self.semantics] * config.kernel_l2 for config in configs]
         self.l2 = strengths[0] if len(set(strengths)) == 1 else _per_run(strengths, self.kernels)
@@ -133,6 +136,18 @@ class Optimizer:
             name: theta.new_zeros(()) for name in self._read() if self.replayable
         }
         self._forever = torch.tensor(FOREVER, device=theta.device)
+
+    def _under_mup(
+        self, ratios: Sequence[float], specs: Sequence[ParameterSpec]
+    ) -> list[Tensor] | None:
+        """Each run's ratio times each parameter's own, which decoupled decay does not have: it
+        takes ηλw of every parameter.
+        """
+        own = [rate_factor(self.rule, spec) for spec in specs]
+        if set(own) == {1.0}:
+            return self.run_ratios
+        shared = _per_run(ratios, self.parameters)
+        return [ratio * factor for ratio, factor in zip(shared, own, strict=True)]
 
     def _read(self) -> set[str]:
         """The factors which the rule reads where they are tensors: each costs a launch a step."""
@@ -234,10 +249,10 @@ class Optimizer:
             torch._foreach_sub_(targets, torch._foreach_mul(directions, factor))
 
     def _decay(self, factor: Factor) -> None:
-        if self.ratios is None:
+        if self.run_ratios is None:
             self.theta.mul_(1.0 - factor)
             return
-        for parameter, ratio in zip(self.parameters, self.ratios, strict=True):
+        for parameter, ratio in zip(self.parameters, self.run_ratios, strict=True):
             parameter.mul_(1.0 - factor * ratio)
 
     # --- The rules --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from suite.declarations.results import RunResult
 from suite.engine.checkpoint import Group
 
 # Settings in which the runs of one fleet may differ.
-FUSABLE = ("sigma_w", "sigma_b", "seed", "learning_rate", "kernel_l2")
+FUSABLE = (*RunConfig.initials(), "seed", "learning_rate", "kernel_l2")
 
 
 def fusion_key(config: RunConfig) -> tuple[object, ...]:

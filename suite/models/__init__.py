@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from suite.models.layers import SEMANTICS
+from suite.models.parameterization import with_growths
 from suite.models.resnet import CifarResNet, ResNet9
 from suite.models.specs import Network
 
@@ -50,22 +51,21 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
             f"model: {config.model} takes images of {SMALLEST_SIDE}×{SMALLEST_SIDE} or more, "
             f"got {height}×{width}; enlarge the images or choose a timm model"
         )
+    side = max(height, width)
+    network = _resnet(config, channels, side, config.channels, classes)
+    if config.parameterization == "mup":
+        base = _resnet(config, channels, side, config.mup_base_width, classes)
+        network.parameters = with_growths(network.parameters, base.parameters)
+    return network
+
+
+def _resnet(
+    config: RunConfig, channels: int, side: int, width: int, classes: int
+) -> ResNet9 | CifarResNet:
+    """One of the paper's networks, with `width` channels in its first stage."""
     rules = replace(SEMANTICS[config.semantics], norm_momentum=config.momentum_of_norm)
     if config.model in ("resnet9", "r9-avgpool"):
-        return ResNet9(
-            channels,
-            max(height, width),
-            config.channels,
-            classes,
-            norm=config.norm,
-            rules=rules,
-            pool="max" if config.model == "resnet9" else "average",
-        )
-    return CifarResNet(
-        channels,
-        config.channels,
-        classes,
-        depth=int(config.model.removeprefix("resnet")),
-        norm=config.norm,
-        rules=rules,
-    )
+        pool = "max" if config.model == "resnet9" else "average"
+        return ResNet9(channels, side, width, classes, norm=config.norm, rules=rules, pool=pool)
+    depth = int(config.model.removeprefix("resnet"))
+    return CifarResNet(channels, width, classes, depth=depth, norm=config.norm, rules=rules)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from suite.models.depth import with_depths
 from suite.models.layers import (
     MATRIX_SIDE,
     BatchNorm,
@@ -58,8 +59,8 @@ class ResNet(ABC):
     """What the two families share: the layers' specs, and the run axis at both ends."""
 
     def __init__(self, layers: list[Layer]) -> None:
-        self.parameters: tuple[ParameterSpec, ...] = tuple(
-            spec for layer in layers for spec in layer.parameters()
+        self.parameters: tuple[ParameterSpec, ...] = with_depths(
+            [spec for layer in layers for spec in layer.parameters()]
         )
         self.buffers: tuple[BufferSpec, ...] = tuple(
             spec for layer in layers for spec in layer.buffers()

@@ -24,7 +24,7 @@ class ParameterSpec:
     Attributes
     ----------
     kind
-        *kernel*: drawn from N(0, σw²/fan_in), under L2 and in `kernel_norm`; *bias*: drawn from
+        *kernel*: drawn with variance σw²/fan_in, under L2 and in `kernel_norm`; *bias*: drawn from
         N(0, σb²); *other*: starts at `initial`.
     fan_in
         Inputs of one output unit, for kernels.
@@ -32,6 +32,12 @@ class ParameterSpec:
         Starting value of an *other* parameter: a number, or a tensor of `shape`.
     classifier
         Whether it is the kernel that gives the class scores.
+    relative_depth
+        Place l of a kernel among the L kernels from input to output, in units of the geometric mean
+        of 1, …, L; 1 where depth has no meaning.
+    inputs_growth, outputs_growth
+        Under μP, its inputs and outputs as multiples of those at the base width; 1 elsewhere. Of a
+        bias or a norm's parameter the outputs alone grow.
     order
         Its axes as they follow each other in memory, the fastest last; empty: as in `shape`.
     """
@@ -42,6 +48,9 @@ class ParameterSpec:
     fan_in: int = 0
     initial: float | Tensor = 0.0
     classifier: bool = False
+    relative_depth: float = 1.0
+    inputs_growth: float = 1.0
+    outputs_growth: float = 1.0
     order: tuple[int, ...] = ()
 
     @property

@@ -10,12 +10,17 @@ from suite.declarations.config import RunConfig, parse
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
+MUP_RULES = ("sgd", "momentum", "adam", "adamw")
 # What a setting needs to act, told a second time: the tests hold the declarations to it.
 ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset_digest": {"dataset": ("folder",)},
     "width": {"model": RESNETS},
     "norm": {"model": RESNETS},
     "norm_momentum": {"model": RESNETS, "norm": ("batch",)},
+    "layer_scaling": {"model": RESNETS},
+    "head_scale": {"model": RESNETS},
+    "parameterization": {"optimizer": MUP_RULES, "model": RESNETS},
+    "mup_base_width": {"optimizer": MUP_RULES, "model": RESNETS, "parameterization": ("mup",)},
     "cosine_alpha": {"schedule": ("cosine",)},
     "momentum": {"optimizer": ("momentum",)},
     "weight_decay": {"optimizer": ("adamw", "muon_keras", "muon")},
@@ -39,6 +44,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "norm_momentum": _number(0, 1, exclude_max=True) | st.sampled_from((0.0, 0.9, 0.99)),
     "sigma_w": _number(0, 100, exclude_min=True),
     "sigma_b": _number(-0.0, 100),
+    "kernel_distribution": st.sampled_from(("normal", "uniform", "truncated_normal", "orthogonal")),
+    "layer_scaling": _number(-4, 4),
+    "head_scale": _number(0, 100, exclude_min=True),
+    "parameterization": st.sampled_from(("standard", "mup")),
+    "mup_base_width": st.integers(1, 512),
     "seed": st.integers(0, 2**63 - 1),
     "optimizer": st.sampled_from(OPTIMIZERS),
     "learning_rate": _number(0, 100, exclude_min=True),
@@ -57,11 +67,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def acting(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings which act beside the others; all fields must be there."""
-    return {
-        name: value
-        for name, value in settings.items()
-        if all(settings[other] in values for other, values in ACTS_ONLY_WITH.get(name, {}).items())
-    }
+    kept = dict(settings)
+    for name, needed in ACTS_ONLY_WITH.items():
+        if not all(kept.get(other) in values for other, values in needed.items()):
+            del kept[name]
+    if kept.get("parameterization") == "mup":  # which is refused beside L2
+        kept["kernel_l2"] = 0.0
+    return kept
 
 
 def settings(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

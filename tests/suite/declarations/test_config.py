@@ -113,6 +113,10 @@ def test_every_acting_setting_is_in_the_identity_and_no_other(config: RunConfig)
     own = {
         "image_side": (0,),
         "norm_momentum": (0, {"keras": 0.99, "torch": 0.9}[config.semantics]),
+        "kernel_distribution": ("normal",),
+        "layer_scaling": (0,),
+        "head_scale": (1,),
+        "parameterization": ("standard",),
     }
     former = {name for name, values in own.items() if everything[name] in values}
     assert set(config.identity()) == set(acting(everything)) - former
@@ -125,7 +129,13 @@ def test_the_default_of_a_setting_without_effect_is_not_part_of_a_run(name: str)
     without = {"model": "timm/resnet18", "schedule": "constant", "norm": "layer"}.get(
         other, RunConfig.default(other)
     )
-    changed = {"dataset_digest": "f" * 16, "width": 9, "norm": "layer"}.get(name, 0.5)
+    changed = {
+        "dataset_digest": "f" * 16,
+        "width": 9,
+        "norm": "layer",
+        "parameterization": "mup",
+        "mup_base_width": 9,
+    }.get(name, 0.5)
     field = RunConfig.model_fields[name]
     changed_default = type(
         "ChangedDefault",
@@ -272,6 +282,26 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     (
         {"norm": "layer", "norm_momentum": 0.5},
         "norm_momentum: acts only with norm=batch, got 0.5 with norm=layer; leave it out",
+    ),
+    (
+        {"layer_scaling": 1, "model": "timm/resnet18"},
+        "layer_scaling: acts only with model=resnet9 or r9-avgpool or resnet56 or resnet110, got "
+        "1.0 with model=timm/resnet18; leave it out",
+    ),
+    (
+        {"parameterization": "mup", "optimizer": "muon"},
+        "parameterization: acts only with optimizer=sgd or momentum or adam or adamw, got mup with "
+        "optimizer=muon; leave it at standard",
+    ),
+    (
+        {"mup_base_width": 16},
+        "mup_base_width: acts only with parameterization=mup, got 16 with "
+        "parameterization=standard; leave it at 8",
+    ),
+    (
+        {"parameterization": "mup", "kernel_l2": 0.1},
+        "kernel_l2: must be 0 with parameterization=mup, which has no one strength for all layers, "
+        "got 0.1; leave it at 0 or take adamw and weight_decay",
     ),
     (
         {"dataset_digest": "0" * 16},

@@ -246,3 +246,27 @@ def test_cifar_small_is_a_quarter_of_cifar10_at_half_its_side() -> None:
     configs = list(EXPERIMENTS["cifar-small"].configs())
     assert {(c.dataset, c.image_side, c.train_fraction) for c in configs} == {("cifar10", 16, 0.25)}
     assert len(configs) == 100
+
+
+PERTURBATIONS = {
+    "mini-distribution": "kernel_distribution",
+    "mini-layers": "layer_scaling",
+    "mini-head": "head_scale",
+    "mini-bias": "sigma_b",
+}
+
+
+@pytest.mark.parametrize("name", GROUPS["mini-start"])
+def test_an_experiment_on_the_start_perturbs_one_initial_setting_about_its_default(
+    runs: dict[str, list[RunConfig]], name: str
+) -> None:
+    setting = PERTURBATIONS[name]
+    assert set(EXPERIMENTS[name].axes) & set(RunConfig.initials()) == {setting}
+    values = {getattr(config, setting) for config in runs[name]}
+    assert RunConfig.default(setting) in values
+    assert len(values) >= 4
+    shared = {config.fingerprint for config in runs["mini-main"]}
+    usual = [c for c in runs[name] if getattr(c, setting) == RunConfig.default(setting)]
+    assert {config.fingerprint for config in usual} <= shared
+    # Two rules, two batch sizes, five seeds.
+    assert len(usual) == 2 * 2 * 5

@@ -27,6 +27,18 @@ CASES: dict[str, dict[str, Any]] = {
     "muon_keras": {"optimizer": "muon_keras"},
     "muon": {"optimizer": "muon"},
     "timm": {"optimizer": "momentum", "model": "timm/test_resnet"},
+    "mup, without l2": {
+        "optimizer": "adam",
+        "parameterization": "mup",
+        "mup_base_width": 1,
+        "kernel_l2": 0.0,
+    },
+    "another start": {
+        "optimizer": "momentum",
+        "kernel_distribution": "orthogonal",
+        "layer_scaling": -0.5,
+        "head_scale": 3.0,
+    },
 }
 RUNS = [(1.0, 1, 1e-2, 0.0), (2.5, 0, 1e-3, 1e-2), (0.3, 0, 3e-3, 0.0)]
 
@@ -37,9 +49,13 @@ def data() -> ImageData:
 
 
 def some_runs(count: int, **common: Any) -> list[RunConfig]:
-    fixed = {"precision": "fp32", "epochs": 3, "batch_size": 20} | common
+    fixed = {"precision": "fp32", "epochs": 3, "batch_size": 20}
     return [
-        small_run(sigma_w=sigma_w, seed=seed, learning_rate=rate, kernel_l2=strength, **fixed)
+        small_run(
+            **fixed
+            | {"sigma_w": sigma_w, "seed": seed, "learning_rate": rate, "kernel_l2": strength}
+            | common
+        )
         for sigma_w, seed, rate, strength in RUNS[:count]
     ]
 

@@ -9,7 +9,8 @@ import pytest
 
 from analysis import plan
 from suite.basics.cli import parse_known
-from suite.declarations.config import RunConfig
+from suite.data.splits import ImageData
+from suite.declarations.config import RunConfig, parse
 from suite.sweep import dry_run
 from suite.sweep.dry_run import Cost, _costs, seeds_question
 
@@ -40,25 +41,24 @@ def test_a_sweep_that_has_not_begun_has_no_runs_to_ask(default_store: str) -> No
     assert seeds_question("", default_store).endswith("python -m analysis.plan")
 
 
-def test_recipes_that_differ_in_where_training_starts_alone_are_counted_once(
+def test_recipes_that_differ_in_how_they_start_are_counted_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = []
+    counted: list[RunConfig] = []
 
-    def count(config: RunConfig, _: object) -> Cost:
-        asked.append((config.sigma_b, config.width))
-        return Cost(float(config.width), 0, 0)
+    def count(config: RunConfig, _data: ImageData) -> Cost:
+        counted.append(config)
+        return Cost(1.0, 2, 3)
 
     monkeypatch.setattr(dry_run, "cost", count)
-    configs = [
-        RunConfig(sigma_b=bias, width=width, batch_size=size)
-        for width in (4, 8)
-        for bias in (0.0, 0.2, 1.0)
-        for size in (16, 64)
+    starts = [
+        {},
+        {"kernel_distribution": "orthogonal"},
+        {"layer_scaling": 1, "sigma_b": 0},
+        {"head_scale": 3, "sigma_w": 2},
+        {"optimizer": "adam"},  # whose moments are more
     ]
-    recipes = {config.recipe_fingerprint: config for config in configs}
+    recipes = {str(start): parse(start) for start in starts}
     found = _costs(recipes, dict.fromkeys(recipes))  # type: ignore[arg-type]
-    assert [width for _, width in asked] == [4, 8]
-    assert {name: cost.flops for name, cost in found.items()} == {
-        name: float(config.width) for name, config in recipes.items()
-    }
+    assert list(found) == list(recipes)
+    assert [config.optimizer for config in counted] == ["sgd", "adam"]
