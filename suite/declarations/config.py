@@ -13,13 +13,13 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.declarations.datasets import KNOWN
-from suite.declarations.update_constants import NORM_MOMENTUM
+from suite.declarations.update_constants import DECAYING, NORM_MOMENTUM
 
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
@@ -150,10 +150,10 @@ class RunConfig(Settings):
 
     # Optimization
     optimizer: Annotated[
-        Literal["sgd", "momentum", "adam", "adamw", "muon_keras", "muon"],
+        Literal["sgd", "momentum", "adam", "adamw", "muon_keras", "muon", "lion"],
         Setting(
             "muon_keras orthogonalises dense kernels only (the paper's Muon), "
-            "muon all hidden matrices, of convolutions too"
+            "muon all hidden matrices, of convolutions too; lion steps by signs alone"
         ),
     ] = "sgd"
     learning_rate: Annotated[
@@ -162,7 +162,8 @@ class RunConfig(Settings):
         Setting("initial rate η0 of the schedule", unit="per step", short="η={}"),
     ] = 1e-3
     schedule: Annotated[
-        Literal["cosine", "constant"], Setting("cosine decays per step over all epochs")
+        Literal["cosine", "constant"],
+        Setting("cosine decays per step over all epochs after the warm-up"),
     ] = "cosine"
     cosine_alpha: Annotated[
         float,
@@ -173,11 +174,31 @@ class RunConfig(Settings):
             short="α={}",
         ),
     ] = 0.01
+    warmup_epochs: Annotated[
+        int,
+        Field(ge=0),
+        Setting(
+            "epochs, of W steps in all, in which the rate rises, to η0·k/W at step k = 1 … W, "
+            "before the schedule begins on the steps left",
+            unit="epochs",
+            short="warm-up {}",
+            implicit=0,
+        ),
+    ] = 0
     momentum: Annotated[
         float,
         Field(gt=0, lt=1),
         Setting("velocity factor μ", only_with={"optimizer": ("momentum",)}, short="μ={}"),
     ] = 0.9
+    momentum_kind: Annotated[
+        Literal["heavy-ball", "nesterov"],
+        Setting(
+            "heavy-ball steps by the velocity; nesterov by the gradient and μ times the velocity",
+            only_with={"optimizer": ("momentum",)},
+            short={"heavy-ball": "heavy ball", "nesterov": "Nesterov"},
+            implicit="heavy-ball",
+        ),
+    ] = "heavy-ball"
     kernel_l2: Annotated[
         float,
         Field(ge=0),
@@ -192,7 +213,7 @@ class RunConfig(Settings):
         Field(ge=0),
         Setting(
             "decoupled decay λ: w loses ηλw a step",
-            only_with={"optimizer": ("adamw", "muon_keras", "muon")},
+            only_with={"optimizer": DECAYING},
             short="decay {}",
         ),
     ] = 1e-4
@@ -235,6 +256,15 @@ class RunConfig(Settings):
         close = difflib.get_close_matches(name, RESNETS, n=1)
         hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
         raise ValueError(f"must be one of {', '.join(RESNETS)} or timm/NAME|{hint}")
+
+    @model_validator(mode="after")
+    def _warm_before_the_end(self) -> Self:
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs: must be less than epochs={self.epochs}, got {self.warmup_epochs}; "
+                "warm up for fewer epochs or train for more"
+            )
+        return self
 
     @property
     def channels(self) -> int:

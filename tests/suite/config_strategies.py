@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from suite.declarations.config import RunConfig, parse
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon", "lion")
 # What a setting needs to act, told a second time: the tests hold the declarations to it.
 ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset_digest": {"dataset": ("folder",)},
@@ -18,7 +18,8 @@ ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "norm_momentum": {"model": RESNETS, "norm": ("batch",)},
     "cosine_alpha": {"schedule": ("cosine",)},
     "momentum": {"optimizer": ("momentum",)},
-    "weight_decay": {"optimizer": ("adamw", "muon_keras", "muon")},
+    "momentum_kind": {"optimizer": ("momentum",)},
+    "weight_decay": {"optimizer": ("adamw", "muon_keras", "muon", "lion")},
 }
 
 
@@ -45,6 +46,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "schedule": st.sampled_from(("cosine", "constant")),
     "cosine_alpha": _number(-0.0, 1),
     "momentum": _number(0, 1, exclude_min=True, exclude_max=True),
+    "warmup_epochs": st.integers(0, 5000),
+    "momentum_kind": st.sampled_from(("heavy-ball", "nesterov")),
     "kernel_l2": _number(-0.0, 100),
     "weight_decay": _number(-0.0, 100),
     "batch_size": st.integers(1, 4096),
@@ -56,7 +59,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def acting(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings which act beside the others; all fields must be there."""
+    """The settings which act beside the others; all fields must be there.
+
+    A warm-up is brought to less than all epochs.
+    """
+    settings = settings | {"warmup_epochs": settings["warmup_epochs"] % settings["epochs"]}
     return {
         name: value
         for name, value in settings.items()

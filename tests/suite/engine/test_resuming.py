@@ -26,6 +26,12 @@ CASES: dict[str, dict[str, Any]] = {
     "adamw, layer norm": {"optimizer": "adamw", "norm": "layer", "width": 4},
     "muon_keras": {"optimizer": "muon_keras"},
     "muon": {"optimizer": "muon"},
+    "nesterov, warmed up": {
+        "optimizer": "momentum",
+        "momentum_kind": "nesterov",
+        "warmup_epochs": 2,
+    },
+    "lion": {"optimizer": "lion"},
     "timm": {"optimizer": "momentum", "model": "timm/test_resnet"},
 }
 RUNS = [(1.0, 1, 1e-2, 0.0), (2.5, 0, 1e-3, 1e-2), (0.3, 0, 3e-3, 0.0)]
