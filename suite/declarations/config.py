@@ -163,7 +163,7 @@ class RunConfig(Settings):
     ] = 1e-3
     schedule: Annotated[
         Literal["cosine", "constant"],
-        Setting("cosine decays per step over all epochs after the warm-up"),
+        Setting("cosine decays per step over all epochs after the warmup"),
     ] = "cosine"
     cosine_alpha: Annotated[
         float,
