@@ -8,7 +8,7 @@ from analysis.exhibits.exhibit import Exhibit
 from analysis.figures.scale_panels import optimizer_name
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
-from suite.declarations.update_constants import ADAM_EPSILON, ADAPTIVE, BETA1, BETA2
+from suite.declarations.update_constants import ADAM_BASED, ADAM_EPSILON, BETA1, BETA2
 
 SETTINGS = ("learning_rate", "schedule", "cosine_alpha", "momentum", "kernel_l2", "weight_decay")
 ABSENT = "–"
@@ -26,8 +26,8 @@ def table_1() -> Exhibit:
             unit = RunConfig.about(name).unit
             row[f"{name} ({unit})" if unit else name] = _value(config, name)
         constants = {"β1": BETA1, "β2": BETA2, "ε": ADAM_EPSILON[config.semantics]}
-        adaptive = optimizer in ADAPTIVE
-        row |= {name: f"{value:g}" if adaptive else ABSENT for name, value in constants.items()}
+        has_moments = optimizer in ADAM_BASED
+        row |= {name: f"{value:g}" if has_moments else ABSENT for name, value in constants.items()}
         rows.append(row)
     epochs = main.config({}).epochs
     meanings = "; ".join(f"{name}: {RunConfig.about(name).help}" for name in SETTINGS)

@@ -6,8 +6,9 @@ Das et al. 2026, §4.1, measure forgetting in accumulated regularization instead
 - ``T_L2 = λ Σ_{k<K} η_k``, explicit norm decay;
 - ``T_adapt = Σ_{k<K} η_k``, adaptive preconditioning.
 
-The sums run over the true rates of every step, cosine decay included. `constant_rate=True` gives
-the paper's own arithmetic instead, which takes η_k = η0 throughout (§4.2, "numerical check").
+The sums run over the true rates of every step, warm-up and cosine decay included.
+`constant_rate=True` gives the paper's own arithmetic instead, which takes η_k = η0 throughout
+(§4.2, "numerical check").
 """
 
 from __future__ import annotations
@@ -49,14 +50,25 @@ def learning_rates(config: RunConfig, train_images: int) -> NDArray[np.float64]:
     """The rate η_k of every step of the run, shape (epochs × steps per epoch,).
 
     The cosine schedule is η0[α + (1−α)½(1 + cos(πk/K))] with K the total number of steps
-    (Das et al. 2026, App. A). Early stopping cuts the run short without changing it.
+    (Das et al. 2026, App. A). Early stopping cuts the run short without changing it. The W steps of
+    a warm-up come first, k = 0 … W − 1 with the rates η0(k + 1)/W, and the schedule runs over the
+    other K − W: Keras's `CosineDecay` with `warmup_steps`, but a step ahead while the rate rises,
+    so that no step has the rate 0 and every clock moves in every epoch.
     """
-    total = config.epochs * steps_per_epoch(config, train_images)
+    steps = steps_per_epoch(config, train_images)
+    warm = config.warmup_epochs * steps
+    rising = np.arange(1, warm + 1) / max(warm, 1)
+    after = _schedule(config, config.epochs * steps - warm)
+    return config.learning_rate * np.concatenate([rising, after])
+
+
+def _schedule(config: RunConfig, steps: int) -> NDArray[np.float64]:
+    """The rates of the steps after a warm-up, as parts of η0."""
     if config.schedule == "constant":
-        return np.full(total, config.learning_rate)
+        return np.ones(steps)
     alpha = config.cosine_alpha
-    wave = 0.5 * (1.0 + np.cos(np.pi * np.arange(total) / total))
-    return config.learning_rate * (alpha + (1.0 - alpha) * wave)
+    wave = 0.5 * (1.0 + np.cos(np.pi * np.arange(steps) / steps))
+    return alpha + (1.0 - alpha) * wave
 
 
 def clocks(config: RunConfig, train_images: int, *, constant_rate: bool = False) -> Clocks:

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.declarations.datasets import KNOWN
-from suite.declarations.update_constants import NORM_MOMENTUM
+from suite.declarations.update_constants import DECAYING, NORM_MOMENTUM
 
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
@@ -217,10 +217,10 @@ class RunConfig(Settings):
 
     # Optimization
     optimizer: Annotated[
-        Literal["sgd", "momentum", "adam", "adamw", "muon_keras", "muon"],
+        Literal["sgd", "momentum", "adam", "adamw", "muon_keras", "muon", "lion"],
         Setting(
             "muon_keras orthogonalises dense kernels only (the paper's Muon), "
-            "muon all hidden matrices, of convolutions too"
+            "muon all hidden matrices, of convolutions too; lion steps by signs alone"
         ),
     ] = "sgd"
     learning_rate: Annotated[
@@ -229,7 +229,8 @@ class RunConfig(Settings):
         Setting("initial rate η0 of the schedule", unit="per step", short="η={}"),
     ] = 1e-3
     schedule: Annotated[
-        Literal["cosine", "constant"], Setting("cosine decays per step over all epochs")
+        Literal["cosine", "constant"],
+        Setting("cosine decays per step over all epochs after the warmup"),
     ] = "cosine"
     cosine_alpha: Annotated[
         float,
@@ -240,11 +241,31 @@ class RunConfig(Settings):
             short="α={}",
         ),
     ] = 0.01
+    warmup_epochs: Annotated[
+        int,
+        Field(ge=0),
+        Setting(
+            "epochs, of W steps in all, in which the rate rises, to η0·k/W at step k = 1 … W, "
+            "before the schedule begins on the steps left",
+            unit="epochs",
+            short="warm-up {}",
+            implicit=0,
+        ),
+    ] = 0
     momentum: Annotated[
         float,
         Field(gt=0, lt=1),
         Setting("velocity factor μ", only_with={"optimizer": ("momentum",)}, short="μ={}"),
     ] = 0.9
+    momentum_kind: Annotated[
+        Literal["heavy-ball", "nesterov"],
+        Setting(
+            "heavy-ball steps by the velocity; nesterov by the gradient and μ times the velocity",
+            only_with={"optimizer": ("momentum",)},
+            short={"heavy-ball": "heavy ball", "nesterov": "Nesterov"},
+            implicit="heavy-ball",
+        ),
+    ] = "heavy-ball"
     kernel_l2: Annotated[
         float,
         Field(ge=0),
@@ -259,7 +280,7 @@ class RunConfig(Settings):
         Field(ge=0),
         Setting(
             "decoupled decay λ: w loses ηλw a step",
-            only_with={"optimizer": ("adamw", "muon_keras", "muon")},
+            only_with={"optimizer": DECAYING},
             short="decay {}",
         ),
     ] = 1e-4
@@ -309,6 +330,15 @@ class RunConfig(Settings):
             raise ValueError(
                 "kernel_l2: must be 0 with parameterization=mup, which has no one strength for all "
                 f"layers, got {self.kernel_l2}; leave it at 0 or take adamw and weight_decay"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_before_the_end(self) -> Self:
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs: must be less than epochs={self.epochs}, got {self.warmup_epochs}; "
+                "warm up for fewer epochs or train for more"
             )
         return self
 

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from suite.declarations.update_constants import (
+    ADAM_BASED,
     ADAM_EPSILON,
-    ADAPTIVE,
     BETA1,
     BETA2,
     L2_GRADIENT,
+    LION_BETA1,
+    LION_BETA2,
     MUON_MOMENTUM,
     PLAIN,
 )
@@ -102,10 +104,10 @@ class Optimizer:
     ) -> None:
         first = configs[0]
         self.rule, self.semantics, self.theta = first.optimizer, first.semantics, theta
-        moves = {"sgd": self._sgd, "momentum": self._momentum}
-        self._move = (moves | dict.fromkeys(ADAPTIVE, self._adaptive))[self.rule]
+        moves = {"sgd": self._sgd, "momentum": self._momentum, "lion": self._lion}
+        self._move = (moves | dict.fromkeys(ADAM_BASED, self._muon_and_adam))[self.rule]
         self.steps = 0
-        self.friction = first.momentum
+        self.friction, self.nesterov = first.momentum, first.momentum_kind == "nesterov"
         self.weight_decay = first.weight_decay if first.acts("weight_decay") else 0.0
         self.parameters = list(layout.views(theta).values())
         # Rates of one schedule are proportional: step η is the first run's, the rest is a ratio.
@@ -260,21 +262,43 @@ class Optimizer:
     def _sgd(self, gradients: list[Tensor]) -> None:
         self._descend(self.parameters, gradients, self.factors["rate"])
 
-    def _adaptive(self, gradients: list[Tensor]) -> None:
-        self._muon(gradients)
-        self._adam(gradients)
-
     def _momentum(self, gradients: list[Tensor]) -> None:
         rate = self.factors["rate"]
         flat, velocities = self.moments["velocity"], self._moments["velocity"]
-        flat.mul_(self.friction)
         if self.semantics == "keras":  # the rate is inside the velocity
+            # Nesterov's move μv′ − ηg is (1 + μ)v′ − μv, as v′ = μv − ηg.
+            if self.nesterov:
+                self.theta.add_(flat, alpha=-self.friction)
+            flat.mul_(self.friction)
             self._descend(velocities, gradients, rate)
-            self.theta.add_(flat)
+            self.theta.add_(flat, alpha=1 + self.friction if self.nesterov else 1)
+            return
+        flat.mul_(self.friction)
+        torch._foreach_add_(velocities, gradients)
+        if self.nesterov:
+            torch._foreach_add_(gradients, velocities, alpha=self.friction)
+            moves = gradients
         else:
-            torch._foreach_add_(velocities, gradients)
             moves = velocities if self.ratios is None else [v.clone() for v in velocities]
-            self._descend(self.parameters, moves, rate)
+        self._descend(self.parameters, moves, rate)
+
+    def _lion(self, gradients: list[Tensor]) -> None:
+        """W −= η sign(β1 m + (1−β1) g), then m = β2 m + (1−β2) g; Chen et al. 2023, algorithm 2.
+
+        Keras and timm have one form of it. A gradient that is rounding alone makes whole steps: in
+        Keras those of biases before batch normalization, which here are exactly 0.
+        """
+        momenta = self._moments["first"]
+        directions = list(torch._foreach_mul(momenta, LION_BETA1))
+        torch._foreach_add_(directions, gradients, alpha=1 - LION_BETA1)
+        torch._foreach_sign_(directions)
+        self._descend(self.parameters, directions, self.factors["rate"])
+        torch._foreach_lerp_(momenta, gradients, 1 - LION_BETA2)
+
+    def _muon_and_adam(self, gradients: list[Tensor]) -> None:
+        """Muon for what it orthogonalises, which under Adam and AdamW is nothing; Adam the rest."""
+        self._muon(gradients)
+        self._adam(gradients)
 
     def _adam(self, gradients: list[Tensor]) -> None:
         """W −= η √(1−β2ᵗ)/(1−β1ᵗ) · m/(√v + ε′): Keras adds ε as it is, torch ε√(1−β2ᵗ)."""

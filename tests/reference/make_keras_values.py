@@ -29,6 +29,7 @@ OUTPUT = Path(__file__).with_name("keras_values.npz")
 INITIAL_RATE = 1e-2
 FINAL_FRACTION = 0.01
 OPTIMIZER_STEPS = 200
+WARM_UP_STEPS = 50
 SNAPSHOT_STEPS = (1, 10, 200)
 EPOCHS, BATCH_SIZE, STEPS_PER_EPOCH = 3, 16, 3
 WIDTH = 4
@@ -39,12 +40,14 @@ RESNET9_LAYERS = ("conv1", "conv2", "res1a", "res1b", "conv3", "conv4", "res2a",
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda rate: keras.optimizers.SGD(rate),
     "momentum": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=False),
+    "nesterov": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
     "adam": lambda rate: keras.optimizers.Adam(rate),
     "adamw": lambda rate: keras.optimizers.AdamW(rate, weight_decay=1e-4),
     "muon": lambda rate: keras.optimizers.Muon(rate, weight_decay=1e-4),
     "muon_equal_decay": lambda rate: keras.optimizers.Muon(
         rate, weight_decay=1e-4, adam_weight_decay=1e-4
     ),
+    "lion": lambda rate: keras.optimizers.Lion(rate, weight_decay=1e-4),
 }
 
 
@@ -77,6 +80,17 @@ def cosine(steps: int) -> Any:
     return keras.optimizers.schedules.CosineDecay(INITIAL_RATE, steps, alpha=FINAL_FRACTION)
 
 
+def warmed_up_cosine() -> Any:
+    """Return the cosine after a linear warm-up from 0, `OPTIMIZER_STEPS` updates in all."""
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        OPTIMIZER_STEPS - WARM_UP_STEPS,
+        alpha=FINAL_FRACTION,
+        warmup_target=INITIAL_RATE,
+        warmup_steps=WARM_UP_STEPS,
+    )
+
+
 def optimizer_variables() -> tuple[Any, dict[str, Any]]:
     """Return a model and, by name, its four variables: one of each kind that a network has."""
     image, features = keras.Input((4, 4, 2)), keras.Input((6,))
@@ -96,7 +110,8 @@ def optimizer_variables() -> tuple[Any, dict[str, Any]]:
 def optimizers_case() -> Values:
     """Run every optimizer for 200 steps on g = 0.5 w + sin(0.1 k + arange), k counted from 0.
 
-    Keys: ``optimizers/learning_rate`` (the 200 rates), ``optimizers/init/{variable}`` and
+    Keys: ``optimizers/learning_rate`` (the 200 rates), ``optimizers/warmed_up_rate`` (the same
+    after 50 steps of warm-up), ``optimizers/init/{variable}`` and
     ``optimizers/{optimizer}/step_{1,10,200}/{variable}``. The phases count in PyTorch's layout.
     """
     generator = np.random.default_rng(1)
@@ -110,6 +125,10 @@ def optimizers_case() -> Values:
     values: Values = {f"optimizers/init/{name}": value for name, value in initial.items()}
     values["optimizers/learning_rate"] = np.array(
         [float(schedule(step)) for step in range(OPTIMIZER_STEPS)]
+    )
+    warmed_up = warmed_up_cosine()
+    values["optimizers/warmed_up_rate"] = np.array(
+        [float(warmed_up(step)) for step in range(OPTIMIZER_STEPS)]
     )
     for label, make in OPTIMIZERS.items():
         for name, variable in variables.items():
@@ -316,16 +335,22 @@ def resnet9_cases() -> Values:
     ``resnet9/{optimizer}/history/{loss,accuracy,val_loss,val_accuracy}`` (epoch) and
     ``resnet9/{optimizer}/final/{val_logits, {conv1,res2b,head}.kernel,
     {conv1,res2b}.norm.running_{mean,variance}}``. ``resnet9_layernorm/sgd/...`` starts from the
-    same weights and data.
+    same weights and data, and so does ``resnet9_layernorm/lion/...``: before batch normalization
+    the gradient of a bias is rounding alone, of which Lion makes whole steps.
     """
     weights, data = draw_resnet9_weights(), draw_data()
     values: Values = {f"resnet9/data/{name}": value for name, value in data.items()}
     values |= {f"resnet9/init/{name}": value for name, value in weights.items()}
     batchnorm, layernorm = keras.layers.BatchNormalization, keras.layers.LayerNormalization
-    runs = [(f"resnet9/{label}", batchnorm, make, 0.0) for label, make in OPTIMIZERS.items()]
+    runs = [
+        (f"resnet9/{label}", batchnorm, make, 0.0)
+        for label, make in OPTIMIZERS.items()
+        if label != "lion"
+    ]
     runs += [
         ("resnet9/sgd_l2", batchnorm, OPTIMIZERS["sgd"], 1e-2),
         ("resnet9_layernorm/sgd", layernorm, OPTIMIZERS["sgd"], 0.0),
+        ("resnet9_layernorm/lion", layernorm, OPTIMIZERS["lion"], 0.0),
     ]
     for case, normalization, make, penalty in runs:
         model = resnet9(normalization, penalty)

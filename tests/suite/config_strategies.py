@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from suite.declarations.config import RunConfig, parse
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon", "lion")
 MUP_RULES = ("sgd", "momentum", "adam", "adamw")
 # What a setting needs to act, told a second time: the tests hold the declarations to it.
 ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -23,7 +23,8 @@ ACTS_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "mup_base_width": {"optimizer": MUP_RULES, "model": RESNETS, "parameterization": ("mup",)},
     "cosine_alpha": {"schedule": ("cosine",)},
     "momentum": {"optimizer": ("momentum",)},
-    "weight_decay": {"optimizer": ("adamw", "muon_keras", "muon")},
+    "momentum_kind": {"optimizer": ("momentum",)},
+    "weight_decay": {"optimizer": ("adamw", "muon_keras", "muon", "lion")},
 }
 
 
@@ -55,6 +56,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "schedule": st.sampled_from(("cosine", "constant")),
     "cosine_alpha": _number(-0.0, 1),
     "momentum": _number(0, 1, exclude_min=True, exclude_max=True),
+    "warmup_epochs": st.integers(0, 5000),
+    "momentum_kind": st.sampled_from(("heavy-ball", "nesterov")),
     "kernel_l2": _number(-0.0, 100),
     "weight_decay": _number(-0.0, 100),
     "batch_size": st.integers(1, 4096),
@@ -66,8 +69,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def acting(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings which act beside the others; all fields must be there."""
-    kept = dict(settings)
+    """The settings which act beside the others; all fields must be there.
+
+    A warm-up is brought to less than all epochs.
+    """
+    kept = settings | {"warmup_epochs": settings["warmup_epochs"] % settings["epochs"]}
     for name, needed in ACTS_ONLY_WITH.items():
         if not all(kept.get(other) in values for other, values in needed.items()):
             del kept[name]

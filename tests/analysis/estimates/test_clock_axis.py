@@ -75,3 +75,4 @@ def test_the_clock_of_a_recipe_follows_its_mechanism() -> None:
     assert own_clock(parse({"optimizer": "sgd"})) == "T_SGD"
     assert own_clock(parse({"optimizer": "momentum", "kernel_l2": 1e-3})) == "T_L2"
     assert own_clock(parse({"optimizer": "muon_keras", "kernel_l2": 1e-3})) == "T_adapt"
+    assert own_clock(parse({"optimizer": "lion", "kernel_l2": 1e-3})) == "T_adapt"

@@ -7,6 +7,15 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from analysis.figures import style
+from suite.declarations.config import RunConfig
+
+
+def test_every_optimizer_has_a_name_a_colour_and_a_marker_of_its_own() -> None:
+    rules = RunConfig.choices("optimizer")
+    assert set(style.OPTIMIZERS) == set(rules)
+    looks = [style.optimizer_look(rule) for rule in rules] + [style.optimizer_look("unknown")]
+    for shown in ("name", "colour", "marker"):
+        assert len({getattr(look, shown) for look in looks}) == len(looks)
 
 
 def test_ink_is_readable_on_its_ground() -> None:

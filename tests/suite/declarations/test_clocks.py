@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from config_strategies import configs
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -46,11 +46,13 @@ def test_the_last_partial_batch_is_a_step(batch_size: int, train_images: int, st
 @given(small, images)
 def test_every_rate_follows_the_papers_formula(config: RunConfig, train_images: int) -> None:
     rates = learning_rates(config, train_images)
-    total = config.epochs * math.ceil(train_images / config.batch_size)
-    for k in {0, 1 % total, total // 2, total - 1}:
-        wave = 0.5 * (1 + math.cos(math.pi * k / total))
+    steps = math.ceil(train_images / config.batch_size)
+    total, warm = config.epochs * steps, config.warmup_epochs * steps
+    for k in {0, 1 % total, total // 2, max(warm - 1, 0), warm, total - 1}:
+        wave = 0.5 * (1 + math.cos(math.pi * (k - warm) / (total - warm)))
         factor = config.cosine_alpha + (1 - config.cosine_alpha) * wave
-        expected = config.learning_rate * (factor if config.schedule == "cosine" else 1.0)
+        part = (k + 1) / warm if k < warm else factor if config.schedule == "cosine" else 1.0
+        expected = config.learning_rate * part
         assert rates[k] == pytest.approx(expected, rel=1e-12, abs=1e-300)
     assert len(rates) == total
 
@@ -77,7 +79,7 @@ def test_rates_of_a_cosine_schedule_add_up_to_closed_forms(
 
     With a = (1+α)/2 and c = (1−α)/2, η_k/η0 = a + c cos(πk/K).
     """
-    fields = {"schedule": "cosine", "cosine_alpha": 0.3}
+    fields = {"schedule": "cosine", "cosine_alpha": 0.3, "warmup_epochs": 0}
     config = parse({**config.model_dump(), **fields})
     total = config.epochs * math.ceil(train_images / config.batch_size)
     a, c = 1.3 / 2, 0.7 / 2
@@ -89,6 +91,28 @@ def test_rates_of_a_cosine_schedule_add_up_to_closed_forms(
     sum_of_squares = rate**2 * (a**2 * total + 2 * a * c + c**2 * squares)
     assert ended.sgd[-1] == pytest.approx(sum_of_squares / config.batch_size, **close)
     assert ended.l2[-1] == pytest.approx(config.kernel_l2 * rate * (a * total + c), **close)
+
+
+@given(small, images)
+def test_a_warm_up_adds_to_the_clocks_half_and_a_third_of_its_steps(
+    config: RunConfig, train_images: int
+) -> None:
+    """Σ k/W over k = 1 … W is (W+1)/2, and Σ (k/W)² is (W+1)(2W+1)/(6W)."""
+    fields = {"schedule": "constant", "cosine_alpha": 0.01}
+    config = parse({**config.model_dump(), **fields})
+    warm = config.warmup_epochs
+    assume(warm > 0)
+    rate, steps = config.learning_rate, warm * math.ceil(train_images / config.batch_size)
+    ended = clocks(config, train_images)
+    close = {"rel": 1e-10, "abs": 1e-290}
+    assert ended.adapt[warm - 1] == pytest.approx(rate * (steps + 1) / 2, **close)
+    squares = rate**2 * (steps + 1) * (2 * steps + 1) / (6 * steps)
+    assert ended.sgd[warm - 1] == pytest.approx(squares / config.batch_size, **close)
+    assert ended.l2[warm - 1] == pytest.approx(config.kernel_l2 * rate * (steps + 1) / 2, **close)
+    # After it, the schedule is that of the epochs which are left, from their first step.
+    rest = config.with_(warmup_epochs=0, epochs=config.epochs - warm)
+    after = learning_rates(config, train_images)[steps:]
+    np.testing.assert_array_equal(after, learning_rates(rest, train_images))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,13 @@ def test_clocks_never_go_back(config: RunConfig, train_images: int) -> None:
         assert (np.diff(clock) >= 0).all()
 
 
+def test_no_clock_stands_still_in_the_first_epoch_of_a_warm_up() -> None:
+    """On a logarithmic clock an epoch at 0 would have no place."""
+    config = parse({"warmup_epochs": 5, "batch_size": 64, "kernel_l2": 0.1, "epochs": 20})
+    for clock in vars(clocks(config, train_images=64)).values():  # one step an epoch
+        assert clock[0] > 0
+
+
 @given(small, images, st.integers(0, 50))
 def test_early_stopping_does_not_change_the_schedule(
     config: RunConfig, train_images: int, patience: int
@@ -152,6 +183,7 @@ def test_early_stopping_does_not_change_the_schedule(
 
 @given(small, images)
 def test_decoupled_decay_is_not_on_the_l2_clock(config: RunConfig, train_images: int) -> None:
-    fields = {"optimizer": "adamw", "momentum": 0.9, "weight_decay": 0.5, "kernel_l2": 0.0}
+    fields = {"optimizer": "adamw", "weight_decay": 0.5, "kernel_l2": 0.0}
+    fields |= {"momentum": 0.9, "momentum_kind": "heavy-ball"}
     decoupled = parse({**config.model_dump(), **fields})
     assert not clocks(decoupled, train_images).l2.any()

@@ -112,6 +112,8 @@ def test_every_acting_setting_is_in_the_identity_and_no_other(config: RunConfig)
     # Added later: left out where runs have what all had before.
     own = {
         "image_side": (0,),
+        "warmup_epochs": (0,),
+        "momentum_kind": ("heavy-ball",),
         "norm_momentum": (0, {"keras": 0.99, "torch": 0.9}[config.semantics]),
         "kernel_distribution": ("normal",),
         "layer_scaling": (0,),
@@ -133,6 +135,7 @@ def test_the_default_of_a_setting_without_effect_is_not_part_of_a_run(name: str)
         "dataset_digest": "f" * 16,
         "width": 9,
         "norm": "layer",
+        "momentum_kind": "nesterov",
         "parameterization": "mup",
         "mup_base_width": 9,
     }.get(name, 0.5)
@@ -196,7 +199,7 @@ def test_a_timm_model_has_no_width() -> None:
 
 POSSIBLE_NAMES = (
     "one of resnet9, r9-avgpool, resnet56, resnet110 or timm/NAME",
-    "one of sgd, momentum, adam, adamw, muon_keras, muon",
+    "one of sgd, momentum, adam, adamw, muon_keras, muon, lion",
 )
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     (
@@ -247,9 +250,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         f"optimizer: must be {POSSIBLE_NAMES[1]}, got 'adaam'; did you mean adam?",
     ),
     (
-        {"optimizer": "lion"},
-        f"optimizer: must be {POSSIBLE_NAMES[1]}, got 'lion'; give a value "
-        "sgd | momentum | adam | adamw | muon_keras | muon, such as sgd",
+        {"optimizer": "shampoo"},
+        f"optimizer: must be {POSSIBLE_NAMES[1]}, got 'shampoo'; give a value "
+        "sgd | momentum | adam | adamw | muon_keras | muon | lion, such as sgd",
     ),
     (
         {"model": "resnet50"},
@@ -271,13 +274,23 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"weight_decay": 0.1},
-        "weight_decay: acts only with optimizer=adamw or muon_keras or muon, got 0.1 with "
-        "optimizer=sgd; leave it at 0.0001",
+        "weight_decay: acts only with optimizer=adamw or muon_keras or muon or lion, got 0.1 "
+        "with optimizer=sgd; leave it at 0.0001",
     ),
     (
         {"schedule": "constant", "cosine_alpha": 0.1},
         "cosine_alpha: acts only with schedule=cosine, got 0.1 with schedule=constant; "
         "leave it at 0.01",
+    ),
+    (
+        {"optimizer": "adam", "momentum_kind": "nesterov"},
+        "momentum_kind: acts only with optimizer=momentum, got nesterov with optimizer=adam; "
+        "leave it at heavy-ball",
+    ),
+    (
+        {"warmup_epochs": 10, "epochs": 10},
+        "warmup_epochs: must be less than epochs=10, got 10; warm up for fewer epochs or train for "
+        "more",
     ),
     (
         {"norm": "layer", "norm_momentum": 0.5},
@@ -370,6 +383,8 @@ def test_a_recipes_name_says_all_in_which_it_differs_from_the_defaults() -> None
     assert small.recipe_name == "sgd b64 10 epochs"
     assert large.recipe_name == "sgd b64 width 64 σb=1 300 epochs"
     assert parse({"optimizer": "momentum", "momentum": 0.8}).recipe_name == "momentum b64 μ=0.8"
+    nesterov = {"optimizer": "momentum", "momentum_kind": "nesterov", "warmup_epochs": 5}
+    assert parse(nesterov).recipe_name == "momentum b64 warm-up 5 Nesterov"
 
 
 @given(st.data())

@@ -26,6 +26,8 @@ RUNS: list[dict[str, Any]] = [
     {"optimizer": "adam"},
     {"optimizer": "adamw", "semantics": "torch", "weight_decay": 0.1},
     {"optimizer": "muon", "learning_rate": 1e-2},
+    {"optimizer": "momentum", "momentum_kind": "nesterov", "warmup_epochs": 1},
+    {"optimizer": "lion", "weight_decay": 0.1, "semantics": "torch"},
     {"model": "timm/test_resnet", "optimizer": "momentum"},
 ]
 

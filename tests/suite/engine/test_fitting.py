@@ -23,6 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "momentum, layer norm": {"optimizer": "momentum", "norm": "layer"},
     "adam, fp32": {"optimizer": "adam", "precision": "fp32"},
     "muon": {"optimizer": "muon"},
+    "lion": {"optimizer": "lion"},
     "muon_keras": {"optimizer": "muon_keras"},
     "timm, whose batch norm counts in integers": {"model": "timm/test_resnet"},
 }

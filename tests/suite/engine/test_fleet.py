@@ -29,7 +29,7 @@ from suite.engine.fleet import Fleet
 from suite.engine.preparation import check
 from suite.engine.runs import TrainedRun
 
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon", "lion")
 # σw, seed, η0, λ
 COMPANY = [
     (0.3, 0, 3e-3, 0.0),
@@ -230,6 +230,19 @@ def test_images_kept_as_bytes_give_the_same_run(
     trained = Fleet([config], data, CPU)
     assert trained.step.images.dtype == torch.uint8
     assert_same_run(train(trained)[config.fingerprint], floats, tolerance=0)
+
+
+def test_lion_leaves_a_bias_before_batch_normalization_where_it_was(data: ImageData) -> None:
+    """Its gradient is 0; were it rounding, then Lion would make whole steps of it."""
+    config = small_run(optimizer="lion", weight_decay=0, learning_rate=1e-2, epochs=1)
+    before = Fleet([config], data, CPU).states()[0].tensors["parameters"]
+    after = train_alone(config, data).parameters
+    assert after is not None
+    biases = [name for name in before if name.endswith(".bias") and name != "head.bias"]
+    assert len(biases) == 8
+    for name in biases:
+        assert torch.equal(after[name], before[name])
+    assert not torch.equal(after["head.bias"], before["head.bias"])
 
 
 def test_runs_in_bfloat16_stay_finite_and_near_single_precision(data: ImageData) -> None:

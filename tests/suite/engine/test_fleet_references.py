@@ -29,11 +29,13 @@ Arrays = Mapping[str, NDArray[np.float64]]
 KERAS_CASES: dict[str, dict[str, Any]] = {
     "resnet9/sgd": {"optimizer": "sgd"},
     "resnet9/momentum": {"optimizer": "momentum"},
+    "resnet9/nesterov": {"optimizer": "momentum", "momentum_kind": "nesterov"},
     "resnet9/adam": {"optimizer": "adam"},
     "resnet9/adamw": {"optimizer": "adamw"},
     "resnet9/muon_equal_decay": {"optimizer": "muon_keras"},
     "resnet9/sgd_l2": {"optimizer": "sgd", "kernel_l2": 1e-2},
     "resnet9_layernorm/sgd": {"optimizer": "sgd", "norm": "layer"},
+    "resnet9_layernorm/lion": {"optimizer": "lion", "norm": "layer"},
 }
 
 

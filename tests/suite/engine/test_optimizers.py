@@ -36,13 +36,15 @@ SPECS = (
     ParameterSpec("dense.bias", (5,), "bias"),
 )
 KERNELS = {"conv.kernel", "dense.kernel"}
-RULES = ("sgd", "momentum", "adam", "adamw", "muon_keras", "muon")
+RULES = ("sgd", "momentum", "nesterov", "adam", "adamw", "muon_keras", "muon", "lion")
 ORTHOGONALISED = {"muon_keras": "dense.kernel", "muon": "conv.kernel"}
 
 
 def run_of(optimizer: str, **changes: Any) -> RunConfig:
-    """A run of 200 steps with the cosine schedule."""
+    """A run of 200 steps with the cosine schedule; 'nesterov' is a kind of momentum."""
     fixed = {"precision": "fp64", "epochs": STEPS, "batch_size": 8, "learning_rate": 1e-2}
+    if optimizer == "nesterov":
+        return parse(fixed | {"optimizer": "momentum", "momentum_kind": "nesterov"} | changes)
     return parse(fixed | {"optimizer": optimizer} | changes)
 
 
@@ -104,13 +106,18 @@ def updated(
     if config.optimizer == "sgd":
         return w - rate * g
     if config.optimizer == "momentum":
+        nesterov = config.momentum_kind == "nesterov"
         if keras:
             memory["v"] = 0.9 * memory.get("v", 0) - rate * g
-            return w + memory["v"]
+            return w + (0.9 * memory["v"] - rate * g if nesterov else memory["v"])
         memory["v"] = 0.9 * memory.get("v", 0) + g
-        return w - rate * memory["v"]
+        return w - rate * (g + 0.9 * memory["v"] if nesterov else memory["v"])
     if config.optimizer != "adam":
         w = w - rate * config.weight_decay * w
+    if config.optimizer == "lion":
+        before = memory.get("m", 0)
+        memory["m"] = 0.99 * before + 0.01 * g
+        return w - rate * np.sign(0.9 * before + 0.1 * g)
     if ORTHOGONALISED.get(config.optimizer) == name:
         memory["m"] = 0.95 * memory.get("m", 0) + g
         ahead = (g + 0.95 * memory["m"]).reshape(len(g), -1)
@@ -164,7 +171,7 @@ def test_rule_follows_its_equations(rule: str, semantics: str, kernel_l2: float)
         assert_same(path[step], expected[step])
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "adamw", "muon_keras"])
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"muon"}))  # Keras has no such Muon
 def test_rule_gives_the_values_that_keras_computed(rule: str, keras_values: Arrays) -> None:
     case = "optimizers/muon_equal_decay" if rule == "muon_keras" else f"optimizers/{rule}"
     names = [spec.name for spec in SPECS]
@@ -178,6 +185,15 @@ def test_rule_gives_the_values_that_keras_computed(rule: str, keras_values: Arra
 def test_schedule_is_the_one_that_keras_computed(keras_values: Arrays) -> None:
     ours = learning_rates(run_of("sgd"), 8)
     assert_allclose(ours, keras_values["optimizers/learning_rate"], rtol=0, atol=1e-15)
+
+
+def test_warmed_up_schedule_is_keras_with_its_step_of_rate_0_left_out(keras_values: Arrays) -> None:
+    ours = learning_rates(run_of("sgd", warmup_epochs=50), 8)
+    theirs = keras_values["optimizers/warmed_up_rate"]
+    assert theirs[0] == 0
+    assert_allclose(ours[:49], theirs[1:50], rtol=0, atol=1e-15)
+    assert ours[49] == 1e-2
+    assert_allclose(ours[50:], theirs[50:], rtol=0, atol=1e-15)
 
 
 def by_torch(
@@ -222,8 +238,11 @@ def stock(
             return [torch.optim.Adam(coupled, foreach=False)]
         if rule == "adamw":
             return [torch.optim.AdamW(parameters.values(), weight_decay=1e-4, foreach=False)]
-        momentum = 0.9 if rule == "momentum" else 0.0
-        return [torch.optim.SGD(coupled, lr=1e-2, momentum=momentum, foreach=False)]
+        if rule == "lion":
+            return [timm.optim.Lion(parameters.values(), weight_decay=1e-4, foreach=False)]
+        momentum = {"sgd": 0.0}.get(rule, 0.9)
+        nesterov = rule == "nesterov"
+        return [torch.optim.SGD(coupled, lr=1e-2, momentum=momentum, nesterov=nesterov)]
 
     return make
 
@@ -231,8 +250,9 @@ def stock(
 @pytest.mark.parametrize(
     ("rule", "kernel_l2"),
     [
-        *itertools.product(("sgd", "momentum", "adam"), (0.0, 0.03)),
+        *itertools.product(("sgd", "momentum", "nesterov", "adam"), (0.0, 0.03)),
         ("adamw", 0.0),
+        ("lion", 0.0),  # timm's, as torch.optim has none
     ],
 )
 def test_torch_semantics_are_those_of_torch_optim(rule: str, kernel_l2: float) -> None:
@@ -367,7 +387,7 @@ def test_runs_with_their_own_rate_and_l2_do_in_one_optimizer_what_they_do_alone(
 def test_rules_with_their_factors_in_tensors_are_the_same(
     rule: str, semantics: str, rates: tuple[float, ...], strengths: tuple[float, ...]
 ) -> None:
-    decay = {"weight_decay": 0.1} if rule in ("adamw", "muon", "muon_keras") else {}
+    decay = {"weight_decay": 0.1} if rule in ("adamw", "muon", "muon_keras", "lion") else {}
     configs = [
         run_of(rule, semantics=semantics, learning_rate=rate, kernel_l2=strength, **decay)
         for rate, strength in zip(rates, strengths, strict=True)
@@ -391,6 +411,7 @@ def test_factors_in_tensors_are_those_the_rule_reads() -> None:
         ("adam", "keras", {"adam"}),
         ("adamw", "torch", {"rate", "count", "decay"}),
         ("muon", "keras", {"rate", "adam", "decay"}),
+        ("lion", "keras", {"rate", "decay"}),
     ]:
         place = Layout(arranged(rule, SPECS), 1)
         config = run_of(rule, semantics=semantics)

@@ -26,6 +26,12 @@ CASES: dict[str, dict[str, Any]] = {
     "adamw, layer norm": {"optimizer": "adamw", "norm": "layer", "width": 4},
     "muon_keras": {"optimizer": "muon_keras"},
     "muon": {"optimizer": "muon"},
+    "nesterov, warmed up": {
+        "optimizer": "momentum",
+        "momentum_kind": "nesterov",
+        "warmup_epochs": 2,
+    },
+    "lion": {"optimizer": "lion"},
     "timm": {"optimizer": "momentum", "model": "timm/test_resnet"},
     "mup, without l2": {
         "optimizer": "adam",
