@@ -13,9 +13,9 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from suite.basics.settings import SEED_LIMIT, ConfigError, Setting, Settings
 from suite.declarations.datasets import KNOWN
@@ -24,6 +24,7 @@ from suite.declarations.update_constants import NORM_MOMENTUM
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
+VIT = "vit"
 TIMM_PREFIX = "timm/"
 # Channels of the first stage as in Das et al. 2026, App. A.
 OWN_WIDTH = {"resnet9": 64, "r9-avgpool": 64, "resnet56": 16, "resnet110": 16}
@@ -93,7 +94,7 @@ class RunConfig(Settings):
     # Architecture
     model: Annotated[
         str,
-        Setting("resnet9, r9-avgpool, resnet56, resnet110, or timm/NAME (any timm model)"),
+        Setting("resnet9, r9-avgpool, resnet56, resnet110, vit, or timm/NAME (any timm model)"),
     ] = "resnet9"
     width: Annotated[
         int,
@@ -126,6 +127,58 @@ class RunConfig(Settings):
             implicit=0.0,
         ),
     ] = 0.0
+    patch_size: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "height and width of the patches that become tokens",
+            unit="pixels",
+            only_with={"model": (VIT,)},
+            short="patch {}",
+        ),
+    ] = 2
+    embed_dim: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "features of a token, a multiple of num_heads",
+            unit="features",
+            only_with={"model": (VIT,)},
+            short="{} features",
+        ),
+    ] = 32
+    depth: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "blocks of attention and MLP",
+            unit="blocks",
+            only_with={"model": (VIT,)},
+            short="depth {}",
+        ),
+    ] = 2
+    num_heads: Annotated[
+        int,
+        Field(ge=1),
+        Setting("heads of each attention", only_with={"model": (VIT,)}, short="{} heads"),
+    ] = 4
+    mlp_ratio: Annotated[
+        float,
+        Field(ge=1),
+        Setting(
+            "hidden features of each MLP, as a multiple of embed_dim",
+            only_with={"model": (VIT,)},
+            short="MLP ratio {}",
+        ),
+    ] = 4.0
+    global_pool: Annotated[
+        Literal["token", "avg"],
+        Setting(
+            "what the classifier sees: a class token, or the average of all patches",
+            only_with={"model": (VIT,)},
+            short={"token": "class token", "avg": "average of patches"},
+        ),
+    ] = "token"
 
     # Initialization
     sigma_w: Annotated[
@@ -230,11 +283,22 @@ class RunConfig(Settings):
     @field_validator("model")
     @classmethod
     def _known_model(cls, name: str) -> str:
-        if name in RESNETS or re.fullmatch(rf"{TIMM_PREFIX}\S+", name):
+        own = (*RESNETS, VIT)
+        if name in own or re.fullmatch(rf"{TIMM_PREFIX}\S+", name):
             return name
-        close = difflib.get_close_matches(name, RESNETS, n=1)
+        close = difflib.get_close_matches(name, own, n=1)
         hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
-        raise ValueError(f"must be one of {', '.join(RESNETS)} or timm/NAME|{hint}")
+        raise ValueError(f"must be one of {', '.join(own)} or timm/NAME|{hint}")
+
+    @model_validator(mode="after")
+    def _heads_share_the_features(self) -> Self:
+        if self.acts("num_heads") and self.embed_dim % self.num_heads:
+            below = self.embed_dim - self.embed_dim % self.num_heads
+            raise ValueError(
+                f"embed_dim: must be a multiple of num_heads, got {self.embed_dim} with "
+                f"num_heads={self.num_heads}; give {below + self.num_heads}"
+            )
+        return self
 
     @property
     def channels(self) -> int:

@@ -32,6 +32,8 @@ class ParameterSpec:
         Starting value of an *other* parameter: a number, or a tensor of `shape`.
     classifier
         Whether it is the kernel that gives the class scores.
+    embedding
+        Whether it is the kernel that makes tokens of an image, an input layer to Muon.
     order
         Its axes as they follow each other in memory, the fastest last; empty: as in `shape`.
     """
@@ -42,6 +44,7 @@ class ParameterSpec:
     fan_in: int = 0
     initial: float | Tensor = 0.0
     classifier: bool = False
+    embedding: bool = False
     order: tuple[int, ...] = ()
 
     @property

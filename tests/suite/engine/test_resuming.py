@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "muon_keras": {"optimizer": "muon_keras"},
     "muon": {"optimizer": "muon"},
     "timm": {"optimizer": "momentum", "model": "timm/test_resnet"},
+    "vit": {"optimizer": "muon", "model": "vit"},
 }
 RUNS = [(1.0, 1, 1e-2, 0.0), (2.5, 0, 1e-3, 1e-2), (0.3, 0, 3e-3, 0.0)]
 
