@@ -147,7 +147,7 @@ def test_weight_decay_is_the_default_of_adamw_and_muon_and_nobody_elses(
 ) -> None:
     """Das et al. 2026, Tab 1."""
     for config in _all(runs):
-        decays = config.optimizer in ("adamw", "muon_keras")
+        decays = config.optimizer in ("adamw", "muon_keras", "muon")
         assert config.identity().get("weight_decay") == (1e-4 if decays else None)
         expected = 0.9 if config.optimizer == "momentum" else None
         assert config.identity().get("momentum") == expected
@@ -246,3 +246,18 @@ def test_cifar_small_is_a_quarter_of_cifar10_at_half_its_side() -> None:
     configs = list(EXPERIMENTS["cifar-small"].configs())
     assert {(c.dataset, c.image_side, c.train_fraction) for c in configs} == {("cifar10", 16, 0.25)}
     assert len(configs) == 100
+
+
+def test_the_transformers_have_a_twin_of_each_recipe_but_its_rate_in_the_main_miniature(
+    runs: dict[str, list[RunConfig]],
+) -> None:
+    def shared(config: RunConfig) -> tuple[object, ...]:
+        images = (config.dataset, config.train_fraction, config.validation_fraction)
+        return (*images, config.batch_size, config.sigma_w, config.seed)
+
+    transformers = runs["mini-vit"]
+    assert {config.model for config in transformers} == {"vit"}
+    assert {shared(c) for c in transformers} <= {shared(c) for c in runs["mini-main"]}
+    rates = {(config.optimizer, config.learning_rate) for config in transformers}
+    assert len(rates) == len({optimizer for optimizer, _ in rates}) == 5
+    assert "mini-vit" not in GROUPS["mini"]
