@@ -24,6 +24,7 @@ from suite.declarations.update_constants import DECAYING, NORM_MOMENTUM
 __all__ = ["ConfigError", "RunConfig", "parse"]
 
 RESNETS = ("resnet9", "r9-avgpool", "resnet56", "resnet110")
+VIT = "vit"
 TIMM_PREFIX = "timm/"
 # Update rules for which μP's rates are published (Yang et al. 2022, Table 3): momentum has those of
 # SGD, AdamW those of Adam.
@@ -42,6 +43,7 @@ PERTURBED = ("sigma_w", "seed")
 NETWORK = (
     *("dataset", "dataset_digest", "validation_fraction", "train_fraction", "image_side"),
     *("model", "width", "norm"),
+    *("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "global_pool"),
 )
 # What a recipe's name says first, and what it says even where it is at its default.
 NAMED_FIRST = (
@@ -102,7 +104,7 @@ class RunConfig(Settings):
     # Architecture
     model: Annotated[
         str,
-        Setting("resnet9, r9-avgpool, resnet56, resnet110, or timm/NAME (any timm model)"),
+        Setting("resnet9, r9-avgpool, resnet56, resnet110, vit, or timm/NAME (any timm model)"),
     ] = "resnet9"
     width: Annotated[
         int,
@@ -135,6 +137,58 @@ class RunConfig(Settings):
             implicit=0.0,
         ),
     ] = 0.0
+    patch_size: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "height and width of the patches that become tokens",
+            unit="pixels",
+            only_with={"model": (VIT,)},
+            short="patch {}",
+        ),
+    ] = 2
+    embed_dim: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "features of a token, a multiple of num_heads",
+            unit="features",
+            only_with={"model": (VIT,)},
+            short="{} features",
+        ),
+    ] = 32
+    depth: Annotated[
+        int,
+        Field(ge=1),
+        Setting(
+            "blocks of attention and MLP",
+            unit="blocks",
+            only_with={"model": (VIT,)},
+            short="depth {}",
+        ),
+    ] = 2
+    num_heads: Annotated[
+        int,
+        Field(ge=1),
+        Setting("heads of each attention", only_with={"model": (VIT,)}, short="{} heads"),
+    ] = 4
+    mlp_ratio: Annotated[
+        float,
+        Field(ge=1),
+        Setting(
+            "hidden features of each MLP, as a multiple of embed_dim",
+            only_with={"model": (VIT,)},
+            short="MLP ratio {}",
+        ),
+    ] = 4.0
+    global_pool: Annotated[
+        Literal["token", "avg"],
+        Setting(
+            "what the classifier sees: a class token, or the average of all patches",
+            only_with={"model": (VIT,)},
+            short={"token": "class token", "avg": "average of patches"},
+        ),
+    ] = "token"
 
     # Initialization
     sigma_w: Annotated[
@@ -318,11 +372,22 @@ class RunConfig(Settings):
     @field_validator("model")
     @classmethod
     def _known_model(cls, name: str) -> str:
-        if name in RESNETS or re.fullmatch(rf"{TIMM_PREFIX}\S+", name):
+        own = (*RESNETS, VIT)
+        if name in own or re.fullmatch(rf"{TIMM_PREFIX}\S+", name):
             return name
-        close = difflib.get_close_matches(name, RESNETS, n=1)
+        close = difflib.get_close_matches(name, own, n=1)
         hint = f"did you mean {close[0]}?" if close else "timm models are written timm/NAME"
-        raise ValueError(f"must be one of {', '.join(RESNETS)} or timm/NAME|{hint}")
+        raise ValueError(f"must be one of {', '.join(own)} or timm/NAME|{hint}")
+
+    @model_validator(mode="after")
+    def _heads_share_the_features(self) -> Self:
+        if self.acts("num_heads") and self.embed_dim % self.num_heads:
+            below = self.embed_dim - self.embed_dim % self.num_heads
+            raise ValueError(
+                f"embed_dim: must be a multiple of num_heads, got {self.embed_dim} with "
+                f"num_heads={self.num_heads}; give {below + self.num_heads}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_l2_under_mup(self) -> Self:

@@ -12,6 +12,7 @@ from suite.declarations.miniatures import (
     FEWER_SEEDS,
     MINIATURE_RUN,
     MINIATURES,
+    VIT,
 )
 from suite.declarations.paper_experiments import PAPER_EXPERIMENTS, PAPER_RUN
 from suite.declarations.start_miniatures import STARTS
@@ -37,7 +38,7 @@ DEMO = Experiment(
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, *STARTS, CIFAR_SMALL)
+    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, *STARTS, VIT, CIFAR_SMALL)
 }
 # Names that stand for several experiments.
 GROUPS: Mapping[str, Sequence[str]] = {

@@ -45,14 +45,15 @@ def orthogonalised(optimizer: str, spec: ParameterSpec) -> bool:
     """Whether Muon orthogonalises this parameter, rather than leaving it to AdamW.
 
     `muon_keras` follows Keras from 3.13 on, which takes two-dimensional kernels only and so leaves
-    a ResNet's convolutions to AdamW; `muon` takes every kernel but the classifier's that is a
-    hidden matrix: see :func:`suite.engine.newton_schulz.is_hidden_matrix`.
+    a ResNet's convolutions to AdamW; `muon` takes every kernel but the classifier's and a patch
+    embedding's that is a hidden matrix: see :func:`suite.engine.newton_schulz.is_hidden_matrix`.
     """
     if spec.kind != "kernel":
         return False
     if optimizer == "muon_keras":
         return len(spec.shape) == 2
-    return optimizer == "muon" and not spec.classifier and is_hidden_matrix(spec.shape)
+    outer = spec.classifier or spec.embedding
+    return optimizer == "muon" and not outer and is_hidden_matrix(spec.shape)
 
 
 def arranged(optimizer: str, specs: Sequence[ParameterSpec]) -> list[ParameterSpec]:

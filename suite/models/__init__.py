@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from suite.models.layers import SEMANTICS
 from suite.models.parameterization import with_growths
 from suite.models.resnet import CifarResNet, ResNet9
 from suite.models.specs import Network
+from suite.models.vit import Sizes, VisionTransformer
 
 if TYPE_CHECKING:
     from suite.declarations.config import RunConfig
@@ -35,8 +37,10 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
     """
     # The architectures themselves do without the settings' libraries: benchmarks/gpu.py runs on a
     # machine that has none of them.
-    from suite.declarations.config import RESNETS, ConfigError
+    from suite.declarations.config import RESNETS, VIT, ConfigError
 
+    if config.model == VIT:
+        return _vision_transformer(config, channels, height, width, classes)
     if config.model not in RESNETS:
         # timm brings a second of import; the ResNets do without.
         from suite.models.timm_network import TimmNetwork
@@ -69,3 +73,26 @@ def _resnet(
         return ResNet9(channels, side, width, classes, norm=config.norm, rules=rules, pool=pool)
     depth = int(config.model.removeprefix("resnet"))
     return CifarResNet(channels, width, classes, depth=depth, norm=config.norm, rules=rules)
+
+
+def _vision_transformer(
+    config: RunConfig, channels: int, height: int, width: int, classes: int
+) -> Network:
+    from suite.declarations.config import ConfigError
+
+    if height % config.patch_size or width % config.patch_size:
+        common = math.gcd(height, width)
+        fitting = [size for size in range(1, common + 1) if common % size == 0]
+        raise ConfigError(
+            f"patch_size: must divide the images' {height}×{width} pixels, "
+            f"got {config.patch_size}; give {' or '.join(map(str, fitting))}"
+        )
+    sizes = Sizes(
+        config.patch_size,
+        config.embed_dim,
+        config.depth,
+        config.num_heads,
+        config.mlp_ratio,
+        config.global_pool,
+    )
+    return VisionTransformer(channels, height, width, classes, sizes, config.seed)

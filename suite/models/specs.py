@@ -38,6 +38,8 @@ class ParameterSpec:
     inputs_growth, outputs_growth
         Under μP, its inputs and outputs as multiples of those at the base width; 1 elsewhere. Of a
         bias or a norm's parameter the outputs alone grow.
+    embedding
+        Whether it is the kernel that makes tokens of an image, an input layer to Muon.
     order
         Its axes as they follow each other in memory, the fastest last; empty: as in `shape`.
     """
@@ -51,6 +53,7 @@ class ParameterSpec:
     relative_depth: float = 1.0
     inputs_growth: float = 1.0
     outputs_growth: float = 1.0
+    embedding: bool = False
     order: tuple[int, ...] = ()
 
     @property

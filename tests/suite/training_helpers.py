@@ -32,7 +32,7 @@ def small_digits() -> ImageData:
 def small_run(**changes: Any) -> RunConfig:
     """A ResNet-9 of width 2 on `small_digits`, for three epochs in double precision."""
     fixed = {"width": 2, "batch_size": 8, "epochs": 3, "precision": "fp64"}
-    if str(changes.get("model", "")).startswith("timm/"):
+    if str(changes.get("model", "")).startswith(("timm/", "vit")):
         del fixed["width"]
     return parse(fixed | changes)
 

@@ -39,6 +39,7 @@ PINNED = {
         {"model": "timm/vit_tiny_patch16_224", "dataset": "cifar10"},
         "7b4dbcced89ebcbe",
     ),
+    "the suite's own vision transformer": ({"model": "vit"}, "f5ec546b3c0365ca"),
     "a folder": ({"dataset": "folder", "dataset_digest": "0123456789abcdef"}, "09e4cfe7f2fec32f"),
     "constant rate": ({"schedule": "constant"}, "2d287eee749f514d"),
 }
@@ -132,12 +133,9 @@ def test_the_default_of_a_setting_without_effect_is_not_part_of_a_run(name: str)
         other, RunConfig.default(other)
     )
     changed = {
-        "dataset_digest": "f" * 16,
-        "width": 9,
-        "norm": "layer",
-        "momentum_kind": "nesterov",
-        "parameterization": "mup",
-        "mup_base_width": 9,
+        **{"dataset_digest": "f" * 16, "width": 9, "norm": "layer", "global_pool": "avg"},
+        **{"patch_size": 4, "embed_dim": 64, "depth": 3, "num_heads": 8, "mlp_ratio": 2.0},
+        **{"momentum_kind": "nesterov", "parameterization": "mup", "mup_base_width": 9},
     }.get(name, 0.5)
     field = RunConfig.model_fields[name]
     changed_default = type(
@@ -198,7 +196,7 @@ def test_a_timm_model_has_no_width() -> None:
 
 
 POSSIBLE_NAMES = (
-    "one of resnet9, r9-avgpool, resnet56, resnet110 or timm/NAME",
+    "one of resnet9, r9-avgpool, resnet56, resnet110, vit or timm/NAME",
     "one of sgd, momentum, adam, adamw, muon_keras, muon, lion",
 )
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
@@ -259,8 +257,25 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         f"model: must be {POSSIBLE_NAMES[0]}, got 'resnet50'; did you mean resnet56?",
     ),
     (
-        {"model": "vit"},
-        f"model: must be {POSSIBLE_NAMES[0]}, got 'vit'; timm models are written timm/NAME",
+        {"model": "vits"},
+        f"model: must be {POSSIBLE_NAMES[0]}, got 'vits'; did you mean vit?",
+    ),
+    (
+        {"model": "swin"},
+        f"model: must be {POSSIBLE_NAMES[0]}, got 'swin'; timm models are written timm/NAME",
+    ),
+    (
+        {"model": "vit", "embed_dim": 30},
+        "embed_dim: must be a multiple of num_heads, got 30 with num_heads=4; give 32",
+    ),
+    (
+        {"patch_size": 4},
+        "patch_size: acts only with model=vit, got 4 with model=resnet9; leave it at 2",
+    ),
+    (
+        {"model": "vit", "width": 16},
+        "width: acts only with model=resnet9 or r9-avgpool or resnet56 or resnet110, got 16 with "
+        "model=vit; leave it at 8",
     ),
     (
         {"model": "timm/a\nb"},

@@ -147,7 +147,7 @@ def test_weight_decay_is_the_default_of_adamw_and_muon_and_nobody_elses(
 ) -> None:
     """Das et al. 2026, Tab 1."""
     for config in _all(runs):
-        decays = config.optimizer in ("adamw", "muon_keras")
+        decays = config.optimizer in ("adamw", "muon_keras", "muon")
         assert config.identity().get("weight_decay") == (1e-4 if decays else None)
         expected = 0.9 if config.optimizer == "momentum" else None
         assert config.identity().get("momentum") == expected
@@ -270,3 +270,18 @@ def test_an_experiment_on_the_start_perturbs_one_initial_setting_about_its_defau
     assert {config.fingerprint for config in usual} <= shared
     # Two rules, two batch sizes, five seeds.
     assert len(usual) == 2 * 2 * 5
+
+
+def test_the_transformers_have_a_twin_of_each_recipe_but_its_rate_in_the_main_miniature(
+    runs: dict[str, list[RunConfig]],
+) -> None:
+    def shared(config: RunConfig) -> tuple[object, ...]:
+        images = (config.dataset, config.train_fraction, config.validation_fraction)
+        return (*images, config.batch_size, config.sigma_w, config.seed)
+
+    transformers = runs["mini-vit"]
+    assert {config.model for config in transformers} == {"vit"}
+    assert {shared(c) for c in transformers} <= {shared(c) for c in runs["mini-main"]}
+    rates = {(config.optimizer, config.learning_rate) for config in transformers}
+    assert len(rates) == len({optimizer for optimizer, _ in rates}) == 5
+    assert "mini-vit" not in GROUPS["mini"]

@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
         "layer_scaling": -0.5,
         "head_scale": 3.0,
     },
+    "vit": {"optimizer": "muon", "model": "vit"},
 }
 RUNS = [(1.0, 1, 1e-2, 0.0), (2.5, 0, 1e-3, 1e-2), (0.3, 0, 3e-3, 0.0)]
 

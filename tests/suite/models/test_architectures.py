@@ -184,7 +184,7 @@ def test_norms_start_with_scale_one_and_shift_zero(model: str, norm: str) -> Non
         assert torch.equal(value, torch.full_like(value, float(name.endswith(".scale"))))
 
 
-@pytest.mark.parametrize("model", ["resnet9", "resnet56", "timm/test_resnet"])
+@pytest.mark.parametrize("model", ["resnet9", "resnet56", "vit", "timm/test_resnet"])
 def test_initial_weights_do_not_depend_on_company(model: str) -> None:
     data = load("digits", None, train_fraction=0.05)
     configs = [
