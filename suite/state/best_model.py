@@ -14,13 +14,20 @@ from pathlib import Path
 from torch import Tensor
 
 from suite.declarations.config import RunConfig
+from suite.declarations.predictions import (
+    PREDICTIONS_FILE,
+    UNREADABLE,
+    Predictions,
+    decoded,
+)
 from suite.declarations.stored import read_config, reason, table
 from suite.engine.checkpoint import UNUSABLE, RefusedError
 from suite.engine.tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-BEST_FILES = (MODEL_FILE, CONFIG_FILE)
+MODEL_FILES = (MODEL_FILE, CONFIG_FILE)
+BEST_FILES = (*MODEL_FILES, PREDICTIONS_FILE)  # the last by versions that knew of it
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,32 @@ def read_model(folder: Path, place: object, remedy: str) -> BestModel:
         return _read(folder)
     except (FileNotFoundError, *UNUSABLE) as error:
         finding = f"best checkpoint: {place} cannot be read ({reason(error)})"
+        raise RefusedError(finding, remedy) from error
+
+
+def read_predictions(
+    folder: Path, fingerprint: str, place: object, remedy: str
+) -> Predictions | None:
+    """Read what the model in a folder predicts; None where a version wrote it that kept none.
+
+    Parameters
+    ----------
+    folder, place, remedy
+        As in :func:`read_model`.
+    fingerprint
+        The run's.
+
+    Raises
+    ------
+    RefusedError
+        If the file is not what was written, or another run's.
+    """
+    try:
+        return decoded((folder / PREDICTIONS_FILE).read_bytes(), fingerprint)
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        finding = f"predictions: those of {place} cannot be read ({reason(error)})"
         raise RefusedError(finding, remedy) from error
 
 
