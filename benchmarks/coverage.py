@@ -115,7 +115,7 @@ def _failures(rng: np.random.Generator, seeds: int, world: World) -> bool | None
     return None if math.isnan(low) else low <= np.ptp(means) + lost * worse <= high
 
 
-# --- the function: worlds are (σw, difference of its functions, scatter over seeds, test images) ---
+# --- the function: worlds are (number of σw, shift of functions, scatter over seeds, images) ---
 FUNCTIONS: dict[str, tuple[int, float, float, int]] = {
     "functions_differ_5_σw": (5, 0.3, 0.2, 400),
     "functions_differ_2_σw_few_images": (2, 0.3, 0.2, 50),

@@ -26,13 +26,14 @@ class Agreement:
     ----------
     pairs
         Share of the images on which two runs agree, shape (S, G, S, G).
-    by_image
-        The part of each image in the function memory, shape (N,): how often two seeds of one value
-        agree there, less how often two seeds of different values do. NaN with one seed or value.
+    parts
+        What each seed and image says of the function memory, shape (G, N): how often the seed and
+        another one agree there at one value, less how often they do at two, summed over the other
+        seeds. The function memory is the mean over images of the sum over seeds, by G (G − 1).
     """
 
     pairs: Floats
-    by_image: Floats
+    parts: Floats
 
     @property
     def other_seeds(self) -> Floats:
@@ -46,19 +47,6 @@ class Agreement:
         """Mean over runs of the same seed, by value and value, shape (S, S)."""
         return np.asarray(np.einsum("agbg->ab", self.pairs) / self.pairs.shape[1])
 
-    @property
-    def kernel(self) -> Floats:
-        """What each pair of seeds says of the function memory, shape (G, G); symmetric.
-
-        How often the two agree at one value, less how often they do at two. The mean over pairs of
-        different seeds is the function memory.
-        """
-        scales = self.pairs.shape[0]
-        within = np.einsum("agah->gh", self.pairs)
-        between = np.einsum("agbh->gh", self.pairs) - within
-        found = within / scales - between / (scales * (scales - 1))
-        return np.asarray((found + found.T) / 2, dtype=np.float64)
-
 
 def agreement(predictors: Predictors) -> Agreement:
     """The agreement of all predictors with one another; two values and two seeds or more."""
@@ -66,15 +54,15 @@ def agreement(predictors: Predictors) -> Agreement:
     classes = predictors.classes
     runs = scales * seeds
     pairs = np.zeros((runs, runs))
-    by_image = np.empty(images)
+    parts = np.empty((seeds, images))
     block = max(1, NUMBERS_AT_ONCE // (runs * classes))
     for start in range(0, images, block):
         part = slice(start, min(start + block, images))
         vectors = _vectors(predictors.predicted[:, :, part], classes)
         flat = vectors.reshape(runs, -1)
         pairs += flat @ flat.T
-        by_image[part] = _by_image(vectors)
-    return Agreement(pairs.reshape(scales, seeds, scales, seeds) / images, by_image)
+        parts[:, part] = _parts(vectors)
+    return Agreement(pairs.reshape(scales, seeds, scales, seeds) / images, parts)
 
 
 def _vectors(predicted: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
@@ -85,15 +73,12 @@ def _vectors(predicted: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
     return vectors
 
 
-def _by_image(vectors: NDArray[np.float32]) -> Floats:
-    """The part of each image in the function memory, by the counts of classes over seeds."""
-    scales, seeds = vectors.shape[:2]
-    counts = vectors.sum(1, dtype=np.float64)  # of each value, (S, N, K)
-    every = vectors.sum(0, dtype=np.float64)  # of each seed, (G, N, K)
-    of_seeds = seeds * (seeds - 1)
-    own = np.einsum("sgnk,sgnk->sn", vectors, vectors).astype(np.float64)
-    within = (np.einsum("snk,snk->sn", counts, counts) - own) / of_seeds
-    whole = counts.sum(0)
-    everything = np.einsum("nk,nk->n", whole, whole) - np.einsum("gnk,gnk->n", every, every)
-    between = everything / of_seeds - within.sum(0)
-    return np.asarray(within.mean(0) - between / (scales * (scales - 1)), dtype=np.float64)
+def _parts(vectors: NDArray[np.float32]) -> Floats:
+    """See `Agreement.parts`; from vectors (S, G, N, K), by their sums over seeds and values."""
+    scales = len(vectors)
+    of_value = vectors.sum(1, keepdims=True)  # over seeds, (S, 1, N, K)
+    of_seed = vectors.sum(0)  # over values, (G, N, K)
+    within = np.einsum("sgnk,sgnk->gn", vectors, of_value - vectors).astype(np.float64)
+    everything = np.einsum("gnk,gnk->gn", of_seed, of_seed.sum(0) - of_seed).astype(np.float64)
+    between = everything - within
+    return np.asarray(within / scales - between / (scales * (scales - 1)), dtype=np.float64)

@@ -15,10 +15,10 @@ As a mean over pairs of different seeds it is a U-statistic: unbiased, with mean
 memory. Nothing is picked, so that nothing needs to be corrected, and the values need no order. The
 pair that lies furthest apart stands beside it, and is too large as it was picked.
 
-Interval: ± t (G − 1 degrees of freedom) with the variance over seeds (jackknife; for a statistic of
-pairs without memory about twice too large, so on the safe side) plus that over test images. Seeds
-and images are crossed, and this sum is Owen's (2007) for two crossed factors: their interaction
-counts twice, again on the safe side. Limits are raised to 0.
+Interval: ± t (G − 1 degrees of freedom) with the variance over seeds and test images together
+(`crossed`), from the jackknife's pseudo-values over seeds, image by image. For a statistic of pairs
+the jackknife's variance is too large where there is hardly any memory, by a factor of two at most.
+Limits are raised to 0.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.estimates.agreement import Agreement, agreement
+from analysis.estimates.crossed import crossed_error
 from analysis.estimates.predictors import Predictors, predictors_of
 from analysis.estimates.recipes import Recipe, find_recipes
 from suite.declarations.predictions import Predictions
@@ -165,13 +166,13 @@ def agreement_map(
 
 
 def _interval(memory: float, found: Agreement, level: float) -> tuple[float, float]:
-    kernel = found.kernel
-    seeds = len(kernel)
+    seeds = len(found.parts)
     if seeds < SEEDS_FOR_INTERVAL:
         return math.nan, math.nan
-    off = kernel - np.diag(np.diag(kernel))
-    without = (off.sum() - 2 * off.sum(1)) / ((seeds - 1) * (seeds - 2))
-    over_seeds = (seeds - 1) / seeds * float(((without - without.mean()) ** 2).sum())
-    over_images = float(found.by_image.var(ddof=1)) / found.by_image.size
-    half = stats.t.ppf(0.5 + level / 2, seeds - 1) * math.sqrt(over_seeds + over_images)
+    # Pseudo-values of the jackknife over seeds, image by image: their mean over seeds is the part
+    # of the image, and of that the mean over images is the memory.
+    whole = found.parts.sum(0)
+    without = (whole - 2 * found.parts) / ((seeds - 1) * (seeds - 2))
+    shares = whole / (seeds - 1) - (seeds - 1) * without
+    half = stats.t.ppf(0.5 + level / 2, seeds - 1) * crossed_error(shares)
     return max(0.0, memory - half), max(0.0, memory + half)

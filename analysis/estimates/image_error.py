@@ -4,8 +4,8 @@ All runs are tested on the same images, whose choice moves every accuracy at onc
 interval for the images at hand, and a bound on what others could have changed (`image_error`). With
 each run's predictions that bound becomes a number: the standard error, over images, of the mean
 over seeds of how much more often an image is judged rightly at the best σw than at the worst. It is
-what a paired bootstrap of the images gives, without drawing. Added to the error over seeds, whose
-interaction with the images then counts twice, it makes an interval for both (Owen 2007).
+what a paired bootstrap of the images gives, without drawing. With the error over seeds it makes an
+interval for both, in which what is of single runs and images counts once (`crossed`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.estimates.crossed import crossed_error
 from analysis.estimates.predictors import Predictors, predictors_of
 from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.spread import cross_validated, extremes, spread_error
@@ -74,13 +75,15 @@ def of_predictors(
     accuracy = np.asarray(right.mean(2), dtype=np.float64)
     plain = extremes(accuracy)
     validated = cross_validated(accuracy, rng)
-    by_image = (right[plain.top] - right[plain.bottom]).mean(0)
-    error = float(by_image.std(ddof=1)) / math.sqrt(by_image.size)
+    shares = right[plain.top] - right[plain.bottom]
+    error = float(shares.mean(0).std(ddof=1)) / math.sqrt(shares.shape[1])
     row = none | {"accuracy_memory": plain.spread, "accuracy_corrected": validated}
     row["image_error"] = error
     if noise := spread_error(accuracy, plain):
         of_seeds = float(stats.t.ppf(0.5 + level / 2, noise.degrees_of_freedom))
-        of_images = float(stats.norm.ppf(0.5 + level / 2)) * error
+        # What other images add to the error over seeds, which is that of these images.
+        own = crossed_error(shares) ** 2 - noise.standard_error**2
+        of_images = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(max(own, 0.0))
         middle = (validated + plain.spread) / 2
         low = validated - math.hypot(of_seeds * noise.standard_error, of_images)
         high = middle + math.hypot(of_seeds * noise.widest, of_images)

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from synthetic_frames import Truth, frames
 
 from analysis.estimates.agreement import agreement
+from analysis.estimates.crossed import crossed_error
 from analysis.estimates.function_memory import agreement_map, function_memory, of_predictors
 from analysis.estimates.image_error import memory_over_images
 from analysis.estimates.image_error import of_predictors as accuracy_of
@@ -80,12 +81,18 @@ def test_disagreement_is_the_hamming_distance_of_all_pairs_of_other_seeds() -> N
     assert of_predictors(one)["function_memory"] == pytest.approx(memory, abs=1e-7)
 
 
-def test_the_kernel_of_seeds_and_the_parts_of_images_both_average_to_the_memory() -> None:
-    one = some(seed=5)
-    found, memory = agreement(one), of_predictors(one)["function_memory"]
-    off = ~np.eye(4, dtype=bool)
-    assert found.kernel[off].mean() == pytest.approx(memory, abs=1e-7)
-    assert found.by_image.mean() == pytest.approx(memory, abs=1e-7)
+def test_what_each_seed_says_of_each_image_is_a_sum_over_pairs_of_runs() -> None:
+    one = some(scales=2, seeds=3, images=5, seed=5)
+    same = one.predicted[:, :, None, None] == one.predicted  # (S, G, S, G, N)
+    expected = np.zeros((3, 5))
+    for g, h in itertools.permutations(range(3), 2):
+        within = (same[0, g, 0, h] * 1.0 + same[1, g, 1, h]) / 2
+        between = (same[0, g, 1, h] * 1.0 + same[1, g, 0, h]) / 2
+        expected[g] += within - between
+    parts = agreement(one).parts
+    np.testing.assert_allclose(parts, expected, atol=1e-7)
+    memory = of_predictors(one)["function_memory"]
+    assert parts.sum(0).mean() / (3 * 2) == pytest.approx(memory, abs=1e-7)
 
 
 def test_a_block_of_images_is_as_good_as_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,20 +100,34 @@ def test_a_block_of_images_is_as_good_as_all(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("analysis.estimates.agreement.NUMBERS_AT_ONCE", 7 * 3 * 4 * 4)
     parts = agreement(some())
     np.testing.assert_allclose(parts.pairs, whole.pairs, atol=1e-7)
-    np.testing.assert_allclose(parts.by_image, whole.by_image, atol=1e-12)
+    np.testing.assert_allclose(parts.parts, whole.parts, atol=1e-12)
 
 
-def test_the_interval_is_the_jackknife_over_seeds_and_the_variance_over_images() -> None:
-    one = some(seeds=5, images=200, seed=2)
-    found = of_predictors(one)
+def test_over_seeds_alone_the_error_is_the_jackknifes() -> None:
+    # Each image ten thousand times: nothing is left to be drawn among images.
+    one = some(scales=2, seeds=5, images=3, seed=2)
+    many = made(np.repeat(one.predicted, 10_000, axis=2))
     without = [
         of_predictors(made(np.delete(one.predicted, g, axis=1)))["function_memory"]
         for g in range(5)
     ]
     jackknife = 4 / 5 * ((without - np.mean(without)) ** 2).sum()
-    images = agreement(one).by_image.var(ddof=1) / 200
-    half = 2.7764451052 * math.sqrt(jackknife + images)  # t(4) at 97.5 %
-    assert found["high"] == pytest.approx(max(0, found["function_memory"] + half), abs=1e-7)
+    found = of_predictors(many)
+    half = 2.7764451052 * math.sqrt(jackknife)  # t(4) at 97.5 %
+    assert found["high"] == pytest.approx(found["function_memory"] + half, rel=1e-3)
+
+
+def test_the_error_of_crossed_factors_is_that_of_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    errors, means = [], []
+    for _ in range(3000):
+        seeds, images = rng.standard_normal((6, 1)), 3 * rng.standard_normal(30)
+        values = seeds + images + 5 * rng.standard_normal((6, 30))
+        errors.append(crossed_error(values) ** 2)
+        means.append(values.mean())
+    expected = 1 / 6 + 9 / 30 + 25 / 180
+    assert np.mean(errors) == pytest.approx(expected, rel=0.05)
+    assert np.var(means) == pytest.approx(expected, rel=0.1)
 
 
 def test_a_guess_agrees_with_anything_on_one_image_in_as_many_as_there_are_classes() -> None:
