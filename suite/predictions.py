@@ -212,13 +212,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _opened(arguments: dict[str, str], machine: Machine) -> tuple[Backfill, dict[str, str]]:
     """The store, and name to id of the experiments."""
     from suite.basics.sqlite_address import is_sqlite, sqlite_file
-    from suite.engine.device import torch_device
+    from suite.engine.device import set_threads, torch_device
     from suite.tracking.store import client_of, one_name
 
     names = [name for name in arguments.get("experiment", "").split(",") if name]
     if not names:
         raise ConfigError("experiment: must be named, got nothing; give --experiment NAME")
     torch_device(machine.device)
+    if machine.threads:
+        set_threads(machine.threads)
     uri = one_name(arguments.get("tracking_uri") or default_uri())
     if is_sqlite(uri) and not sqlite_file(uri).is_file():  # MLflow would make an empty one
         raise ConfigError(

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from suite.declarations.predictions import Classes, Predictions, class_type, test_set_digest
 
 TEST_SETS = b"initialization-memory-test-sets"
-COMPRESSION_LEVEL = 12  # of zstd
+# Of zstd. Probabilities hardly get smaller; at 12 a thousand runs of CIFAR-10 take half a minute.
+COMPRESSION_LEVELS = {"run_id": 3, "test_set": 3, "predicted": 12, "confidence": 1}
+QUICK = 1
 
 
 def packed(found: Mapping[str, Predictions], *, confidence: bool = True) -> pa.Table:
@@ -77,13 +79,13 @@ def unpacked(table: pa.Table) -> dict[str, Predictions]:
     return found
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table of predictions."""
+def write_table(table: pa.Table, path: Path, *, quickly: bool = False) -> None:
+    """Write a table of predictions, as small as it gets, or quickly."""
     pq.write_table(
         table,
         path,
         compression="zstd",
-        compression_level=COMPRESSION_LEVEL,
+        compression_level=QUICK if quickly else COMPRESSION_LEVELS,
         use_dictionary=["test_set"],
         write_statistics=False,
         write_page_checksum=True,

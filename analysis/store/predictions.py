@@ -75,7 +75,7 @@ class KeptPredictions:
         path = cache_path(self.address, self.experiment_id, "predictions")
         try:
             with written_whole(path) as scratch:
-                write_table(packed(found), scratch)
+                write_table(packed(found), scratch, quickly=True)
         except (OSError, pa.ArrowException) as error:
             log.warning("cache %s cannot be written (%s)", path, first_line(error))
 
