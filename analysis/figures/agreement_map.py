@@ -52,7 +52,7 @@ def _page(
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel, name in zip(panels.flat, names, strict=False):
         _draw(panel, table[table["recipe"] == name], scale, axis)
-        panel.set_title(recipe_name(name))
+        panel.set_title(recipe_name(name), fontsize=10)
     for panel in panels.flat[len(names) :]:
         panel.set_visible(False)
     figure.colorbar(
