@@ -23,8 +23,11 @@ from analysis.estimates.boundary import boundary
 from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.dose_response import half_loss, lack_of_fit
 from analysis.estimates.forgetting_time import forgetting_time
+from analysis.estimates.function_memory import of_predictors as function_memory
+from analysis.estimates.image_error import of_predictors as memory_over_images
 from analysis.estimates.memory_level import half_of_largest
 from analysis.estimates.no_memory import p_value
+from analysis.estimates.predictors import Predictors
 from analysis.estimates.scale_table import median_over_seeds
 from analysis.estimates.spread import cross_validated, extremes, interval
 from analysis.estimates.variance import of_array
@@ -103,6 +106,69 @@ def _failures(rng: np.random.Generator, seeds: int, world: World) -> bool | None
     values[-1] -= worse * (rng.random(seeds) < lost)
     low, high = interval(values, extremes(values), cross_validated(values, rng), 0.95)
     return None if math.isnan(low) else low <= np.ptp(means) + lost * worse <= high
+
+
+# --- the function: worlds are (number of σw, shift of functions, scatter over seeds, images) ---
+FUNCTIONS: dict[str, tuple[int, float, float, int]] = {
+    "functions_differ_5_σw": (5, 0.3, 0.2, 400),
+    "functions_differ_2_σw_few_images": (2, 0.3, 0.2, 50),
+    "functions_hardly_differ_5_σw": (5, 0.05, 0.2, 400),
+    "functions_differ_seeds_hardly_5_σw": (5, 0.2, 0.02, 200),
+}
+FUNCTION_CLASSES = 4
+
+
+def function_sample(
+    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
+) -> tuple[Floats, Predictors]:
+    """Predictors of images that are drawn, too, and for each value how often each class is taken.
+
+    An image is hard with probability 1/2. On hard ones a seed takes another class with a chance of
+    its own, and the more often the higher the place of σw; what all images share of a seed is that
+    chance.
+    """
+    scales, shift, scatter, images = world
+    place = np.linspace(0, 1, scales)[:, None]
+    own = scatter * rng.uniform(0.2, 1.8, seeds)
+    chance = np.clip(own + shift * place, 0, 1)  # of another class, on hard images, (S, G)
+    hard = rng.random(images) < 0.5
+    other = rng.random((scales, seeds, images)) < chance[:, :, None] * hard
+    labels = rng.integers(FUNCTION_CLASSES, size=images)
+    wrong = (labels + 1) % FUNCTION_CLASSES
+    predicted = np.where(other, wrong, labels).astype(np.int32)
+    means = np.clip(scatter + shift * place[:, 0], 0, 1)  # over seeds and hard images
+    found = Predictors(place[:, 0], np.arange(seeds), predicted, labels.astype(np.int32), 4)
+    return means, found
+
+
+@case("function memory", **FUNCTIONS)
+def _function(
+    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
+) -> bool | None:
+    means, found = function_sample(rng, seeds, world)
+    pairs = [(a, b) for i, a in enumerate(means) for b in means[i + 1 :]]
+    truth = 0.5 * float(np.mean([(a - b) ** 2 for a, b in pairs]))  # half of the images are hard
+    row = function_memory(found)
+    return None if math.isnan(row["low"]) else row["low"] <= truth <= row["high"]
+
+
+@case("no function memory", seeds_alone_5_σw=(5, 0.0, 0.2, 400))
+def _no_function(
+    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
+) -> bool | None:
+    row = function_memory(function_sample(rng, seeds, world)[1])
+    return None if math.isnan(row["low"]) else row["low"] == 0
+
+
+@case("memory over images", **FUNCTIONS)
+def _over_images(
+    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
+) -> bool | None:
+    means, found = function_sample(rng, seeds, world)
+    row = memory_over_images(found, rng)
+    truth = 0.5 * float(np.ptp(means))
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    return None if math.isnan(low) else low <= truth <= high
 
 
 NO_MEMORY = {name: world for name, world in MEMORY.items() if world[1] in ("falls", "late")}

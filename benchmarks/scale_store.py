@@ -90,7 +90,7 @@ def _run(
     start = FIRST_START + index * RUN_MILLISECONDS
     end = start + RUN_MILLISECONDS
     name = config.run_name
-    ours = (run_id, name, "LOCAL", NAME, "FINISHED", start, end, "active", experiment_id)
+    ours = (run_id, name, "LOCAL", NAME, "FINISHED", start, end, "active", experiment_id, "")
     yield runs, [ours]
     points: list[Row] = [(key, v, end, run_id, 0, False) for key, v in summary(index).items()]
     yield metrics, points

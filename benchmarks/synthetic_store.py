@@ -256,7 +256,7 @@ class _Writer:
         ended = None if status == "RUNNING" else end
         name = run.config.run_name
         attributes = (run_id, name, "LOCAL", "synthetic", status, run.start, ended, stage)
-        yield runs, [(*attributes, self.experiment_id)]
+        yield runs, [(*attributes, self.experiment_id, "")]  # no files
         yield metrics, [_metric_row(point, run_id) for point in points]
         yield (
             latest_metrics,

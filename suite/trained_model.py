@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from suite.data.splits import Split
 from suite.declarations.config import RunConfig
+from suite.declarations.predictions import Predictions
 from suite.engine.checkpoint import MisfitError, RefusedError
 from suite.engine.evaluation import DTYPES, autocast, evaluate, scaled
 from suite.engine.fitting import require_model
+from suite.engine.prediction import predict
 from suite.models import build
 from suite.state.best_model import read_model
 from suite.tracking.runs import download_best
@@ -82,6 +84,16 @@ class TrainedModel(nn.Module):
             self.config,
         )
         return float(loss), float(accuracy)
+
+    def predict(self, split: Split) -> Predictions:
+        """What it says of each image of a split, as a run keeps it of the test images."""
+        return predict(
+            self.network,
+            self._group("parameters"),
+            self._group("buffers"),
+            split,
+            self.config,
+        )
 
     def _group(self, group: str) -> dict[str, Tensor]:
         """The tensors of a group, with the run axis which networks expect."""

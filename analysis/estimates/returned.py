@@ -6,7 +6,7 @@ out would make a recipe better the more of it fails: it is a result, and enters 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,12 @@ from suite.declarations.datasets import KNOWN
 Floats = NDArray[np.float64]
 # A predictor that is right less often than this many times a guess has learned next to nothing.
 LEARNED_FROM = 2.0
+# From the accuracy of a guess what else is measured of it, where that is not the accuracy. Its
+# probabilities are all alike, so they are right as often as they say.
+GUESSED: Mapping[str, Callable[[Floats], Floats]] = {
+    "test_nll": lambda share: -np.log(share),
+    "test_ece": np.zeros_like,
+}
 
 
 def chance(runs: pd.DataFrame) -> Floats:
@@ -30,18 +36,21 @@ def chance(runs: pd.DataFrame) -> Floats:
 
 
 def returned_accuracy(runs: pd.DataFrame, metric: str = "test_accuracy") -> Floats:
-    """An accuracy of the model that each run returns, shape (runs,): chance where it has none.
+    """A metric of the model that each run returns, shape (runs,): that of a guess without one.
 
     Parameters
     ----------
     runs
         The runs frame of a store.
     metric
-        A summary metric of accuracy.
+        A summary metric of accuracy, or one of `GUESSED`.
     """
     values = runs[metric].to_numpy(dtype=np.float64)
     nothing = runs["diverged"].to_numpy(dtype=np.bool_) & np.isnan(values)
-    return np.asarray(np.where(nothing, chance(runs), values), dtype=np.float64)
+    if metric in GUESSED:  # earlier versions did not measure it: no value says nothing of a model
+        nothing &= np.isnan(runs["test_accuracy"].to_numpy(dtype=np.float64))
+    guessed = GUESSED[metric](chance(runs)) if metric in GUESSED else chance(runs)
+    return np.asarray(np.where(nothing, guessed, values), dtype=np.float64)
 
 
 def accuracy_by_recipe(

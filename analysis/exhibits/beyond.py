@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from analysis.estimates.clock_axis import clock_frame
 from analysis.estimates.forgetting_time import forgetting_times
 from analysis.estimates.memory_by_epoch import memory_by_epoch
-from analysis.exhibits import phase_diagram, recipe_tables
+from analysis.exhibits import phase_diagram, predictions, recipe_tables
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.law import forgetting_law
 from analysis.exhibits.part import CannotError, Part, refuse_categories, refuse_one_scale
@@ -153,5 +153,7 @@ KINDS: Mapping[str, tuple[str, Maker]] = {
         recipe_tables.dose_response,
     ),
     "variance": ("Where the variance of accuracy goes", recipe_tables.variance),
+    "function-memory": ("Memory of the function", predictions.function),
+    "agreement": ("Which σw predict alike", predictions.agreement),
     "radial-memory": ("What is left of the initial kernel norm", recipe_tables.radial_memory),
 }

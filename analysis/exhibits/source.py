@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.claims.differences import differences, differences_text
+from analysis.estimates.function_memory import function_memory
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory
 from analysis.estimates.overview import Estimates, estimate
@@ -22,6 +23,7 @@ from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
 from suite.declarations.perturbation import SIGMA_W, Perturbation
+from suite.declarations.predictions import Predictions
 
 SETTINGS = (
     "optimizer",
@@ -120,6 +122,16 @@ class Source:
     def norms(self) -> pd.DataFrame:
         """`norm_memory.norm_memory` beside the settings."""
         return self.about.merge(norm_memory(self.store.runs, recipes=self.recipes), on="recipe")
+
+    @property
+    def predictions(self) -> Mapping[str, Predictions]:
+        """Run id to what the returned model predicts on the test images, where it was kept."""
+        return self.store.predictions.by_run
+
+    @cached_property
+    def function_memory(self) -> pd.DataFrame:
+        """`function_memory.function_memory`."""
+        return function_memory(self.store.runs, self.predictions, recipes=self.recipes)
 
     @cached_property
     def estimates(self) -> Estimates:

@@ -10,6 +10,7 @@ from analysis.store.history import Slots, Stamp
 from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, rank
+from suite.declarations.predictions import Predictions
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
 TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG)  # those that are read
@@ -107,6 +108,11 @@ class Backend(Protocol):
 
     def read(self, slots: Slots) -> None:
         """Fill the slots of the given runs with all their epoch metrics."""
+
+    def predictions(
+        self, experiment_id: str, wanted: Mapping[str, str]
+    ) -> Mapping[str, Predictions]:
+        """By run id, what runs have kept of the test images; `wanted` is run id to fingerprint."""
 
     def origin(self, experiment_id: str) -> str:
         """Where an experiment's runs come from if this is not where they were logged; else ""."""

@@ -28,10 +28,10 @@ METADATA = b"initialization-memory"
 log = logging.getLogger(__name__)
 
 
-def cache_path(address: str, experiment_id: str) -> Path:
-    """The file for one experiment, in the suite's cache folder."""
+def cache_path(address: str, experiment_id: str, what: str = "histories") -> Path:
+    """The file with what is kept of one experiment, in the suite's cache folder."""
     key = hashlib.sha256(f"{address}\n{experiment_id}".encode()).hexdigest()[:16]
-    return cache_folder() / "histories" / f"{key}.parquet"
+    return cache_folder() / what / f"{key}.parquet"
 
 
 def load_cache(path: Path) -> HistoryTable | None:

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.store.backend import Backend, RawRun, StoreError
 from analysis.store.cache import cache_path, load_cache, save_cache, still_valid
 from analysis.store.history import HistoryTable, Slots, select
+from analysis.store.predictions import NOTHING_KEPT, KeptPredictions
 from analysis.store.runs import image_counts, runs_frame, settings
 from suite.basics.errors import first_line
 from suite.declarations.tags import DIVERGED_TAG
@@ -45,6 +46,8 @@ class Contents:
         Pairs (other, counted) of finished runs of one configuration.
     unreadable
         Finished runs whose settings cannot be read, with the reason.
+    predictions
+        See :class:`analysis.store.frames.Store`.
     """
 
     experiment: str
@@ -57,6 +60,7 @@ class Contents:
     settings_of: Mapping[str, Mapping[str, Any]]
     older: Sequence[tuple[RawRun, RawRun]]
     unreadable: Sequence[tuple[RawRun, str]]
+    predictions: KeptPredictions = NOTHING_KEPT
 
     def missing_epochs(self) -> list[list[int]]:
         """Of each counted run the epochs which it trained and did not log in full."""

@@ -16,13 +16,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.store.backend import RawRun, StoreError
-from analysis.store.exported_files import HISTORY, METADATA, RUNS, SCHEMA
+from analysis.store.exported_files import HISTORY, METADATA, PREDICTIONS, RUNS, SCHEMA
 from analysis.store.history import Slots
+from analysis.store.prediction_table import read_table, unpacked
 from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning
 from suite.basics.errors import first_line
 from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.predictions import UNREADABLE, Predictions
 from suite.declarations.stored import MALFORMED, reason
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
@@ -32,6 +34,7 @@ NEEDED = (
 )
 ABOUT = {"mark", "experiment", "store", "origin", "made", "package", "last_start", "thinning"}
 ABOUT |= {"runs", "rows", "settings"}
+FILES = (RUNS, HISTORY, PREDICTIONS)
 EXPORT = "python -m analysis.export"
 COUNTS = str(2**31)  # a run that has a row counts, whatever is known of those left out beside it
 
@@ -47,7 +50,7 @@ def exports_in(folder: Path) -> list[Path]:
 def may_be_exchanged(folder: Path) -> bool:
     """Whether nothing but an export, which may be damaged, is lost with a folder."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return bool(files) and all(file.name in (RUNS, HISTORY) and _is_ours(file) for file in files)
+    return bool(files) and all(file.name in FILES and _is_ours(file) for file in files)
 
 
 def _is_ours(file: Path) -> bool:
@@ -76,6 +79,9 @@ class Export:
         about = _about(folder / RUNS)
         if _about(folder / HISTORY)["mark"] != about["mark"]:
             raise _damaged(folder / HISTORY, f"it is not of the same export as {RUNS}")
+        kept = folder / PREDICTIONS
+        if kept.is_file() and _about(kept)["mark"] != about["mark"]:
+            raise _damaged(kept, f"it is not of the same export as {RUNS}")
         unknown = [name for name in about["settings"] if name not in SETTING_TYPES]
         if unknown:
             raise StoreError(
@@ -119,6 +125,16 @@ class Export:
                 # What thinning left out is unknown, and no hole in what was logged.
                 put = there | ~lacking
                 slots.put(name, places[put], values[put])
+
+    def predictions(self) -> dict[str, Predictions]:
+        """What its runs have kept of the test images, by run id; empty where that is nothing."""
+        path = self.folder / PREDICTIONS
+        if not path.is_file():
+            return {}
+        try:
+            return unpacked(read_table(path))
+        except UNREADABLE as error:
+            raise _damaged(path, reason(error)) from None
 
     def _lacking(self, slots: Slots) -> NDArray[np.bool_]:
         """The slots of epochs at which a metric was never logged."""
@@ -191,6 +207,13 @@ class ExportedStore:
         """See :class:`analysis.store.backend.Backend`."""
         self._asked = experiment_id
         return self.exports[experiment_id].runs
+
+    def predictions(
+        self, experiment_id: str, wanted: Mapping[str, str]
+    ) -> Mapping[str, Predictions]:
+        """See :class:`analysis.store.backend.Backend`."""
+        found = self.exports[experiment_id].predictions()
+        return {run_id: one for run_id, one in found.items() if run_id in wanted}
 
     def read(self, slots: Slots) -> None:
         """See :class:`analysis.store.backend.Backend`."""

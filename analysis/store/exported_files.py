@@ -1,10 +1,12 @@
-"""The two Parquet files of an exported experiment, and what their metadata say of them.
+"""The Parquet files of an exported experiment, and what their metadata say of them.
 
-`runs.parquet` has one row per run that counts, `history.parquet` one per run and epoch; both can be
+`runs.parquet` has one row per run that counts, `history.parquet` one per run and epoch, and, where
+any run has kept what it predicts on the test images, `predictions.parquet` one per such run
+(:mod:`analysis.store.prediction_table`; the probabilities are not kept by thinning). All can be
 read with anything that reads Parquet. A history is null where an epoch was not logged, or not kept
 by thinning. Where the runs come from, when and with which version they were exported, and which
 runs were left out and why, stands as JSON in the metadata of the files themselves, so that it
-cannot be lost on the way. Both files carry the same random mark.
+cannot be lost on the way. All files carry the same random mark.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import pyarrow.parquet as pq
 
 from analysis.store.backend import RawRun
 from analysis.store.contents import Contents
+from analysis.store.prediction_table import packed, write_table
 from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning, kept_rows
 from suite.basics.code_version import code_version
@@ -36,6 +39,7 @@ from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 SCHEMA = 1
 METADATA = b"initialization-memory-export"
 RUNS, HISTORY = "runs.parquet", "history.parquet"
+PREDICTIONS = "predictions.parquet"  # where any run has kept some
 PACKAGE = "initialization-memory"
 TIME = pa.timestamp("ms", tz="UTC")
 TAGS_OF_LEFT_OUT = (FINGERPRINT_TAG, DIVERGED_TAG, ATTEMPT_TAG)
@@ -50,7 +54,7 @@ def folder_name(experiment: str) -> str:
 
 
 def write_export(folder: Path, found: Contents, thinning: Thinning | None) -> dict[str, Any]:
-    """Write an experiment's two files into a folder that is there.
+    """Write an experiment's files into a folder that is there.
 
     Parameters
     ----------
@@ -68,6 +72,11 @@ def write_export(folder: Path, found: Contents, thinning: Thinning | None) -> di
     left_out = [asdict(run) for run in _left_out(found)]
     _write(folder / RUNS, _runs_table(found), about | {"left_out_runs": left_out})
     _write(folder / HISTORY, _history_table(found, thinning), about)
+    if kept := found.predictions.by_run:
+        ordered = {run_id: kept[run_id] for run_id in found.frame["run_id"] if run_id in kept}
+        table = packed(ordered, confidence=thinning is None)
+        metadata = {**table.schema.metadata, METADATA: json.dumps(about)}
+        write_table(table.replace_schema_metadata(metadata), folder / PREDICTIONS)
     return about
 
 

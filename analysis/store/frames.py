@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from analysis.store import problems as store_problems
 from analysis.store.backend import Backend, StoreError, no_store
 from analysis.store.contents import Contents, collect
 from analysis.store.history import COLUMNS, HistoryTable
+from analysis.store.predictions import NOTHING_KEPT, KeptPredictions, kept_runs
 from analysis.store.problems import Problems
 from suite.basics.addresses import is_postgresql, local_folder
 from suite.basics.mlflow_client import default_uri
@@ -53,6 +55,9 @@ class Store:
         another store; else empty.
     perturbation
         The setting whose memory is asked for: all others but the seed make a recipe.
+    predictions
+        What each returned model predicts on the test images, where it was kept; it is read when
+        it is first asked for.
     """
 
     experiment: str
@@ -61,6 +66,7 @@ class Store:
     problems: Problems
     origin: str = ""
     perturbation: Perturbation = SIGMA_W
+    predictions: KeptPredictions = NOTHING_KEPT
 
 
 def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) -> Store:
@@ -86,9 +92,14 @@ def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) ->
 
 def contents(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) -> Contents:
     """All that a store holds of an experiment, before it becomes frames; as :func:`load`."""
-    with _reading(tracking_uri or default_uri()) as backend:
+    uri = tracking_uri or default_uri()
+    with _reading(uri) as backend:
         name, number = _find(backend, experiment)
-        return collect(backend, name, number, cache=cache)
+        found = collect(backend, name, number, cache=cache)
+    kept = KeptPredictions(
+        partial(_reading, uri), found.address, number, kept_runs(found.frame), cache
+    )
+    return replace(found, predictions=kept)
 
 
 def as_store(found: Contents) -> Store:
@@ -107,7 +118,12 @@ def as_store(found: Contents) -> Store:
         other_runs=len(finished) - (points - len(missing)) if points else 0,
     )
     return Store(
-        found.experiment, found.frame, _history_frame(found.histories), problems, found.origin
+        found.experiment,
+        found.frame,
+        _history_frame(found.histories),
+        problems,
+        found.origin,
+        predictions=found.predictions,
     )
 
 

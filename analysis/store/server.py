@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
+from analysis.store.artifacts import read_all
 from analysis.store.backend import RawRun, StoreError, no_store
 from analysis.store.bulk import batches, bulk_history
 from analysis.store.history import Slots
@@ -19,6 +20,7 @@ from suite.basics.mlflow_client import every_page
 from suite.basics.mlflow_tables import restored
 from suite.basics.server import is_server, no_answer
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.predictions import Predictions
 from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 REQUESTS_AT_ONCE = 8
@@ -77,6 +79,16 @@ class ClientStore:
             run_view_type=ViewType.ACTIVE_ONLY,
         )
         return [_raw(run) for run in found]
+
+    def predictions(
+        self, experiment_id: str, wanted: Mapping[str, str]
+    ) -> Mapping[str, Predictions]:
+        """See :class:`analysis.store.backend.Backend`."""
+        found = every_page(
+            self.client.search_runs, experiment_ids=[experiment_id], filter_string=OURS
+        )
+        folders = {run.info.run_id: run.info.artifact_uri for run in found}
+        return read_all(folders, wanted, self.uri)
 
     def read(self, slots: Slots) -> None:
         """See :class:`analysis.store.backend.Backend`."""

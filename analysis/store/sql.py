@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.store.artifacts import read_all
 from analysis.store.backend import TAGS, RawRun, no_store
 from suite.basics.mlflow_tables import (
     ACTIVE,
@@ -24,6 +25,7 @@ from suite.basics.mlflow_tables import (
     without_index,
 )
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
+from suite.declarations.predictions import Predictions
 from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
 
 Texts = Mapping[str, Mapping[str, str]]  # run id to key to value
@@ -48,6 +50,7 @@ NEWEST = (
 RUNS = select(
     runs.c.run_uuid, runs.c.name, runs.c.status, runs.c.start_time, runs.c.end_time
 ).where(LISTED)
+FOLDERS = select(runs.c.run_uuid, runs.c.artifact_uri).where(LISTED)
 
 
 class SqlListing:
@@ -112,6 +115,13 @@ class SqlListing:
             )
             if run_id in tags_of
         ]
+
+    def predictions(
+        self, experiment_id: str, wanted: Mapping[str, str]
+    ) -> Mapping[str, Predictions]:
+        """See :class:`analysis.store.backend.Backend`."""
+        found = self.connection.execute(FOLDERS, {"experiment": int(experiment_id)})
+        return read_all({run_id: folder or "" for run_id, folder in found}, wanted, self.address)
 
     def _texts(self, table: Table, experiment: int, keys: Sequence[str]) -> Texts:
         """Tags or params of the experiment's runs; all of them if no keys are given."""

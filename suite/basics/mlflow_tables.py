@@ -57,6 +57,7 @@ runs = Table(
     Column("end_time", BigInteger),
     Column("lifecycle_stage", String),
     Column("experiment_id", Integer),
+    Column("artifact_uri", String),
 )
 tags = Table(
     "tags", METADATA, Column("key", String), Column("value", String), Column("run_uuid", String)

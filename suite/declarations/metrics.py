@@ -34,6 +34,12 @@ EPOCH_METRIC_NAMES = tuple(metric.name for metric in EPOCH_METRICS)
 SUMMARY_METRICS = (
     Metric("test_accuracy", "fraction", "of the checkpoint with the lowest val_loss"),
     Metric("test_loss", "nats", "of the checkpoint with the lowest val_loss; as val_loss"),
+    Metric("test_nll", "nats", "cross-entropy of that checkpoint, without any penalty"),
+    Metric(
+        "test_ece",
+        "fraction",
+        "its expected calibration error: top class, 15 equal bins, from the kept predictions",
+    ),
     Metric("best_epoch", "epoch", "τ_best: epoch of the lowest val_loss; the earliest wins a tie"),
     Metric(
         "interpolation_epoch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -80,19 +80,38 @@ def evaluate(
         In nats and as a fraction, float64, shape (R,). The L2 penalty is not included.
     """
     runs = next(iter(parameters.values())).shape[0]
-    pixels = split.images.shape[2] * split.images.shape[3]
-    chunk = max(1, PIXELS_PER_BATCH // (runs * pixels))
     loss = torch.zeros(runs, dtype=torch.float64, device=split.images.device)
     correct = torch.zeros_like(loss)
+    for scores, labels in scored(network, parameters, buffers, split, config):
+        expected = labels.unsqueeze(1).expand(-1, runs)
+        losses = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
+        loss += losses.view_as(expected).sum(0, dtype=torch.float64)
+        correct += (scores.argmax(-1) == expected).sum(0)
+    return loss / len(split), correct / len(split)
+
+
+@torch.no_grad()
+def scored(
+    network: Network,
+    parameters: Mapping[str, Tensor],
+    buffers: Mapping[str, Tensor],
+    split: Split,
+    config: RunConfig,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Class scores of R runs, shape (batch, R, classes), and labels, batch by batch in order.
+
+    Parameters
+    ----------
+    network, parameters, buffers, split, config
+        As in :func:`evaluate`.
+    """
+    runs = next(iter(parameters.values())).shape[0]
+    pixels = split.images.shape[2] * split.images.shape[3]
+    chunk = max(1, PIXELS_PER_BATCH // (runs * pixels))
     scores_of = network.inference(parameters, buffers)
     chunks = zip(torch.split(split.images, chunk), torch.split(split.labels, chunk), strict=True)
     for images, labels in chunks:
         shared = scaled(images, DTYPES[config.precision]).unsqueeze(1).expand(-1, runs, -1, -1, -1)
         with autocast(config, images.device):
             scores = scores_of(shared)
-        scores = scores.to(DTYPES[config.precision])
-        expected = labels.unsqueeze(1).expand(-1, runs)
-        losses = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
-        loss += losses.view_as(expected).sum(0, dtype=torch.float64)
-        correct += (scores.argmax(-1) == expected).sum(0)
-    return loss / len(split), correct / len(split)
+        yield scores.to(DTYPES[config.precision]), labels

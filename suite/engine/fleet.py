@@ -26,6 +26,7 @@ from suite.engine.evaluation import DTYPES, evaluate, set_precision
 from suite.engine.fitting import require_fit
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
+from suite.engine.prediction import predict
 from suite.engine.preparation import check
 from suite.engine.runs import FUSABLE, EpochOutcome, Member, TrainedRun, fusion_key
 from suite.engine.training_step import Tally, TrainingStep
@@ -285,21 +286,29 @@ class Fleet:
         last = history[-1].epoch - 1
         for name, values in (("sgd", elapsed.sgd), ("l2", elapsed.l2), ("adapt", elapsed.adapt)):
             summary[f"clock_{name}"] = float(values[last])
-        parameters = buffers = None
+        parameters = buffers = predictions = None
         if "best_epoch" in summary:
             best = self.layout.unpack(self.best_theta, run)
             views = {name: value.unsqueeze(0).contiguous() for name, value in best.items()}
             kept = {name: value[run : run + 1] for name, value in self.best_buffers.items()}
             # On its own and laid out as in a file, so that the number does not depend on the
             # company and a reloaded checkpoint gives it again to the last digit.
-            loss, accuracy = evaluate(self.network, views, kept, self.data.test, config)
+            tested = (self.network, views, kept, self.data.test, config)
+            loss, accuracy = evaluate(*tested)
+            predictions = predict(*tested)
+            summary |= {
+                "test_nll": float(loss),
+                "test_ece": predictions.calibration_error,
+            }
             if config.semantics == "keras" and config.kernel_l2:
                 kernels = [views[spec.name] for spec in self.layout.kernels]
                 loss = loss + config.kernel_l2 * sum(k.square().sum() for k in kernels)
             summary |= {"test_loss": float(loss), "test_accuracy": float(accuracy)}
             parameters = {name: value[0].cpu().clone() for name, value in views.items()}
             buffers = {name: value[0].cpu().clone() for name, value in kept.items()}
-        return TrainedRun(config, history, summary, member.diverged, parameters, buffers)
+        return TrainedRun(
+            config, history, summary, member.diverged, parameters, buffers, predictions
+        )
 
     def _keep(self, runs: list[int]) -> None:
         """Go on with some of the runs."""

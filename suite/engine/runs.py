@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord
+from suite.declarations.predictions import Predictions
 from suite.declarations.results import RunResult
 from suite.engine.checkpoint import Group
 
@@ -58,10 +59,13 @@ class TrainedRun(RunResult):
     ----------
     parameters, buffers
         Name to tensor, on the CPU; None if val_loss was never finite.
+    predictions
+        What that checkpoint says of the test images; None where there is none.
     """
 
     parameters: Group | None
     buffers: Group | None
+    predictions: Predictions | None = None
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,20 @@ from torch import Tensor
 
 from suite.basics.errors import remedy_for
 from suite.declarations.config import RunConfig
+from suite.declarations.predictions import (
+    PREDICTIONS_FILE,
+    UNREADABLE,
+    Predictions,
+    decoded,
+)
 from suite.declarations.stored import read_config, reason, table
 from suite.engine.checkpoint import UNUSABLE, CheckpointError, RefusedError
 from suite.engine.tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-BEST_FILES = (MODEL_FILE, CONFIG_FILE)
+MODEL_FILES = (MODEL_FILE, CONFIG_FILE)
+BEST_FILES = (*MODEL_FILES, PREDICTIONS_FILE)  # the last by versions that knew of it
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,32 @@ def read_model(folder: Path, place: object, remedy: str) -> BestModel:
         raise CheckpointError(
             f"best checkpoint: {place} cannot be read ({error}); {advice}"
         ) from error
+
+
+def read_predictions(
+    folder: Path, fingerprint: str, place: object, remedy: str
+) -> Predictions | None:
+    """Read what the model in a folder predicts; None where a version wrote it that kept none.
+
+    Parameters
+    ----------
+    folder, place, remedy
+        As in :func:`read_model`.
+    fingerprint
+        The run's.
+
+    Raises
+    ------
+    RefusedError
+        If the file is not what was written, or another run's.
+    """
+    try:
+        return decoded((folder / PREDICTIONS_FILE).read_bytes(), fingerprint)
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        finding = f"predictions: those of {place} cannot be read ({reason(error)})"
+        raise RefusedError(finding, remedy) from error
 
 
 def _read(folder: Path) -> BestModel:

@@ -80,6 +80,11 @@ class StateFiles:
         with self._writing(name, "checkpoint") as path:
             write_model(tensors, config_text, path)
 
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of any content."""
+        with self._writing(name, "state_dir") as path:
+            path.write_bytes(content)
+
     def write(self, name: str, text: str) -> None:
         """Write a text file."""
         with self._writing(name, "state_dir") as path:

@@ -15,12 +15,19 @@ from suite.basics.errors import remedy_for
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import is_sqlite
 from suite.declarations.config import RunConfig
+from suite.declarations.predictions import PREDICTIONS_FILE, encoded
 from suite.declarations.results import RunResult
 from suite.declarations.stored import MALFORMED, reason
 from suite.engine.checkpoint import CheckpointError, RefusedError, Require, RunState, any_run
 from suite.engine.runs import TrainedRun
 from suite.state import experiment_folder
-from suite.state.best_model import BEST_FILES, CONFIG_FILE, MODEL_FILE, read_model
+from suite.state.best_model import (
+    BEST_FILES,
+    CONFIG_FILE,
+    MODEL_FILE,
+    read_model,
+    read_predictions,
+)
 from suite.state.files import ASIDE, FolderFiles, StateFiles
 from suite.state.leases import FileLeases, Lease, LeaseLostError, Leases
 from suite.state.place import default_state_dir
@@ -155,8 +162,8 @@ class Workspace:
     ) -> None:
         """Put a finished run aside until MLflow has it.
 
-        The best checkpoint and its configuration are the files which MLflow will hold; the
-        result file appears last and makes it complete.
+        The best checkpoint, its configuration and its predictions are the files which MLflow
+        will hold; the result file appears last and makes it complete.
         """
         place = run.config.fingerprint
         about = {"config": run.config.model_dump(), "classes": classes, "image_shape": image_shape}
@@ -165,6 +172,9 @@ class Workspace:
             tensors |= {f"buffers/{name}": value for name, value in (run.buffers or {}).items()}
             text = json.dumps(about, indent=2)
             self._files.write_model(f"{place}/{BEST_FOLDER}/{MODEL_FILE}", tensors, text)
+            if run.predictions is not None:
+                content = encoded(run.predictions, place)
+                self._files.write_bytes(f"{place}/{BEST_FOLDER}/{PREDICTIONS_FILE}", content)
             self._files.write(f"{place}/{BEST_FOLDER}/{CONFIG_FILE}", text)
         self._files.write(f"{place}/{RESULT_FILE}", run.to_json())
 
@@ -208,7 +218,9 @@ class Workspace:
         place = f"{fingerprint}/{BEST_FOLDER}"
         with self.best(result) as folder:
             if folder is not None:
-                model = read_model(folder, self._files.shown(place), REMEDY)
+                shown = self._files.shown(place)
+                model = read_model(folder, shown, REMEDY)
+                read_predictions(folder, fingerprint, shown, REMEDY)
                 try:
                     _require_run(model.config, fingerprint)
                 except ValueError as error:

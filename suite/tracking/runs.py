@@ -40,6 +40,7 @@ from suite.basics.sqlite_store import provide
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, next_attempt
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
+from suite.declarations.predictions import BEST_ARTIFACT
 from suite.declarations.tags import (
     DIVERGED_TAG,
     FAILURE_TAG,
@@ -57,8 +58,6 @@ from suite.tracking.metadata import (
 )
 from suite.tracking.queries import StoredRun, attempts_of, engine_of, points_of, runs_of
 from suite.tracking.store import client_of, one_name
-
-BEST_ARTIFACT = "best"
 
 ENTITIES_PER_BATCH = 1000  # MLflow's limit of one log_batch call, metrics and tags together
 PARAMS_PER_BATCH = 100

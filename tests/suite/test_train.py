@@ -115,7 +115,8 @@ def test_a_run_ends_in_mlflow_complete(uninterrupted: Finished) -> None:
     assert {*EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES} - optional <= set(latest)
     assert latest["epochs_trained"] == 4
     assert store.tags(run_id)["fingerprint"] == KEY
-    assert set(uninterrupted.artifacts) == {"best/config.json", "best/model.safetensors"}
+    best = ("config.json", "model.safetensors", "predictions.parquet")
+    assert set(uninterrupted.artifacts) == {f"best/{name}" for name in best}
     assert files_left(store.path.parent) == []
     lines = uninterrupted.ended.out.splitlines()
     assert lines[0].startswith(f"test accuracy {latest['test_accuracy']:.2%} at τ_best = epoch ")

@@ -132,3 +132,23 @@ def test_a_recipe_whose_runs_all_diverged_has_no_survivors(runs: pd.DataFrame) -
     table = memory(runs.assign(diverged=runs["optimizer"] == "adam")).set_index("recipe")
     assert math.isnan(table.loc["adam", "survivors"])
     assert table.loc["adam", "scales_lost"] == len(SCALES)
+
+
+def test_calibration_has_a_memory_and_a_guess_is_calibrated(runs: pd.DataFrame) -> None:
+    one = runs[runs["optimizer"] == "sgd"].reset_index(drop=True)
+    one["test_ece"] = 0.02 * one["sigma_w"]
+    one["test_nll"] = np.nan
+    assert memory(one, metric="test_ece")["memory"][0] == pytest.approx(0.02 * 2.4)
+    assert memory(one, metric="test_nll")["memory"].isna().all()
+    failed = one["sigma_w"] == 2.5
+    one.loc[failed, "diverged"] = True
+    # A model that an earlier version tested, but not for this, is no guess.
+    assert memory(one.assign(test_ece=one["test_ece"].mask(failed)), metric="test_ece")[
+        "sigma_w_top"
+    ][0] == pytest.approx(1.8)
+    one.loc[failed, ["test_accuracy", "test_ece"]] = np.nan
+    found = memory(one, metric="test_ece")
+    assert (found["sigma_w_bottom"][0], found["mean_bottom"][0]) == (2.5, 0.0)
+    assert memory(one.assign(test_nll=0.5 * one["sigma_w"].mask(failed)), metric="test_nll")[
+        "mean_top"
+    ][0] == pytest.approx(math.log(10))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ from analysis.estimates.forgetting_time import forgetting_times
 from analysis.estimates.overview import Estimates, estimate
 from analysis.estimates.scale_table import by_scale
 from analysis.export import main
-from analysis.store.exported_files import METADATA, folder_name
-from analysis.store.frames import Store, StoreError, load, open_store
+from analysis.store.exported import may_be_exchanged
+from analysis.store.exported_files import METADATA, folder_name, write_export
+from analysis.store.frames import Store, StoreError, contents, load, open_store
+from analysis.store.predictions import KeptPredictions
 from analysis.store.thinning import EXACT, WHOLE, Thinning, kept_rows, log_spaced
 from benchmarks.synthetic_store import reduced, write
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
+from suite.declarations.predictions import Predictions
 
 LONG = reduced(EXPERIMENTS["demo"], seeds=2)
 
@@ -73,6 +77,35 @@ def test_frames_and_problems_of_an_export_are_those_of_the_store(uri: str, tmp_p
     assert_same_problems(found, expected)
     assert len(expected.problems.unreadable) == 1
     assert "thinned" not in found.origin
+
+
+@pytest.mark.parametrize("thinning", [None, Thinning()])
+def test_an_export_carries_predictions_and_a_thinned_one_without_probabilities(
+    uri: str, tmp_path: Path, thinning: Thinning | None
+) -> None:
+    write(uri, CONFIGS[:4], experiment="demo")
+    found = contents("demo", uri, cache=False)
+    frame = found.frame.assign(test_ece=[0.1, 0.2, 0.3, np.nan])
+    labels = np.array([0, 1, 2], dtype=np.uint8)
+    sure = np.full(3, 0.75, dtype=np.float16)
+    made = {run: Predictions(labels, labels[::-1], sure, 3) for run in frame["run_id"][:3]}
+    kept = KeptPredictions(nullcontext, "", "", {}, cache=False)
+    kept.__dict__["by_run"] = made
+    place = tmp_path / "out" / "demo"
+    place.mkdir(parents=True)
+    write_export(place, replace(found, frame=frame, predictions=kept), thinning)
+    again = load("demo", str(tmp_path / "out")).predictions.by_run
+    assert list(again) == list(made)
+    for run, one in again.items():
+        np.testing.assert_array_equal(one.predicted, made[run].predicted)
+        np.testing.assert_array_equal(one.labels, labels)
+        expected = sure if thinning is None else np.full(3, np.nan)
+        np.testing.assert_array_equal(one.confidence, expected)
+    assert may_be_exchanged(place)
+    file = place / "predictions.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=r"is damaged, got .*predictions\.parquet"):
+        load("demo", str(tmp_path / "out"))
 
 
 def test_thinning_keeps_runs_problems_and_validation_accuracy_and_says_so(

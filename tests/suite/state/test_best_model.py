@@ -13,7 +13,7 @@ from hypothesis.strategies import DataObject, data, integers, sampled_from
 
 from suite.declarations.config import parse
 from suite.engine.checkpoint import CheckpointError, RefusedError
-from suite.state.best_model import BEST_FILES, BestModel, read_model, write_model
+from suite.state.best_model import MODEL_FILES, BestModel, read_model, write_model
 
 CONFIG = parse({"width": 4})
 TENSORS = {"parameters/head.kernel": torch.arange(6.0).view(2, 3), "buffers/n": torch.tensor(7)}
@@ -53,11 +53,11 @@ def test_a_model_comes_back(sound: Path) -> None:
 def test_equal_models_are_equal_files(sound: Path, tmp_path: Path) -> None:
     for _ in range(20):  # safetensors' own order of several texts is another each time
         again = written(tmp_path / "again", text())
-        for name in BEST_FILES:
+        for name in MODEL_FILES:
             assert (again / name).read_bytes() == (sound / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", BEST_FILES)
+@pytest.mark.parametrize("name", MODEL_FILES)
 def test_a_file_that_the_system_does_not_let_be_read_is_one_line(tmp_path: Path, name: str) -> None:
     folder = written(tmp_path / "model", text())
     (folder / name).unlink()
@@ -66,7 +66,7 @@ def test_a_file_that_the_system_does_not_let_be_read_is_one_line(tmp_path: Path,
         read(folder)
 
 
-@given(sampled_from(BEST_FILES), data())
+@given(sampled_from(MODEL_FILES), data())
 def test_any_flipped_bit_in_either_file_is_refused_or_changes_nothing(
     sound: Path, name: str, data: DataObject
 ) -> None:
@@ -91,7 +91,7 @@ def test_a_model_of_a_version_without_digest_is_read(tmp_path: Path) -> None:
     assert_read(read(folder))
 
 
-@pytest.mark.parametrize("name", BEST_FILES)
+@pytest.mark.parametrize("name", MODEL_FILES)
 def test_a_file_that_is_missing_or_empty_is_refused(name: str, tmp_path: Path) -> None:
     folder = written(tmp_path / "best", text())
     (folder / name).write_bytes(b"")

@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.metrics import EpochRecord
-from suite.engine.checkpoint import CheckpointError, RunState
+from suite.declarations.predictions import PREDICTIONS_FILE, Predictions, decoded, encoded
+from suite.engine.checkpoint import CheckpointError, RefusedError, RunState
 from suite.engine.runs import TrainedRun
+from suite.state.best_model import BEST_FILES
 from suite.state.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
@@ -252,6 +255,37 @@ def test_a_result_comes_back_to_the_last_digit(workspace: Workspace) -> None:
     assert set(tensors) == {"parameters/stem/kernel", "buffers/stem/mean"}
     assert run.parameters is not None
     assert torch.equal(tensors["parameters/stem/kernel"], run.parameters["stem/kernel"])
+
+
+def some_predictions() -> Predictions:
+    labels = np.array([0, 1, 1], dtype=np.uint8)
+    return Predictions(labels, labels[::-1].copy(), np.ones(3, dtype=np.float16), 2)
+
+
+def test_what_the_model_predicts_waits_beside_it_and_goes_with_it(workspace: Workspace) -> None:
+    run = finished_run(predictions=some_predictions())
+    workspace.keep_result(run, ("zero", "one"), (1, 8, 8))
+    with workspace.best(workspace.check_result(KEY)) as folder:
+        assert folder is not None
+        found = decoded((folder / PREDICTIONS_FILE).read_bytes(), KEY)
+        assert sorted(path.name for path in folder.iterdir()) == sorted(BEST_FILES)
+    assert found.predicted.tolist() == [1, 1, 0]
+    workspace.forget(KEY)
+    assert not list(Path(workspace.folder).glob(f"{KEY}/**/*"))
+
+
+def test_predictions_that_are_damaged_or_another_runs_are_refused(workspace: Workspace) -> None:
+    workspace.keep_result(finished_run(predictions=some_predictions()), ("zero", "one"), (1, 8, 8))
+    file = Path(workspace.folder) / KEY / "result" / "best" / PREDICTIONS_FILE
+    for content in (encoded(some_predictions(), "f" * 16), file.read_bytes()[:-9]):
+        file.write_bytes(content)
+        with pytest.raises(RefusedError, match=r"^predictions: .*; train its run again$"):
+            workspace.check_result(KEY)
+
+
+def test_a_result_of_a_version_that_kept_no_predictions_is_good(workspace: Workspace) -> None:
+    workspace.keep_result(finished_run(), ("zero", "one"), (1, 8, 8))
+    assert workspace.check_result(KEY).config == CONFIG
 
 
 def test_a_run_without_best_checkpoint_is_kept_without_one(workspace: Workspace) -> None:
