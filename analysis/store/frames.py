@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from analysis.store import problems as store_problems
 from analysis.store.backend import Backend, StoreError, no_store
 from analysis.store.contents import Contents, collect
 from analysis.store.history import COLUMNS, HistoryTable
+from analysis.store.layers import layers_frame, no_layers
 from analysis.store.problems import Problems
 from suite.basics.addresses import is_postgresql, local_folder
 from suite.basics.mlflow_client import default_uri
@@ -50,6 +51,9 @@ class Store:
     origin
         Where the runs come from and what was left of them, in a line, if they were exported from
         another store; else empty.
+    layers
+        :func:`analysis.store.layers.layers_frame` of the runs in the order of `runs`; those of
+        versions that measured no layers have no row.
     """
 
     experiment: str
@@ -57,6 +61,7 @@ class Store:
     history: pd.DataFrame
     problems: Problems
     origin: str = ""
+    layers: pd.DataFrame = field(default_factory=no_layers)
 
 
 def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) -> Store:
@@ -103,7 +108,12 @@ def as_store(found: Contents) -> Store:
         other_runs=len(finished) - (points - len(missing)) if points else 0,
     )
     return Store(
-        found.experiment, found.frame, _history_frame(found.histories), problems, found.origin
+        found.experiment,
+        found.frame,
+        _history_frame(found.histories),
+        problems,
+        found.origin,
+        layers_frame(found.histories.run_ids, found.layers),
     )
 
 
