@@ -102,7 +102,8 @@ def _arranged(
     returned = np.full((*recipe.rows.shape, len(named)), np.nan)
     chosen = epoch == best
     returned[(*place[chosen].T, depth[chosen])] = cosine[chosen]
-    return RecipeLayers(recipe, tuple(named.astype(str)), epochs, *arrays, returned)
+    names = tuple(named.astype(str))
+    return RecipeLayers(recipe, names, epochs, arrays[0], arrays[1], returned)
 
 
 # --- what becomes of each layer ---

@@ -10,6 +10,7 @@ from analysis.estimates.memory_by_epoch import memory_by_epoch
 from analysis.exhibits import phase_diagram, recipe_tables
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.law import forgetting_law
+from analysis.exhibits.layers import layers, layers_forgotten
 from analysis.exhibits.part import CannotError, Part, refuse_one_scale
 from analysis.exhibits.source import Source, Sources
 from analysis.figures.forgetting import forgetting_times_figure
@@ -139,5 +140,7 @@ KINDS: Mapping[str, tuple[str, Maker]] = {
     "memory-by-epoch": ("Memory in the course of training", _memory_by_epoch),
     "dose-response": ("Accuracy against σw, more than a line", recipe_tables.dose_response),
     "variance": ("Where the variance of accuracy goes", recipe_tables.variance),
+    "layers": ("Where the start survives, layer by layer", layers),
+    "layers-forgotten": ("Which layers forget first", layers_forgotten),
     "radial-memory": ("What is left of the initial kernel norm", recipe_tables.radial_memory),
 }
