@@ -42,16 +42,15 @@ def layers(source: Source, title: str) -> list[Part]:
 
 
 def layers_forgotten(source: Source, title: str) -> list[Part]:
-    """When each layer of all recipes is forgotten, a page for recipes that share their layers."""
+    """What is left of each layer, and which is forgotten first; a page per set of layers."""
     _refuse_without_layers(source)
     found = source.store
     table = layer_forgetting(found.runs, found.layers, recipes=source.recipes)
     counts = table["status"].value_counts()
     said = [
         DEFINITION,
-        "Shown is the epoch at which the mean has fallen to ½; the table has it on each recipe's "
-        "own clock with its 95 % interval over seeds, and the cosine of the returned model's "
-        "kernels.",
+        "Shown is that of the returned model, and which layer's mean falls to ½ first; the table "
+        "has when that is, on each recipe's own clock with its 95 % interval over seeds.",
         f"Of {len(table)} layers, counted by recipe and σw, {counts.get('crossed', 0)} cross, "
         f"{counts.get('immediate', 0)} do within the first epoch, {counts.get('never', 0)} do not "
         f"within the training, {counts.get('undetermined', 0)} cannot be told.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.figures.style import LAYER_MAP, ink_on, log_ticks, recipe_name
@@ -60,7 +62,7 @@ def layer_maps(curves: pd.DataFrame, forgotten: pd.DataFrame, title: str) -> lis
         for panel in panels[-1]:
             panel.set_xlabel("epoch")
         figure.colorbar(
-            ScalarMappable(Normalize(0, 1), LAYER_MAP),
+            _colours(),
             ax=panels,
             label="cosine to the initial kernel",
             extend="min",
@@ -86,20 +88,11 @@ def _map(panel: Axes, curves: pd.DataFrame, forgotten: pd.DataFrame) -> None:
     panel.pcolormesh(edges, heights, values, cmap=LAYER_MAP, vmin=0, vmax=1)
     crossed = forgotten[forgotten["status"] == "crossed"]
     early = forgotten.loc[forgotten["status"] == "immediate", "depth"]
-    for x, y, marker in (
-        (crossed["epoch"], crossed["depth"], "o"),
-        ([edges[0]] * len(early), early, "<"),
-    ):
-        panel.plot(
-            x,
-            y,
-            marker,
-            color=HALF_COLOUR,
-            markersize=6.5,
-            markeredgecolor="white",
-            markeredgewidth=0.8,
-            clip_on=False,
-        )
+    dot = {"markersize": 6.5, "markeredgecolor": "white", "markeredgewidth": 0.8}
+    looks: dict[str, Any] = {"color": HALF_COLOUR, "linestyle": "", **dot}
+    panel.plot(crossed["epoch"], crossed["depth"], marker="o", **looks)
+    if len(early):  # matplotlib cannot lay out what is empty and not clipped
+        panel.plot([edges[0]] * len(early), early, marker="<", clip_on=False, **looks)
     log_ticks(panel.xaxis, float(epochs[0]), float(epochs[-1]))
     panel.set_xlim(edges[0], edges[-1])
     panel.set_ylim(heights[0], heights[-1])
@@ -131,16 +124,16 @@ def _short(name: str) -> str:
 
 # --- all recipes at once ---
 def layer_order(forgotten: pd.DataFrame, title: str) -> Figure:
-    """When each layer of each recipe is forgotten: a panel per σw, one colour scale of epochs.
+    """What the returned model keeps of each layer's start: a panel per σw, recipes by layers.
 
-    A star marks the layer that is forgotten first. Hatched is what is not forgotten within the
-    training.
+    A full star marks the layer whose cosine falls to one half first; where none does within the
+    training, a hollow one the layer that has moved furthest.
 
     Parameters
     ----------
     forgotten
         From `layer_memory.layer_forgetting`, of recipes with the same layers: recipe, sigma_w,
-        layer, depth, epoch, status, order.
+        layer, depth, order, at_best.
     title
         Above all panels.
     """
@@ -150,39 +143,38 @@ def layer_order(forgotten: pd.DataFrame, title: str) -> Figure:
     width = max(2.4, 0.32 * min(len(layers), 24))
     figure = Figure(figsize=(width * len(scales) + 3.4, 0.34 * max(len(recipes), 3) + 2.6))
     panels = figure.subplots(1, len(scales), squeeze=False, sharey=True)[0]
-    norm = LogNorm(*_range(forgotten))
     for panel, scale in zip(panels, scales, strict=True):
-        _order(panel, forgotten[forgotten["sigma_w"] == scale], recipes, norm)
+        _order(panel, forgotten[forgotten["sigma_w"] == scale], recipes)
         panel.set_title(f"σw = {scale:g}")
         shown = layers[:: -(-len(layers) // MOST_NAMES)]
         panel.set_xticks(shown.index, [_short(name) for name in shown], rotation=90, fontsize=9)
     panels[0].set_yticks(range(len(recipes)), [recipe_name(name) for name in recipes], fontsize=9)
-    figure.colorbar(
-        ScalarMappable(norm, LAYER_MAP), ax=panels, label="epoch at which the cosine is ½"
-    )
-    said = "★: forgotten first; hatched: not within the training"
+    figure.colorbar(_colours(), ax=panels, label="cosine of the returned model", extend="min")
+    said = "★: the first to fall to ½; ☆: none does, this one has moved furthest; hatched: no model"
     figure.suptitle(f"{title}\n{said}", fontsize=12)
     return figure
 
 
-def _range(forgotten: pd.DataFrame) -> tuple[float, float]:
-    last = float(np.nanmax([1.5, *forgotten["epoch"]]))
-    return 1.0, last
-
-
-def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str], norm: LogNorm) -> None:
+def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str]) -> None:
     panel.set_facecolor(EMPTY)
     panel.patch.set_hatch("////")
     panel.patch.set_edgecolor("#AAAAAA")
     panel.grid(visible=False)
     panel.spines[["left", "bottom"]].set_visible(False)
     panel.tick_params(length=2)
-    early = rows.assign(epoch=rows["epoch"].where(rows["status"] != "immediate", 1.0))
-    grid = early.pivot(index="recipe", columns="depth", values="epoch").reindex(recipes)
+    grid = rows.pivot(index="recipe", columns="depth", values="at_best").reindex(recipes)
     values = np.ma.masked_invalid(grid.to_numpy(dtype=np.float64))
-    image = panel.imshow(values, cmap=LAYER_MAP, norm=norm, aspect="auto")
-    first = rows[rows["order"] == 1]
-    for recipe, depth in zip(first["recipe"], first["depth"], strict=True):
-        y, x = recipes.index(recipe), list(grid.columns).index(depth)
-        ink = ink_on(image.to_rgba(values[y, x]))
-        panel.plot(x, y, "*", color=ink, markersize=8, markeredgewidth=0)
+    image = panel.imshow(values, cmap=LAYER_MAP, vmin=0, vmax=1, aspect="auto")
+    for y, recipe in enumerate(recipes):
+        of = rows[rows["recipe"] == recipe]
+        first = of.loc[of["order"] == 1, "depth"].tolist()
+        known = of[of["at_best"].notna()]
+        furthest = known.sort_values("at_best")["depth"].tolist()[:1]
+        for depth in first or furthest:
+            x = list(grid.columns).index(depth)
+            ink = "black" if np.ma.is_masked(values[y, x]) else ink_on(image.to_rgba(values[y, x]))
+            panel.plot(x, y, "*", color=ink, markersize=9, markerfacecolor=ink if first else "none")
+
+
+def _colours() -> ScalarMappable:
+    return ScalarMappable(Normalize(0, 1), LAYER_MAP)

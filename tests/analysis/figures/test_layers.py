@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 from figure_frames import panels
 
+from analysis.figures import style
 from analysis.figures.layers import layer_maps, layer_order
 
 EPOCHS = (0, 1, 2, 4, 8)
@@ -36,6 +38,7 @@ def forgotten(recipes: int = 1) -> pd.DataFrame:
     rows = [
         {"recipe": f"sgd b{r}", "sigma_w": scale, "layer": NAMES[depth], "depth": depth}
         | {"epoch": epoch, "status": status, "order": order}
+        | {"at_best": math.nan if (scale, depth) == (1.0, 1) else 0.4 + depth / 2}
         for r in range(recipes)
         for (scale, depth), (epoch, status, order) in found.items()
     ]
@@ -66,7 +69,7 @@ def test_a_dot_is_where_a_layer_is_forgotten_and_an_arrow_where_that_was_at_once
     assert marks[0]["o"] == [[2.8, 0]]
     assert marks[1]["o"] == [[2.8, 1]]
     np.testing.assert_allclose(marks[0]["<"], [[2**-0.5, 1]])
-    assert marks[1]["<"] == []
+    assert "<" not in marks[1]
 
 
 def test_four_recipes_share_a_page_and_a_run_of_one_epoch_is_drawn() -> None:
@@ -76,19 +79,29 @@ def test_four_recipes_share_a_page_and_a_run_of_one_epoch_is_drawn() -> None:
     assert panels(page)[0].collections[0].get_array().shape == (2, 1)
 
 
-def test_the_order_shows_epochs_leaves_out_what_stays_and_stars_the_first() -> None:
+def test_the_order_shows_what_the_returned_model_keeps_and_stars_the_first() -> None:
     figure = layer_order(forgotten(2), "title")
     one, two = panels(figure)[:2]
-    (image,) = one.images
-    np.testing.assert_allclose(image.get_array(), [[2.8, 1.0]] * 2)
-    assert two.images[0].get_array().mask.tolist() == [[True, False]] * 2
-    assert [line.get_xydata().tolist() for line in one.lines] == [[[1, 0]], [[1, 1]]]
+    assert one.images[0].get_array().mask.tolist() == [[False, True]] * 2
+    np.testing.assert_allclose(two.images[0].get_array(), [[0.4, 0.9]] * 2)
+    for panel in (one, two):
+        assert [line.get_xydata().tolist() for line in panel.lines] == [[[1, 0]], [[1, 1]]]
+        assert all(line.get_markerfacecolor() == line.get_color() for line in panel.lines)
     assert [label.get_text() for label in one.get_xticklabels()] == ["stem", "head"]
     assert [label.get_text() for label in one.get_yticklabels()] == ["SGD b0", "SGD b1"]
 
 
-def test_where_no_layer_is_forgotten_the_order_is_still_drawn() -> None:
+def test_where_no_layer_is_forgotten_a_hollow_star_is_where_least_is_left() -> None:
     never = forgotten().assign(epoch=math.nan, status="never", order=math.nan)
-    one = panels(layer_order(never, "title"))[0]
-    assert one.images[0].get_array().mask.all()
-    assert not one.lines
+    for panel in panels(layer_order(never, "title"))[:2]:
+        (star,) = panel.lines
+        assert star.get_xydata().tolist() == [[0, 0]]
+        assert star.get_markerfacecolor() == "none"
+    nothing = never.assign(at_best=math.nan)
+    assert not panels(layer_order(nothing, "title"))[0].lines
+
+
+def test_the_pictures_are_laid_out_without_a_complaint() -> None:
+    style.apply()
+    for figure in (*layer_maps(curves(3), forgotten(3), "title"), layer_order(forgotten(), "t")):
+        figure.savefig(BytesIO())  # whatever matplotlib warns of is an error here
