@@ -25,6 +25,7 @@ from analysis.estimates.dose_response import half_loss, lack_of_fit
 from analysis.estimates.forgetting_time import forgetting_time
 from analysis.estimates.function_memory import of_predictors as function_memory
 from analysis.estimates.image_error import of_predictors as memory_over_images
+from analysis.estimates.layer_memory import forgotten_at
 from analysis.estimates.memory_level import half_of_largest
 from analysis.estimates.no_memory import p_value
 from analysis.estimates.predictors import Predictors
@@ -33,6 +34,7 @@ from analysis.estimates.spread import cross_validated, extremes, interval
 from analysis.estimates.variance import of_array
 from benchmarks.coverage_law import LawWorld, accuracies, law_slope_held
 from benchmarks.coverage_store import memory_held
+from suite.declarations.layers import is_measured
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], bool | None]
@@ -309,6 +311,31 @@ def _median(rng: np.random.Generator, seeds: int, stop: float) -> bool | None:
 
 
 # --- the table ---
+# --- layers: worlds are (epoch of one half, sd of a seed's forgetting time, noise of an epoch) ---
+@case(
+    "layer's half",
+    seeds_alike=(20.0, 0.02, 0.002),
+    seeds_apart=(20.0, 0.3, 0.01),
+    noisy_epochs=(20.0, 0.1, 0.05),
+    late=(120.0, 0.2, 0.01),
+)
+def _layer(
+    rng: np.random.Generator, seeds: int, setting: tuple[float, float, float]
+) -> bool | None:
+    """Cosines that decay as exp(−t/τ) with τ of its own for each seed, at the measured epochs."""
+    half, apart, noise = setting
+    epochs = np.array([epoch for epoch in range(1, 301) if is_measured(epoch, 300)], dtype=float)
+
+    def cosines(count: int) -> Floats:
+        times = half / math.log(2) * np.exp(apart * rng.standard_normal((count, 1)))
+        return np.exp(-epochs / times)
+
+    many = cosines(4000).mean(0)
+    truth = math.exp(np.interp(-0.5, -many, np.log(epochs)))
+    found = forgotten_at(epochs, cosines(seeds) + noise * rng.standard_normal((seeds, epochs.size)))
+    return bool(found["low"] <= truth <= found["high"])
+
+
 def table(cases: dict[tuple[str, str], Draw], samples: int) -> pd.DataFrame:
     """Percentage held, one row per case and one column per number of seeds."""
     rows = []

@@ -35,6 +35,7 @@ from suite.declarations.attempts import ATTEMPT_TAG
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.factorial import Experiment
+from suite.declarations.layers import layers_tags
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import (
     CONFIG_TAG,
@@ -266,6 +267,7 @@ class _Writer:
         said = _tags(run.config) | {ATTEMPT_TAG: str(attempt)}
         if status == "FINISHED":
             said |= {STATE_TAG: "finished", DIVERGED_TAG: str(run.diverges).lower()}
+            said |= layers_tags(layers) if (layers := run.layers) else {}
         yield tags, [(key, value, run_id) for key, value in said.items()]
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from suite.declarations.clocks import learning_rates, steps_per_epoch
 from suite.declarations.config import RunConfig
+from suite.declarations.layers import LayerHistory, is_measured
 from suite.declarations.metrics import EpochRecord, best_record, summarize
 from suite.models import build
 
@@ -31,6 +32,7 @@ TEST_IMAGES = {"digits": 359, "cifar10": 10_000}
 EPOCH_MILLISECONDS = 1000
 IMAGE_SHAPE = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 CLASSES = 10
+LAYERS = ("stem", "block1", "block2", "head")
 
 
 def trainable_parameters(config: RunConfig) -> int:
@@ -161,6 +163,20 @@ class SyntheticRun:
             )
             for epoch, row in enumerate(rows, start=1)
         ]
+
+    @property
+    def layers(self) -> LayerHistory | None:
+        """A head that forgets eight times as fast as the stem; None for one run in eight."""
+        if int(self.config.fingerprint, 16) % 8 == 1:  # of a version that measured no layers
+            return None
+        found = LayerHistory(LAYERS)
+        speed = np.geomspace(1, 8, len(LAYERS)) / (self.config.epochs * self.config.sigma_w)
+        last = len(self.history)
+        for epoch in (0, *(e for e in range(1, last + 1) if is_measured(e, last))):
+            cosines = np.exp(-epoch * speed)
+            norms = self.config.sigma_w * (2 - cosines)
+            found = found.with_epoch(epoch, norms.tolist(), cosines.tolist())
+        return found
 
     def _columns(self) -> dict[str, Curve]:
         config, truth = self.config, self.truth

@@ -10,6 +10,7 @@ from analysis.estimates.memory_by_epoch import memory_by_epoch
 from analysis.exhibits import phase_diagram, predictions, recipe_tables
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.law import forgetting_law
+from analysis.exhibits.layers import layers, layers_forgotten
 from analysis.exhibits.part import CannotError, Part, refuse_categories, refuse_one_scale
 from analysis.exhibits.source import Source, Sources
 from analysis.exhibits.symbol import PERTURBED, with_symbol
@@ -154,6 +155,8 @@ KINDS: Mapping[str, tuple[str, Maker]] = {
     ),
     "variance": ("Where the variance of accuracy goes", recipe_tables.variance),
     "function-memory": ("Memory of the function", predictions.function),
-    "agreement": ("Which σw predict alike", predictions.agreement),
+    "agreement": ("Which {perturbed} predict alike", predictions.agreement),
+    "layers": ("Where the start survives, layer by layer", layers),
+    "layers-forgotten": ("Which layers forget first", layers_forgotten),
     "radial-memory": ("What is left of the initial kernel norm", recipe_tables.radial_memory),
 }

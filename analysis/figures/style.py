@@ -67,6 +67,7 @@ CLOCK_LABELS = {"T_SGD": "T_SGD = (1/b) Σ η²", "T_L2": "T_L2 = λ Σ η", "T_
 BATCH_MAP = "viridis"
 ACCURACY_MAP = "viridis"
 MEMORY_MAP = "YlOrBr"
+LAYER_MAP = "cividis"
 REMEMBER_COLOUR = "#F6D9C4"
 FORGET_COLOUR = "#D3E3F0"
 REMEMBER_INK = "#8A3D0C"  # the same on paper, dark enough to be read

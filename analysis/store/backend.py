@@ -10,10 +10,12 @@ from analysis.store.history import Slots, Stamp
 from suite.basics.addresses import without_password
 from suite.basics.errors import first_line
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, rank
+from suite.declarations.layers import LAYERS_TAGS
 from suite.declarations.predictions import Predictions
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
-TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG)  # those that are read
+# Those that are read.
+TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG, *LAYERS_TAGS)
 
 
 class StoreError(ValueError):

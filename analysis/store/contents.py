@@ -14,8 +14,9 @@ from analysis.store.backend import Backend, RawRun, StoreError
 from analysis.store.cache import cache_path, load_cache, save_cache, still_valid
 from analysis.store.history import HistoryTable, Slots, select
 from analysis.store.predictions import NOTHING_KEPT, KeptPredictions
-from analysis.store.runs import image_counts, runs_frame, settings
+from analysis.store.runs import image_counts, layer_history, runs_frame, settings
 from suite.basics.errors import first_line
+from suite.declarations.layers import LayerHistory
 from suite.declarations.tags import DIVERGED_TAG
 
 
@@ -42,6 +43,8 @@ class Contents:
         Their epochs, in the same order.
     settings_of
         Run id to settings, of those.
+    layers
+        What was measured of their layers, in the same order; None for what an earlier version ran.
     older
         Pairs (other, counted) of finished runs of one configuration.
     unreadable
@@ -58,6 +61,7 @@ class Contents:
     frame: pd.DataFrame
     histories: HistoryTable
     settings_of: Mapping[str, Mapping[str, Any]]
+    layers: Sequence[LayerHistory | None]
     older: Sequence[tuple[RawRun, RawRun]]
     unreadable: Sequence[tuple[RawRun, str]]
     predictions: KeptPredictions = NOTHING_KEPT
@@ -80,7 +84,7 @@ def collect(backend: Backend, experiment: str, number: str, *, cache: bool) -> C
     """
     runs = backend.runs(number)
     counting, older = _counting(run for run in runs if run.status == "FINISHED")
-    settings_of, counts_of, unreadable = _readable(counting)
+    settings_of, counts_of, layers_of, unreadable = _readable(counting)
     kept = {run.run_id: run for run in counting if run.run_id in settings_of}
     if not kept:
         raise _nothing_finished(experiment, backend.address, runs, unreadable)
@@ -95,6 +99,7 @@ def collect(backend: Backend, experiment: str, number: str, *, cache: bool) -> C
         frame=frame,
         histories=_histories(backend, counted, number, cache=cache and backend.is_mlflow),
         settings_of=settings_of,
+        layers=[layers_of[run.run_id] for run in counted],
         older=older,
         unreadable=unreadable,
     )
@@ -115,17 +120,22 @@ def _counting(finished: Iterable[RawRun]) -> tuple[list[RawRun], list[tuple[RawR
 
 def _readable(
     runs: Iterable[RawRun],
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, int]], list[tuple[RawRun, str]]]:
-    """Settings and image counts by run id, and the runs where they cannot be read, with reasons."""
-    settings_of, counts_of, unreadable = {}, {}, []
+) -> tuple[
+    dict[str, dict[str, Any]],
+    dict[str, dict[str, int]],
+    dict[str, LayerHistory | None],
+    list[tuple[RawRun, str]],
+]:
+    """Settings, image counts and layers by run id, and which runs cannot be read, with reasons."""
+    settings_of, counts_of, layers_of, unreadable = {}, {}, {}, []
     for run in runs:
         try:
-            found = settings(run), image_counts(run)
+            found = settings(run), image_counts(run), layer_history(run)
         except ValueError as error:
             unreadable.append((run, first_line(error)))
         else:
-            settings_of[run.run_id], counts_of[run.run_id] = found
-    return settings_of, counts_of, unreadable
+            settings_of[run.run_id], counts_of[run.run_id], layers_of[run.run_id] = found
+    return settings_of, counts_of, layers_of, unreadable
 
 
 def _nothing_finished(

@@ -16,13 +16,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.store.backend import RawRun, StoreError
-from analysis.store.exported_files import HISTORY, METADATA, PREDICTIONS, RUNS, SCHEMA
+from analysis.store.exported_files import (
+    HISTORY,
+    METADATA,
+    PREDICTIONS,
+    RUNS,
+    SCHEMA,
+    read_layers,
+)
 from analysis.store.history import Slots
 from analysis.store.prediction_table import read_table, unpacked
 from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning
 from suite.basics.errors import first_line
 from suite.declarations.attempts import ATTEMPT_TAG
+from suite.declarations.layers import layers_tags
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.predictions import UNREADABLE, Predictions
 from suite.declarations.stored import MALFORMED, reason
@@ -104,7 +112,10 @@ class Export:
     def runs(self) -> list[RawRun]:
         """Its runs, and what is known of those that were left out."""
         table = _table(self.folder / RUNS, self.about["runs"], (*NEEDED, *self.about["settings"]))
-        runs = [_raw(row, self.about["settings"]) for row in _plain(table).to_pylist()]
+        try:
+            runs = [_raw(row, self.about["settings"]) for row in _plain(table).to_pylist()]
+        except MALFORMED as error:
+            raise _damaged(self.folder / RUNS, reason(error)) from None
         return [*runs, *(RawRun(**run) for run in self.about["left_out_runs"])]
 
     def read(self, slots: Slots) -> None:
@@ -283,6 +294,7 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _raw(row: Mapping[str, Any], settings: Sequence[str]) -> RawRun:
     """A run as MLflow held it, from its row."""
+    layers = read_layers(row)
     return RawRun(
         run_id=row["run_id"],
         name=row["run_name"],
@@ -294,6 +306,7 @@ def _raw(row: Mapping[str, Any], settings: Sequence[str]) -> RawRun:
             CONFIG_TAG: json.dumps({name: row[name] for name in settings}),
             DIVERGED_TAG: str(row["diverged"]).lower(),
             ATTEMPT_TAG: COUNTS,
+            **({} if layers is None else layers_tags(layers)),
         },
         params={name: str(row[name]) for name in IMAGE_COUNTS},
         metrics={name: row[name] for name in SUMMARY_METRIC_NAMES if row.get(name) is not None},

@@ -4,9 +4,10 @@
 any run has kept what it predicts on the test images, `predictions.parquet` one per such run
 (:mod:`analysis.store.prediction_table`; the probabilities are not kept by thinning). All can be
 read with anything that reads Parquet. A history is null where an epoch was not logged, or not kept
-by thinning. Where the runs come from, when and with which version they were exported, and which
-runs were left out and why, stands as JSON in the metadata of the files themselves, so that it
-cannot be lost on the way. All files carry the same random mark.
+by thinning. Where a run's layers stood to their initial weights is in lists of its row: names,
+epochs, and norms and cosines epoch after epoch. Where the runs come from, when and with which
+version they were exported, and which runs were left out and why, stands as JSON in the metadata of
+the files themselves, so that it cannot be lost on the way. All files carry the same random mark.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ from analysis.store.runs import SETTING_TYPES
 from analysis.store.thinning import Thinning, kept_rows
 from suite.basics.code_version import code_version
 from suite.declarations.attempts import ATTEMPT_TAG
+from suite.declarations.layers import LayerHistory
 from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 
 SCHEMA = 1
 METADATA = b"initialization-memory-export"
+LAYERS_COLUMNS = ("layers", "layer_epochs", "layer_norms", "layer_cosines")
 RUNS, HISTORY = "runs.parquet", "history.parquet"
 PREDICTIONS = "predictions.parquet"  # where any run has kept some
 PACKAGE = "initialization-memory"
@@ -137,7 +140,39 @@ def _runs_table(found: Contents) -> pa.Table:
         "last_timestamp": pa.array([run.last_timestamp for run in runs], TIME),
         "missing_epochs": pa.array(found.histories.missing, pa.list_(pa.int32())),
     }
+    if any(found.layers):  # so that without them the file is as versions before made it
+        columns |= _layers_columns(found.layers)
     return pa.table(columns)
+
+
+def _layers_columns(layers: Sequence[LayerHistory | None]) -> dict[str, pa.Array]:
+    kinds = (pa.string(), pa.int32(), pa.float32(), pa.float32())
+    rows = [
+        None
+        if one is None
+        else (one.layers, one.epochs, np.ravel(one.norms), np.ravel(one.cosines))
+        for one in layers
+    ]
+    return {
+        name: pa.array([None if row is None else row[place] for row in rows], pa.list_(kind))
+        for place, (name, kind) in enumerate(zip(LAYERS_COLUMNS, kinds, strict=True))
+    }
+
+
+def read_layers(row: Mapping[str, Any]) -> LayerHistory | None:
+    """The layers of a run from its row; None where it has none.
+
+    Raises
+    ------
+    ValueError
+        If the lists do not fit each other.
+    """
+    if row.get(LAYERS_COLUMNS[0]) is None:
+        return None
+    names, epochs, norms, cosines = (row[name] for name in LAYERS_COLUMNS)
+    shape = (len(epochs), len(names))
+    rows = [np.reshape(values, shape).tolist() for values in (norms, cosines)]
+    return LayerHistory(tuple(names), tuple(epochs), *(tuple(map(tuple, part)) for part in rows))
 
 
 def _history_table(found: Contents, thinning: Thinning | None) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from analysis.store import problems as store_problems
 from analysis.store.backend import Backend, StoreError, no_store
 from analysis.store.contents import Contents, collect
 from analysis.store.history import COLUMNS, HistoryTable
+from analysis.store.layers import layers_frame, no_layers
 from analysis.store.predictions import NOTHING_KEPT, KeptPredictions, kept_runs
 from analysis.store.problems import Problems
 from suite.basics.addresses import is_postgresql, local_folder
@@ -58,6 +59,9 @@ class Store:
     predictions
         What each returned model predicts on the test images, where it was kept; it is read when
         it is first asked for.
+    layers
+        :func:`analysis.store.layers.layers_frame` of the runs in the order of `runs`; those of
+        versions that measured no layers have no row.
     """
 
     experiment: str
@@ -67,6 +71,7 @@ class Store:
     origin: str = ""
     perturbation: Perturbation = SIGMA_W
     predictions: KeptPredictions = NOTHING_KEPT
+    layers: pd.DataFrame = field(default_factory=no_layers)
 
 
 def load(experiment: str = "", tracking_uri: str = "", *, cache: bool = True) -> Store:
@@ -124,6 +129,7 @@ def as_store(found: Contents) -> Store:
         problems,
         found.origin,
         predictions=found.predictions,
+        layers=layers_frame(found.histories.run_ids, found.layers),
     )
 
 

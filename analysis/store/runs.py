@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.store.backend import RawRun
 from suite.declarations.config import RunConfig, parse
+from suite.declarations.layers import LayerHistory, layers_of
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
 from suite.declarations.stored import MALFORMED, reason
 from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS
@@ -81,6 +82,20 @@ def image_counts(run: RawRun) -> dict[str, int]:
         if not run.params.get(name, "").isdecimal():
             raise ValueError(f"its parameter {name} is {run.params.get(name, 'absent')!r}")
     return {name: int(run.params[name]) for name in IMAGE_COUNTS}
+
+
+def layer_history(run: RawRun) -> LayerHistory | None:
+    """What was measured of its layers; None where nothing was.
+
+    Raises
+    ------
+    ValueError
+        One line, if that cannot be read.
+    """
+    try:
+        return layers_of(run.tags)
+    except MALFORMED as error:
+        raise ValueError(f"its tags of layers cannot be read: {reason(error)}") from None
 
 
 def runs_frame(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from suite.declarations.config import RunConfig
+from suite.declarations.layers import LayerHistory
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.stored import (
     digest_of,
@@ -34,12 +35,15 @@ class RunResult:
         The summary metrics of :mod:`suite.declarations.metrics`, by name.
     diverged
         Whether it ended because its loss was not finite any more.
+    layers
+        How its kernels moved from the initial ones; None where that was not measured.
     """
 
     config: RunConfig
     history: Sequence[EpochRecord]
     summary: Mapping[str, float]
     diverged: bool
+    layers: LayerHistory | None = field(default=None, kw_only=True)
 
     def to_json(self) -> str:
         """The result as text with its digest, from which :meth:`from_json` makes it again."""
@@ -49,6 +53,8 @@ class RunResult:
             "summary": dict(self.summary),
             "diverged": self.diverged,
         }
+        if self.layers is not None:
+            content["layers"] = self.layers.to_text()
         return json.dumps({**content, DIGEST: digest_of(content)})
 
     @staticmethod
@@ -63,6 +69,7 @@ class RunResult:
         content = dict(table(json.loads(text), "result"))
         if DIGEST in content:
             require_digest(content.pop(DIGEST), digest_of(content))
+        layers = content.pop("layers", None)  # versions before wrote none
         names = {"config", "history", "summary", "diverged"}
         if set(content) != names:
             raise ValueError(f"result: must have {sorted(names)}, got {sorted(content)}")
@@ -73,4 +80,10 @@ class RunResult:
         if not isinstance(content["diverged"], bool):
             raise ValueError(f"diverged: must be true or false, got {content['diverged']!r:.80}")
         history = read_history(content["history"])
-        return RunResult(read_config(content["config"]), history, summary, content["diverged"])
+        return RunResult(
+            read_config(content["config"]),
+            history,
+            summary,
+            content["diverged"],
+            layers=None if layers is None else LayerHistory.from_text(layers),
+        )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from suite.basics.errors import remedy_for
 from suite.declarations.config import RunConfig
+from suite.declarations.layers import LayerHistory
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.stored import MALFORMED, read_config, read_history, reason
 from suite.engine.tensor_file import Content, read_tensors, write_tensors
@@ -23,6 +24,7 @@ UNUSABLE = (SafetensorError, *MALFORMED)  # what reading a damaged file can rais
 
 TEXTS = {"config", "history", "kernel_norm_initial"}
 SEALED_TEXTS = TEXTS | {"epochs"}  # versions without a digest did not write it
+LAYERS = "layers"  # the text that versions before did not write, with a digest or without
 
 
 class CheckpointError(RuntimeError):
@@ -60,12 +62,15 @@ class RunState:
         All epochs so far; their number is the epoch to go on from.
     kernel_norm_initial
         Before the first step.
+    layers
+        What was measured of its kernels; None where an earlier version trained it.
     """
 
     config: RunConfig
     tensors: dict[str, Group]
     history: list[EpochRecord]
     kernel_norm_initial: float
+    layers: LayerHistory | None = None
 
     @property
     def epoch(self) -> int:
@@ -100,6 +105,8 @@ def save(state: RunState, path: Path) -> None:
         "history": json.dumps([asdict(record) for record in state.history]),
         "kernel_norm_initial": repr(state.kernel_norm_initial),
     }
+    if state.layers is not None:
+        texts[LAYERS] = state.layers.to_text()
     write_tensors(flat, path, texts)
 
 
@@ -154,7 +161,7 @@ def _read(path: Path) -> RunState:
 
 def _state(content: Content) -> RunState:
     texts, expected = content.texts, SEALED_TEXTS if content.sealed else TEXTS
-    if set(texts) != expected:
+    if set(texts) - {LAYERS} != expected:
         raise ValueError(f"metadata: must be {sorted(expected)}, got {sorted(texts)}")
     tensors: dict[str, Group] = {}
     for key, tensor in content.tensors.items():
@@ -171,4 +178,5 @@ def _state(content: Content) -> RunState:
         tensors=tensors,
         history=history,
         kernel_norm_initial=float(texts["kernel_norm_initial"]),
+        layers=LayerHistory.from_text(texts[LAYERS]) if LAYERS in texts else None,
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from suite.declarations.config import RunConfig
+from suite.declarations.layers import LayerHistory
 from suite.engine.checkpoint import MisfitError, RunState
 from suite.engine.evaluation import DTYPES
 from suite.engine.optimizers import arranged, moment_specs
@@ -53,6 +54,8 @@ def require_fit(state: RunState, config: RunConfig, network: Network) -> None:
         )
     if not 1 <= state.epoch <= config.epochs:
         raise MisfitError(f"history: must have 1 to {config.epochs} epochs, got {state.epoch}")
+    if state.layers is not None:
+        _require_layers(state.layers, state.epoch, network)
     kept = ("", "best_")
     expected = {f"{best}{key}": f for best in kept for key, f in model_forms(config, network)}
     specs = arranged(config.optimizer, network.parameters)
@@ -61,6 +64,17 @@ def require_fit(state: RunState, config: RunConfig, network: Network) -> None:
     groups = state.tensors.items()
     found = {f"{group}/{name}": t for group, part in groups for name, t in part.items()}
     _require(found, expected)
+
+
+def _require_layers(layers: LayerHistory, epoch: int, network: Network) -> None:
+    kernels = tuple(spec.name for spec in network.parameters if spec.kind == "kernel")
+    if layers.layers != kernels:
+        raise MisfitError(
+            f"layers: must be the {len(kernels)} kernels of the present layout, "
+            f"got {len(layers.layers)}, {' '.join(layers.layers)!r:.80}"
+        )
+    if layers.epochs and layers.epochs[-1] > epoch:
+        raise MisfitError(f"layers: must be of epochs up to {epoch}, got {layers.epochs[-1]}")
 
 
 def require_model(tensors: Mapping[str, Tensor], config: RunConfig, network: Network) -> None:

@@ -24,6 +24,7 @@ from suite.engine.checkpoint import Group, MisfitError, RefusedError, RunState
 from suite.engine.cuda_graph import stepper
 from suite.engine.evaluation import DTYPES, evaluate, set_precision
 from suite.engine.fitting import require_fit
+from suite.engine.kernel_record import kernel_record
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
 from suite.engine.prediction import predict
@@ -103,6 +104,8 @@ class Fleet:
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         norms = [_kernel_norm(specs, start) for start in parameters]
         self.members = [Member(c, norm) for c, norm in zip(configs, norms, strict=True)]
+        kernels = [spec.name for spec in self.network.parameters if spec.kind == "kernel"]
+        self.record = kernel_record(kernels, self.layout, parameters, like)
         if states:
             _require_fits(states, pairs)
             parameters = [state.tensors["parameters"] for state in states]
@@ -123,6 +126,7 @@ class Fleet:
             member.history = list(state.history)
             member.best = best_record(member.history)
             member.kernel_norm_initial = state.kernel_norm_initial
+        self._restore_record(states)
         best = [state.tensors["best_parameters"] for state in states]
         self.best_theta = self.layout.pack(best, like)
         self.best_buffers = _stacked(
@@ -133,6 +137,17 @@ class Fleet:
             for name, place in self.optimizer.moment_layouts.items()
         }
         self.optimizer.restore(moments, epochs.pop() * self.steps)
+
+    def _restore_record(self, states: Sequence[RunState]) -> None:
+        if self.record is None:
+            return
+        begun = zip(states, self.record.histories, strict=True)
+        self.record.histories = [state.layers or anew for state, anew in begun]
+        if not all(state.layers for state in states):
+            self.notify(
+                f"an earlier version trained {self.epoch} epochs without measuring each layer; "
+                "layers are measured from here on"
+            )
 
     def _prepare(self) -> None:
         configs = [member.config for member in self.members]
@@ -213,6 +228,8 @@ class Fleet:
         numbers = torch.stack(
             [train_loss / images, correct / images, val_loss, val_accuracy, square_sum.sqrt()]
         )
+        if self.record is not None:
+            self.record.measure(epoch, self.common.epochs, self.theta)
         return self._record(epoch, numbers.double().cpu())
 
     def _keras_penalty(self, square_sum: Tensor) -> Tensor | float:
@@ -306,8 +323,19 @@ class Fleet:
             summary |= {"test_loss": float(loss), "test_accuracy": float(accuracy)}
             parameters = {name: value[0].cpu().clone() for name, value in views.items()}
             buffers = {name: value[0].cpu().clone() for name, value in kept.items()}
+        layers = None
+        if self.record is not None:
+            at = {member.best.epoch: self.best_theta} if member.best else {}
+            layers = self.record.at_end(run, {**at, history[-1].epoch: self.theta})
         return TrainedRun(
-            config, history, summary, member.diverged, parameters, buffers, predictions
+            config,
+            history,
+            summary,
+            member.diverged,
+            parameters,
+            buffers,
+            predictions,
+            layers=layers,
         )
 
     def _keep(self, runs: list[int]) -> None:
@@ -319,6 +347,7 @@ class Fleet:
         old, moments, steps = self.layout, self.optimizer.moments, self.optimizer.steps
         places = self.optimizer.moment_layouts
         self.layout = Layout(old.specs, len(runs))
+        self.record = self.record and self.record.chosen(runs)
         self.theta = old.chosen(self.theta, place)
         self.best_theta = old.chosen(self.best_theta, place)
         self.buffers = {name: value[place] for name, value in self.buffers.items()}
@@ -345,6 +374,7 @@ class Fleet:
                 },
                 list(member.history),
                 member.kernel_norm_initial,
+                self.record.histories[run] if self.record else None,
             )
             for run, member in enumerate(self.members)
         ]

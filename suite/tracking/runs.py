@@ -39,6 +39,7 @@ from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
 from suite.basics.sqlite_store import provide
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, next_attempt
 from suite.declarations.config import RunConfig
+from suite.declarations.layers import LayerHistory, layers_tags
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.predictions import BEST_ARTIFACT
 from suite.declarations.tags import (
@@ -258,9 +259,15 @@ class Tracker:
         self.client.log_batch(run_id, **entities, synchronous=True)
 
     def finish(
-        self, run_id: str, summary: Mapping[str, float], timestamp: int, *, diverged: bool
+        self,
+        run_id: str,
+        summary: Mapping[str, float],
+        timestamp: int,
+        *,
+        diverged: bool,
+        layers: LayerHistory | None = None,
     ) -> None:
-        """Log the summary metrics and end the run as FINISHED.
+        """Log the summary metrics and what its layers did, and end the run as FINISHED.
 
         Parameters
         ----------
@@ -269,6 +276,8 @@ class Tracker:
         """
         metrics = [Metric(name, value, timestamp, 0) for name, value in summary.items()]
         tags = [RunTag(STATE_TAG, "finished"), RunTag(DIVERGED_TAG, str(diverged).lower())]
+        if layers is not None:
+            tags += [RunTag(key, value) for key, value in layers_tags(layers).items()]
         self._write(run_id, metrics=metrics, tags=tags)
         self.client.set_terminated(run_id, "FINISHED")
 

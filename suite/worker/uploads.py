@@ -305,6 +305,7 @@ class Uploads:
             result.summary,
             result.history[-1].timestamp,
             diverged=result.diverged,
+            layers=result.layers,
         )
         stays = self.tracker.supersede(run.run_id, fingerprint)
         self.workspace.forget(fingerprint)

@@ -24,6 +24,7 @@ import suite
 from suite import train
 from suite.data.splits import load as load_data
 from suite.declarations.config import parse
+from suite.declarations.layers import layers_of
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.tracking.runs import Tracker
 from suite.worker import worker
@@ -100,6 +101,7 @@ def assert_ended_as_if_undisturbed(store: Store, reference: Finished) -> str:
     assert found.artifacts == reference.artifacts
     tags = store.tags(found.run_id)
     assert (tags["state"], tags["diverged"]) == ("finished", "false")
+    assert layers_of(tags) == layers_of(reference.store.tags(reference.run_id))
     assert files_left(store.path.parent) == []
     return found.run_id
 
@@ -115,6 +117,9 @@ def test_a_run_ends_in_mlflow_complete(uninterrupted: Finished) -> None:
     assert {*EPOCH_METRIC_NAMES, *SUMMARY_METRIC_NAMES} - optional <= set(latest)
     assert latest["epochs_trained"] == 4
     assert store.tags(run_id)["fingerprint"] == KEY
+    layers = layers_of(store.tags(run_id))
+    assert layers is not None
+    assert layers.epochs == (0, 1, 2, 3, 4)
     best = ("config.json", "model.safetensors", "predictions.parquet")
     assert set(uninterrupted.artifacts) == {f"best/{name}" for name in best}
     assert files_left(store.path.parent) == []

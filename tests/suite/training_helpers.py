@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from suite.data.splits import ImageData, Split, load
 from suite.declarations.config import RunConfig, parse
+from suite.declarations.layers import LayerHistory
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.engine.fleet import Fleet
 from suite.engine.runs import TrainedRun
@@ -71,3 +72,16 @@ def assert_same_run(ours: TrainedRun, theirs: TrainedRun, tolerance: float = 1e-
         assert_allclose(ours.summary[name], value, **close, err_msg=name)
     assert_close(ours.parameters, theirs.parameters, **close)
     assert_close(ours.buffers, theirs.buffers, **close)
+    assert_same_layers(ours.layers, theirs.layers, tolerance)
+
+
+def assert_same_layers(
+    ours: LayerHistory | None, theirs: LayerHistory | None, tolerance: float
+) -> None:
+    """Equal but for the rounding to single precision, or to the last bit with `tolerance` 0."""
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.layers, ours.epochs) == (theirs.layers, theirs.epochs)
+    rounding = max(tolerance, 2e-7) if tolerance else 0
+    assert_allclose(ours.norms, theirs.norms, rtol=rounding)
+    assert_allclose(ours.cosines, theirs.cosines, rtol=rounding, atol=rounding)

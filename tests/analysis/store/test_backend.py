@@ -35,6 +35,8 @@ def assert_same(found: Store, expected: Store) -> None:
     """The same runs, histories and problems; run ids too, as both are made from one seed."""
     pd.testing.assert_frame_equal(found.runs, expected.runs)
     pd.testing.assert_frame_equal(found.history, expected.history)
+    pd.testing.assert_frame_equal(found.layers, expected.layers)
+    assert len(expected.layers)
     for part in ("missing", "unfinished", "duplicates", "incomplete", "unreadable"):
         frames = [getattr(s.problems, part) for s in (found, expected)]
         ordered = [f.sort_values(list(f.columns[:1]), ignore_index=True) for f in frames]

@@ -74,6 +74,7 @@ def test_frames_and_problems_of_an_export_are_those_of_the_store(uri: str, tmp_p
     found = load("demo", str(export(uri, tmp_path / "out", "demo")))
     pd.testing.assert_frame_equal(found.runs, expected.runs)
     pd.testing.assert_frame_equal(found.history, expected.history)
+    pd.testing.assert_frame_equal(found.layers, expected.layers)
     assert_same_problems(found, expected)
     assert len(expected.problems.unreadable) == 1
     assert "thinned" not in found.origin
@@ -115,6 +116,7 @@ def test_thinning_keeps_runs_problems_and_validation_accuracy_and_says_so(
     expected = load("demo", uri, cache=False)
     found = load("demo", str(export(uri, tmp_path / "out", "demo", "--thin")))
     pd.testing.assert_frame_equal(found.runs, expected.runs)
+    pd.testing.assert_frame_equal(found.layers, expected.layers)
     assert_same_problems(found, expected)
     same = ["run_id", "epoch", *WHOLE]
     pd.testing.assert_frame_equal(found.history[same], expected.history[same])

@@ -315,3 +315,33 @@ def test_a_damaged_file_is_answered_in_one_line(
     monkeypatch.setattr(store_sqlite, "EPOCHS_WORTH_A_PROCESS", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert "malformed" in error("synthetic", uri)
+
+
+def test_layers_are_those_that_were_measured_and_absent_where_none_was(
+    clean: tuple[str, Written, Store],
+) -> None:
+    _, written, loaded = clean
+    made = {config.fingerprint: SyntheticRun(config, written.truth, 0) for config in CONFIGS}
+    expected = []
+    for code, fingerprint in enumerate(loaded.runs["fingerprint"]):
+        layers = made[fingerprint].layers
+        if layers is None:
+            continue
+        for at, epoch in enumerate(layers.epochs):
+            cells = zip(layers.layers, layers.norms[at], layers.cosines[at], strict=True)
+            expected += [(code, epoch, n, d, *numbers) for d, (n, *numbers) in enumerate(cells)]
+    codes = loaded.layers["run_id"].cat.codes
+    found = loaded.layers.assign(run_id=codes, layer=loaded.layers["layer"].astype(str))
+    assert list(found.itertuples(index=False, name=None)) == expected
+    assert 0 < codes.nunique() < len(CONFIGS)
+
+
+def test_a_run_whose_layers_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    uri = empty_store(tmp_path)
+    write(uri, CONFIGS[:3])
+    execute(uri, "UPDATE tags SET value = substr(value, 1, 40) WHERE key = 'layers.1'")
+    first = "(SELECT min(run_uuid) FROM runs)"
+    execute(uri, f"DELETE FROM tags WHERE key = 'layers.1' AND run_uuid = {first}")
+    loaded = load("synthetic", uri, cache=False)
+    assert len(loaded.runs) == 1
+    assert loaded.problems.unreadable["reason"].str.contains("tags of layers").all()

@@ -32,7 +32,7 @@ def test_the_generator_writes_the_rows_that_the_suite_writes_through_mlflow(tmp_
     run_id = tracker.create(CONFIGS[0], data, "cpu")
     tracker.log_epochs(run_id, run.history)
     end = rows(by_generator, "SELECT end_time FROM runs")[0][0]
-    tracker.finish(run_id, run.summary, end, diverged=True)
+    tracker.finish(run_id, run.summary, end, diverged=True, layers=run.layers)
     for table in ("metrics", "latest_metrics"):
         query = f"SELECT key, value, timestamp, step, is_nan FROM {table} ORDER BY 1, 4"
         assert rows(by_generator, query) == rows(by_suite, query)

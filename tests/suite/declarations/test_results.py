@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis.strategies import integers
 
 from suite.declarations.config import parse
+from suite.declarations.layers import LayerHistory
 from suite.declarations.metrics import EpochRecord
 from suite.declarations.results import RunResult
 from suite.declarations.stored import MALFORMED
@@ -23,6 +25,7 @@ RESULT = RunResult(
     ],
     {"test_accuracy": 1 / 3, "best_epoch": 1, "clock_sgd": 1e-300},
     diverged=True,
+    layers=LayerHistory(("stem", "head")).with_epoch(0, [1 / 3, 2.0], [1.0, math.nan]),
 )
 TEXT = RESULT.to_json()
 
@@ -48,6 +51,12 @@ def test_spaces_and_order_do_not_matter() -> None:
 
 def test_a_result_of_a_version_without_digest_is_read() -> None:
     assert same(RunResult.from_json(unsealed()))
+
+
+def test_a_result_of_a_version_without_layers_is_read() -> None:
+    found = RunResult.from_json(unsealed(layers=None))
+    assert found.layers is None
+    assert repr(replace(found, layers=RESULT.layers)) == repr(RESULT)
 
 
 @given(integers(0, 8 * len(TEXT.encode()) - 1))

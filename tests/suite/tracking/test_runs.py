@@ -20,6 +20,7 @@ from tracked_runs import CONFIG, DATA, begin, records
 
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.layers import LayerHistory, layers_of
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
 from suite.declarations.tags import NOTE_TAG
 from suite.tracking.metadata import note
@@ -183,14 +184,19 @@ def test_a_run_ends_with_its_summary_once_however_often_that_is_repeated(
     run_id = begin(tracker)
     tracker.log_epochs(run_id, records([1, 2]))
     summary = {"test_accuracy": 1 / 3, "best_epoch": 2.0}
+    # Of more layers than one tag takes.
+    layers = LayerHistory(tuple(f"layer{n}" for n in range(500))).with_epoch(
+        0, [2] * 500, [1] * 500
+    )
     rows = []
     for _ in range(2):
-        tracker.finish(run_id, summary, 1_700_000_000_002, diverged=False)
+        tracker.finish(run_id, summary, 1_700_000_000_002, diverged=False, layers=layers)
         rows.append(store.rows("SELECT COUNT(*) FROM metrics"))
     assert rows == [[(2 * len(EPOCH_METRIC_NAMES) + 2,)]] * 2
     assert store.statuses() == {run_id: "FINISHED"}
     assert store.tags(run_id)["state"] == "finished"
     assert store.tags(run_id)["diverged"] == "false"
+    assert layers_of(store.tags(run_id)) == layers
     assert {name: store.latest(run_id)[name] for name in summary} == summary
     assert tracker.finished(CONFIG.fingerprint) == run_id
     assert tracker.unfinished(CONFIG.fingerprint) is None

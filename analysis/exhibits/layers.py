@@ -1,0 +1,94 @@
+"""Where the start survives: layer by layer in each recipe, and which layers forget first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from analysis.estimates.layer_memory import layer_curves, layer_forgetting
+from analysis.exhibits.part import CannotError, Part
+from analysis.exhibits.source import Source
+from analysis.figures.layers import layer_maps, layer_order
+
+MOST_SCALES = 3  # σw side by side: the smallest, the middle, the largest
+DEFINITION = (
+    "Cosine of each kernel W to its initial kernel W₀, ⟨W, W₀⟩ / (‖W‖ ‖W₀‖), the mean over seeds: "
+    "1 where a kernel is the initial one or only shrank, near 0 where nothing of its direction is "
+    "left."
+)
+
+
+def layers(source: Source, title: str) -> list[Part]:
+    """A map of layers and epochs for each recipe, and the table behind it."""
+    _refuse_without_layers(source)
+    found = source.store
+    curves = layer_curves(found.runs, found.layers, recipes=source.recipes)
+    forgotten = layer_forgetting(found.runs, found.layers, recipes=source.recipes)
+    curves_shown, forgotten_shown = (
+        frame[frame["sigma_w"].isin(_shown(curves))] for frame in (curves, forgotten)
+    )
+    said = [
+        DEFINITION,
+        "Layers from the input upwards. A dot: where the mean has fallen to ½, between measured "
+        "epochs along their logarithm.",
+        _left_out(curves),
+    ]
+    pages = layer_maps(curves_shown, forgotten_shown, title)
+    return [
+        Part(said, page, curves if number == 1 else None, f"{number}" if len(pages) > 1 else "")
+        for number, page in enumerate(pages, start=1)
+    ]
+
+
+def layers_forgotten(source: Source, title: str) -> list[Part]:
+    """What is left of each layer, and which is forgotten first; a page per set of layers."""
+    _refuse_without_layers(source)
+    found = source.store
+    table = layer_forgetting(found.runs, found.layers, recipes=source.recipes)
+    counts = table["status"].value_counts()
+    said = [
+        DEFINITION,
+        "Shown is that of the returned model, and which layer's mean falls to ½ first; the table "
+        "has when that is, on each recipe's own clock with its 95 % interval over seeds.",
+        f"Of {len(table)} layers, counted by recipe and σw, {counts.get('crossed', 0)} cross, "
+        f"{counts.get('immediate', 0)} do within the first epoch, {counts.get('never', 0)} do not "
+        f"within the training, {counts.get('undetermined', 0)} cannot be told.",
+        _left_out(table),
+    ]
+    pages = list(_same_layers(table))
+    return [
+        Part(
+            said,
+            layer_order(page[page["sigma_w"].isin(_shown(page))], title),
+            table if number == 1 else None,
+            f"{number}" if len(pages) > 1 else "",
+        )
+        for number, page in enumerate(pages, start=1)
+    ]
+
+
+def _refuse_without_layers(source: Source) -> None:
+    known = set(source.store.runs["run_id"])
+    if known.isdisjoint(source.store.layers["run_id"].unique()):
+        raise CannotError("no run measured its layers, as runs of earlier versions did not")
+
+
+def _shown(table: pd.DataFrame) -> list[float]:
+    scales = sorted(table["sigma_w"].unique())
+    if len(scales) <= MOST_SCALES:
+        return scales
+    return [scales[0], scales[len(scales) // 2], scales[-1]]
+
+
+def _left_out(table: pd.DataFrame) -> str:
+    shown, count = _shown(table), table["sigma_w"].nunique()
+    return f"{len(shown)} of {count} σw; all are in the table." if len(shown) < count else ""
+
+
+def _same_layers(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The rows of recipes that have the same layers, in the recipes' order."""
+    layers = table.drop_duplicates(["recipe", "depth"]).sort_values("depth", kind="stable")
+    of = layers.groupby("recipe", sort=False)["layer"].agg(tuple)
+    for names in dict.fromkeys(of[name] for name in dict.fromkeys(table["recipe"])):
+        yield table[table["recipe"].map(of) == names]
