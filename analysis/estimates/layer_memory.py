@@ -23,6 +23,7 @@ from analysis.estimates.histories import run_positions
 from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.seed_interval import seed_bands, seed_mean
 from suite.declarations.layers import is_measured
+from suite.declarations.perturbation import SIGMA_W
 
 Floats = NDArray[np.float64]
 HALF = 0.5
@@ -119,9 +120,9 @@ def layer_curves(
     Returns
     -------
     DataFrame
-        recipe, sigma_w, epoch, layer, depth (0 at the input); cosine to the initial kernel, its
-        mean over seeds with low and high (t interval; NaN for one seed); norm_ratio, the mean of
-        ‖W‖/‖W₀‖; distance, the mean of ‖W − W₀‖/‖W₀‖; seeds. Empty where nothing was measured.
+        recipe, sigma_w (or the setting perturbed in its place), epoch, layer, depth (0 at the
+        input); cosine to the initial kernel, its mean over seeds with low and high (t interval; NaN
+        for one seed); norm_ratio, the mean of ‖W‖/‖W₀‖; distance, the mean of ‖W − W₀‖/‖W₀‖; seeds. Empty where nothing was measured.
     """
     found = recipe_layers(runs, layers, find_recipes(runs) if recipes is None else recipes)
     parts = [_curves(one, level) for one in found]
@@ -129,7 +130,7 @@ def layer_curves(
 
 
 CURVE_COLUMNS = (
-    *("recipe", "sigma_w", "epoch", "layer", "depth", "cosine", "low", "high"),
+    *("recipe", SIGMA_W.name, "epoch", "layer", "depth", "cosine", "low", "high"),
     *("norm_ratio", "distance", "seeds"),
 )
 
@@ -145,7 +146,7 @@ def _curves(found: RecipeLayers, level: float) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "recipe": found.recipe.label,
-            "sigma_w": found.recipe.scales[scales],
+            found.recipe.perturbation.name: found.recipe.scales[scales],
             "epoch": found.epochs[epochs],
             "layer": np.array(found.layers, dtype=object)[depths],
             "depth": depths,
@@ -179,8 +180,8 @@ def layer_forgetting(
     Returns
     -------
     DataFrame
-        recipe, sigma_w, layer, depth, axis; time (clock value; NaN unless it crosses) with low and
-        high (0: may be before the first epoch; inf: may not be within the training; NaN for one
+        recipe, sigma_w (or the setting perturbed in its place), layer, depth, axis; time (clock
+        value; NaN unless it crosses) with low and high (0: may be before the first epoch; inf: may not be within the training; NaN for one
         seed); epoch (the same on the axis of epochs, for reading); status ('crossed', 'immediate'
         within the first epoch, 'never', or 'undetermined'); order (1 is the layer of the recipe and
         σw that is forgotten first; NaN for what never is); at_best (cosine of the returned model's
@@ -196,12 +197,13 @@ def layer_forgetting(
         return pd.DataFrame(columns=FORGETTING_COLUMNS)
     frame = pd.DataFrame(rows)
     early = frame["epoch"].where(frame["status"] != "immediate", 0.0)
-    frame["order"] = early.groupby([frame["recipe"], frame["sigma_w"]]).rank(method="min")
-    return frame[list(FORGETTING_COLUMNS)]
+    perturbed = known[0].perturbation.name
+    frame["order"] = early.groupby([frame["recipe"], frame[perturbed]]).rank(method="min")
+    return frame[[perturbed if name == SIGMA_W.name else name for name in FORGETTING_COLUMNS]]
 
 
 FORGETTING_COLUMNS = (
-    *("recipe", "sigma_w", "layer", "depth", "axis", "time", "low", "high", "epoch", "status"),
+    *("recipe", SIGMA_W.name, "layer", "depth", "axis", "time", "low", "high", "epoch", "status"),
     *("order", "at_best", "at_best_low", "at_best_high", "seeds"),
 )
 
@@ -220,7 +222,7 @@ def _forgotten(
                 continue
             best = seed_mean(found.best[s, :, depth], level)
             rows.append(
-                {"recipe": found.recipe.label, "sigma_w": float(scale)}
+                {"recipe": found.recipe.label, found.recipe.perturbation.name: scale}
                 | {"layer": layer, "depth": depth, "axis": axis}
                 | forgotten_at(clocks[axis], values, level)
                 | {"epoch": forgotten_at(clocks["epoch"], values, level)["time"]}

@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.figures.style import LAYER_MAP, ink_on, log_ticks, recipe_name
+from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 MOST_RECIPES = 4  # on top of one another on a page of curves
 MOST_NAMES = 16  # of layers along an axis
@@ -22,7 +23,12 @@ EMPTY = "#EEEEEE"
 
 
 # --- each recipe in the course of training ---
-def layer_maps(curves: pd.DataFrame, forgotten: pd.DataFrame, title: str) -> list[Figure]:
+def layer_maps(
+    curves: pd.DataFrame,
+    forgotten: pd.DataFrame,
+    title: str,
+    perturbation: Perturbation = SIGMA_W,
+) -> list[Figure]:
     """Mean cosine by layer and epoch: a row per recipe, a column per σw, one colour scale.
 
     A dot stands where a layer's mean cosine has fallen to one half; an arrow at the left edge says
@@ -36,6 +42,8 @@ def layer_maps(curves: pd.DataFrame, forgotten: pd.DataFrame, title: str) -> lis
         From `layer_memory.layer_forgetting`: recipe, sigma_w, depth, epoch, status.
     title
         Above all panels.
+    perturbation
+        The perturbed setting, whose values the columns are.
 
     Returns
     -------
@@ -43,7 +51,8 @@ def layer_maps(curves: pd.DataFrame, forgotten: pd.DataFrame, title: str) -> lis
         One per four recipes.
     """
     recipes = list(dict.fromkeys(curves["recipe"]))
-    scales = sorted(curves["sigma_w"].unique())
+    perturbed = perturbation.name
+    scales = perturbation.ordered(curves[perturbed])
     pages = []
     for start in range(0, len(recipes), MOST_RECIPES):
         names = recipes[start : start + MOST_RECIPES]
@@ -54,10 +63,10 @@ def layer_maps(curves: pd.DataFrame, forgotten: pd.DataFrame, title: str) -> lis
         for row, name in zip(panels, names, strict=True):
             for panel, scale in zip(row, scales, strict=True):
                 of = [
-                    f[(f["recipe"] == name) & (f["sigma_w"] == scale)] for f in (curves, forgotten)
+                    f[(f["recipe"] == name) & (f[perturbed] == scale)] for f in (curves, forgotten)
                 ]
                 _map(panel, *of)
-                panel.set_title(f"{recipe_name(name)}, σw = {scale:g}", fontsize=11)
+                panel.set_title(f"{recipe_name(name)}, {_word(perturbation, scale)}", fontsize=11)
             _name_layers(row[0], curves[curves["recipe"] == name])
         for panel in panels[-1]:
             panel.set_xlabel("epoch")
@@ -98,6 +107,10 @@ def _map(panel: Axes, curves: pd.DataFrame, forgotten: pd.DataFrame) -> None:
     panel.set_ylim(heights[0], heights[-1])
 
 
+def _word(perturbation: Perturbation, value: Any) -> str:
+    return f"{perturbation.symbol} = {perturbation.value(value)}"
+
+
 def _edges(epochs: np.ndarray) -> np.ndarray:
     """Where cells around these epochs meet, half-way along their logarithm."""
     if epochs.size == 1:
@@ -123,7 +136,9 @@ def _short(name: str) -> str:
 
 
 # --- all recipes at once ---
-def layer_order(forgotten: pd.DataFrame, title: str) -> Figure:
+def layer_order(
+    forgotten: pd.DataFrame, title: str, perturbation: Perturbation = SIGMA_W
+) -> Figure:
     """What the returned model keeps of each layer's start: a panel per σw, recipes by layers.
 
     A full star marks the layer whose cosine falls to one half first; where none does within the
@@ -136,16 +151,19 @@ def layer_order(forgotten: pd.DataFrame, title: str) -> Figure:
         layer, depth, order, at_best.
     title
         Above all panels.
+    perturbation
+        The perturbed setting, whose values the columns are.
     """
     recipes = list(dict.fromkeys(forgotten["recipe"]))
-    scales = sorted(forgotten["sigma_w"].unique())
+    perturbed = perturbation.name
+    scales = perturbation.ordered(forgotten[perturbed])
     layers = forgotten.groupby("depth")["layer"].first()
     width = max(2.4, 0.32 * min(len(layers), 24))
     figure = Figure(figsize=(width * len(scales) + 3.4, 0.34 * max(len(recipes), 3) + 2.6))
     panels = figure.subplots(1, len(scales), squeeze=False, sharey=True)[0]
     for panel, scale in zip(panels, scales, strict=True):
-        _order(panel, forgotten[forgotten["sigma_w"] == scale], recipes)
-        panel.set_title(f"σw = {scale:g}")
+        _order(panel, forgotten[forgotten[perturbed] == scale], recipes)
+        panel.set_title(_word(perturbation, scale))
         shown = layers[:: -(-len(layers) // MOST_NAMES)]
         panel.set_xticks(shown.index, [_short(name) for name in shown], rotation=90, fontsize=9)
     panels[0].set_yticks(range(len(recipes)), [recipe_name(name) for name in recipes], fontsize=9)
