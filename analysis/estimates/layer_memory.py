@@ -122,7 +122,8 @@ def layer_curves(
     DataFrame
         recipe, sigma_w (or the setting perturbed in its place), epoch, layer, depth (0 at the
         input); cosine to the initial kernel, its mean over seeds with low and high (t interval; NaN
-        for one seed); norm_ratio, the mean of ‖W‖/‖W₀‖; distance, the mean of ‖W − W₀‖/‖W₀‖; seeds. Empty where nothing was measured.
+        for one seed); norm_ratio, the mean of ‖W‖/‖W₀‖; distance, the mean of ‖W − W₀‖/‖W₀‖; seeds.
+        Empty where nothing was measured.
     """
     found = recipe_layers(runs, layers, find_recipes(runs) if recipes is None else recipes)
     parts = [_curves(one, level) for one in found]
@@ -181,11 +182,12 @@ def layer_forgetting(
     -------
     DataFrame
         recipe, sigma_w (or the setting perturbed in its place), layer, depth, axis; time (clock
-        value; NaN unless it crosses) with low and high (0: may be before the first epoch; inf: may not be within the training; NaN for one
-        seed); epoch (the same on the axis of epochs, for reading); status ('crossed', 'immediate'
-        within the first epoch, 'never', or 'undetermined'); order (1 is the layer of the recipe and
-        σw that is forgotten first; NaN for what never is); at_best (cosine of the returned model's
-        kernel) with at_best_low, at_best_high; seeds.
+        value; NaN unless it crosses) with low and high (0: may be before the first epoch; inf: may
+        not be within the training; NaN for one seed); epoch (the same on the axis of epochs, for
+        reading); status ('crossed', 'immediate' within the first epoch, 'never', or
+        'undetermined'); order (1 is the layer of the recipe and σw that is forgotten first; NaN for
+        what never is); at_best (cosine of the returned model's kernel) with at_best_low,
+        at_best_high; seeds.
     """
     known = find_recipes(runs) if recipes is None else recipes
     rows: list[dict[str, Any]] = []

@@ -55,7 +55,8 @@ def layers_forgotten(source: Source, title: str) -> list[Part]:
         "Shown is that of the returned model, and which layer's mean falls to ½ first; the table "
         "has when that is, on each recipe's own clock with its 95 % interval over seeds.",
         f"Of {len(table)} layers, counted by recipe and {perturbed.symbol}, "
-        f"{counts.get('crossed', 0)} cross, {counts.get('immediate', 0)} do within the first epoch, {counts.get('never', 0)} do not "
+        f"{counts.get('crossed', 0)} cross, "
+        f"{counts.get('immediate', 0)} do within the first epoch, {counts.get('never', 0)} do not "
         f"within the training, {counts.get('undetermined', 0)} cannot be told.",
         _left_out(table, perturbed),
     ]
