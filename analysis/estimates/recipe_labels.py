@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suite.declarations.config import RESNETS, RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.network_settings import RESNETS
 
 # Always named where they vary, in this order; all others only where recipes would share a name.
 FIRST = (

@@ -24,7 +24,8 @@ from analysis.exhibits.source import (
 from analysis.exhibits.symbol import with_symbol
 from analysis.figures.scale_panels import ScalePanel, optimizer_name, scale_grid, variant_looks
 from analysis.figures.style import OPTIMIZERS
-from suite.declarations.config import RESNETS, RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.network_settings import RESNETS
 
 MAIN = "main"
 SHOWN_RULES = ("sgd", "adam")  # of the paper's figures

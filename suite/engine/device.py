@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from suite.basics.settings import ConfigError
 from suite.data.splits import ImageData
-from suite.declarations.config import OWN_WIDTH, RunConfig
+from suite.declarations.config import RunConfig
+from suite.declarations.network_settings import OWN_WIDTH
 from suite.models import build
 from suite.models.initialization import initial_buffer
 

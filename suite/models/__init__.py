@@ -37,7 +37,8 @@ def build(config: RunConfig, channels: int, height: int, width: int, classes: in
     """
     # The architectures themselves do without the settings' libraries: benchmarks/gpu.py runs on a
     # machine that has none of them.
-    from suite.declarations.config import RESNETS, VIT, ConfigError
+    from suite.declarations.config import ConfigError
+    from suite.declarations.network_settings import RESNETS, VIT
 
     if config.model == VIT:
         return _vision_transformer(config, channels, height, width, classes)

@@ -21,7 +21,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from suite.basics.errors import first_line
 from suite.basics.randomness import stream_key
-from suite.declarations.config import TIMM_PREFIX, ConfigError
+from suite.declarations.config import ConfigError
+from suite.declarations.network_settings import TIMM_PREFIX
 from suite.models.specs import BufferSpec, ParameterSpec
 from suite.models.timm_sizes import size_options
 
