@@ -27,8 +27,8 @@ from suite.engine.fitting import require_fit
 from suite.engine.kernel_record import kernel_record
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
-from suite.engine.prediction import predict
 from suite.engine.preparation import check
+from suite.engine.returned_model import returned_model
 from suite.engine.runs import FUSABLE, EpochOutcome, Member, TrainedRun, fusion_key
 from suite.engine.training_step import Tally, TrainingStep
 from suite.models import build
@@ -303,26 +303,16 @@ class Fleet:
         last = history[-1].epoch - 1
         for name, values in (("sgd", elapsed.sgd), ("l2", elapsed.l2), ("adapt", elapsed.adapt)):
             summary[f"clock_{name}"] = float(values[last])
-        parameters = buffers = predictions = None
+        best = None
         if "best_epoch" in summary:
-            best = self.layout.unpack(self.best_theta, run)
-            views = {name: value.unsqueeze(0).contiguous() for name, value in best.items()}
-            kept = {name: value[run : run + 1] for name, value in self.best_buffers.items()}
-            # On its own and laid out as in a file, so that the number does not depend on the
-            # company and a reloaded checkpoint gives it again to the last digit.
-            tested = (self.network, views, kept, self.data.test, config)
-            loss, accuracy = evaluate(*tested)
-            predictions = predict(*tested)
-            summary |= {
-                "test_nll": float(loss),
-                "test_ece": predictions.calibration_error,
-            }
-            if config.semantics == "keras" and config.kernel_l2:
-                kernels = [views[spec.name] for spec in self.layout.kernels]
-                loss = loss + config.kernel_l2 * sum(k.square().sum() for k in kernels)
-            summary |= {"test_loss": float(loss), "test_accuracy": float(accuracy)}
-            parameters = {name: value[0].cpu().clone() for name, value in views.items()}
-            buffers = {name: value[0].cpu().clone() for name, value in kept.items()}
+            best = returned_model(
+                self.network,
+                self.layout.unpack(self.best_theta, run),
+                {name: value[run] for name, value in self.best_buffers.items()},
+                self.data.test,
+                config,
+            )
+            summary |= best.summary
         layers = None
         if self.record is not None:
             at = {member.best.epoch: self.best_theta} if member.best else {}
@@ -332,9 +322,9 @@ class Fleet:
             history,
             summary,
             member.diverged,
-            parameters,
-            buffers,
-            predictions,
+            best.parameters if best else None,
+            best.buffers if best else None,
+            best.predictions if best else None,
             layers=layers,
         )
 
