@@ -45,6 +45,7 @@ class Run:
     head_scale: float = 1.0
     learning_rate: float = 1e-2
     momentum: float = 0.9
+    momentum_kind: str = "heavy-ball"
     kernel_l2: float = 0.0
     semantics: str = "torch"
 

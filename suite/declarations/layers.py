@@ -13,9 +13,12 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # NumPy takes longer to import than a command line to be answered
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST_LAYERS = 600
 PIECE = 5000  # characters of a tag; MLflow takes 8,000, and took 5,000 before
@@ -87,7 +90,7 @@ class LayerHistory:
         layers, epochs = content["layers"], content["epochs"]
         if not _is_list_of(layers, str) or len(set(layers)) < len(layers):
             raise ValueError(f"layers: must be names, each once, got {layers!r:.80}")
-        if not _is_list_of(epochs, int) or any(np.diff([-1, *epochs]) <= 0):
+        if not _is_list_of(epochs, int) or any(a >= b for a, b in pairwise([-1, *epochs])):
             raise ValueError(f"layers: epochs must be ascending from 0 on, got {epochs!r:.80}")
         shape = (len(epochs), len(layers))
         norms, cosines = (_decoded(content[name], shape) for name in ("norms", "cosines"))
@@ -114,15 +117,21 @@ def layers_of(tags: Mapping[str, str]) -> LayerHistory | None:
 
 
 def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    import numpy as np
+
     with np.errstate(over="ignore"):  # a run that diverges
         return tuple(np.asarray(values, dtype=np.float64).astype(np.float32).tolist())
 
 
 def _encoded(rows: Sequence[Sequence[float]]) -> str:
+    import numpy as np
+
     return base64.b64encode(np.asarray(rows, dtype="<f4").tobytes()).decode()
 
 
 def _decoded(text: object, shape: tuple[int, int]) -> NDArray[np.float32]:
+    import numpy as np
+
     if not isinstance(text, str):
         raise ValueError(f"layers: numbers must be base64, got {text!r:.80}")
     values = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4")
