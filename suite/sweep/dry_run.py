@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from suite.sweep.sweep import Sweep
 
 BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
-PROBE_STEPS = 3
+PROBE_STEPS, PROBE_SECONDS = 3, 1.0  # at least
 TABLE_WIDTH = 160  # room for a recipe's whole name
 
 
@@ -201,10 +201,12 @@ def _flop_rate(
     config = min(recipes.values(), key=lambda config: config.batch_size)
     images = data[config.recipe_fingerprint]
     fleet = Fleet([config], _slice(images, config.batch_size), device)
-    seconds = statistics.median(fleet.measure(1 + PROBE_STEPS)[1:])  # the first one warms up
+    # The first step warms up. Few steps of a millisecond may all fall to another process's turn.
+    steps = fleet.measure(1 + PROBE_STEPS, PROBE_SECONDS)[1:]
+    seconds = statistics.median(steps) / sweep.workers
     speed = config.batch_size / seconds * costs[config.recipe_fingerprint].flops
     speed /= _images(config, images)
-    how = f"{PROBE_STEPS} steps of {config.recipe_name} alone; fleets are often faster"
+    how = f"{len(steps)} steps of {config.recipe_name} alone; fleets are often faster"
     return speed, f"(from {how})"
 
 
