@@ -96,7 +96,7 @@ def test_claims_of_arithmetic_are_judged_where_those_on_training_cannot_be(
     text = capsys.readouterr().out
     assert UNJUDGED in text.splitlines()
     assert "0 claims on training" in text
-    assert "11 claims of arithmetic: 11 reproduced" in text
+    assert "12 claims of arithmetic: 12 reproduced" in text
     judged = claims_command.judge({"biases": _asked(uri)})
     assert set(judged["experiment"]) == {"none"}
 
