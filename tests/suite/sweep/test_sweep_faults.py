@@ -28,7 +28,7 @@ from sweep_commands import (
     histories,
 )
 
-from suite.sweep.study import CURVE_EPOCHS
+from suite.sweep.study import shown_epochs
 
 LONGEST_STOP = 10.0  # seconds
 OUTAGE = 20.0
@@ -41,8 +41,10 @@ def assert_scoreboard_complete(place: Place) -> None:
     trials = optuna.load_study(study_name=name, storage=url).trials
     assert len({trial.user_attrs["fingerprint"] for trial in trials}) == len(trials) == RUNS
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
-    points = min(place.epochs, CURVE_EPOCHS)
-    assert all(len(trial.intermediate_values) == points for trial in trials)
+    epochs = range(1, place.epochs + 1)
+    for trial in trials:
+        wanted = shown_epochs(epochs, trial.user_attrs["best_epoch"])
+        assert sorted(trial.intermediate_values) == wanted
 
 
 def assert_quiet(command: Command) -> None:
