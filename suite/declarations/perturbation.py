@@ -73,8 +73,9 @@ def declared(settings: type[Settings], name: str) -> Perturbation:
     categories = settings.choices(name)
     numeric = not categories and settings.model_fields[name].annotation in (int, float)
     plain = name.replace("_", " ")
-    sign = about.short.partition("{")[0].strip(" =") if isinstance(about.short, str) else ""
-    if not sign:  # its name is what a person knows it by
+    short = about.short if isinstance(about.short, str) else ""
+    sign, equals, _ = short.partition("={")  # "depth^{}" is a word in a name, and no sign
+    if not equals:  # its name is what a person knows it by
         return Perturbation(name, plain, plain, numeric, categories)
     what = re.split(r"[:;,(|]", about.help, maxsplit=1)[0].strip()
     what = what if len(what) <= LONGEST_LABEL else plain
