@@ -1,8 +1,8 @@
 """Write an experiment's runs into files that travel: ``python -m analysis.export``.
 
-Each experiment becomes a folder with two Parquet files, its runs and their histories, in which
-stands where they come from. Every analysis command reads the folder above in place of a store:
-``python -m analysis.phase_diagram --tracking-uri DIR``.
+Each experiment becomes a folder of Parquet files: its runs, their histories and, where they were
+kept, their predictions. In them stands where they come from. Every analysis command reads the
+folder above in place of a store: ``python -m analysis.phase_diagram --tracking-uri DIR``.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,14 @@ from suite.basics.mlflow_client import default_uri, every_page
 from suite.basics.settings import ConfigError
 from suite.declarations.config import RunConfig
 from suite.declarations.machine import Machine
-from suite.declarations.predictions import BEST_ARTIFACT, PREDICTIONS_FILE, Predictions, encoded
+from suite.declarations.predictions import (
+    BEST_ARTIFACT,
+    DAMAGED,
+    PREDICTIONS_FILE,
+    Predictions,
+    decoded,
+    encoded,
+)
 from suite.declarations.stored import MALFORMED, read_config, reason
 from suite.declarations.tags import CONFIG_TAG, FINGERPRINT_TAG
 
@@ -55,6 +63,20 @@ MADE, THERE, NO_MODEL = "made", "there already", "without a checkpoint"
 
 class CannotError(Exception):
     """Why a run's predictions cannot be computed, in one line."""
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What goes wrong with a store ends one run and not the command.
+
+    Drivers of object stores have errors of their own, and may not be installed.
+    """
+    try:
+        yield
+    except CannotError:
+        raise
+    except Exception as error:
+        raise CannotError(first_line(error)) from error
 
 
 @dataclass
@@ -88,10 +110,10 @@ class Backfill:
         """
         from suite.state.best_model import CONFIG_FILE
 
-        run_id = run.info.run_id
-        files = {Path(file.path).name for file in self.client.list_artifacts(run_id, BEST_ARTIFACT)}
-        if PREDICTIONS_FILE in files:
-            return THERE
+        with _one_line():
+            files = self._files(run)
+            if PREDICTIONS_FILE in files and self._is_sound(run):
+                return THERE
         if CONFIG_FILE not in files:
             return NO_MODEL
         predictions, nll = self._predict(run)
@@ -102,8 +124,24 @@ class Backfill:
                 f"test_accuracy: must be the logged one, {logged}, got {predictions.accuracy:.4f}; "
                 "give the --data-dir with which the run was trained"
             )
-        self._keep(run, predictions, nll)
+        with _one_line():
+            self._keep(run, predictions, nll)
         return MADE
+
+    def _files(self, run: Run) -> set[str]:
+        found = self.client.list_artifacts(run.info.run_id, BEST_ARTIFACT)
+        return {Path(file.path).name for file in found}
+
+    def _is_sound(self, run: Run) -> bool:
+        """Whether its file can be read: one that is damaged is made anew."""
+        with tempfile.TemporaryDirectory(prefix="predictions-") as folder:
+            place = f"{BEST_ARTIFACT}/{PREDICTIONS_FILE}"
+            file = self.client.download_artifacts(run.info.run_id, place, folder)
+            try:
+                decoded(Path(file).read_bytes(), run.data.tags[FINGERPRINT_TAG])
+            except DAMAGED:
+                return False
+            return True
 
     def _predict(self, run: Run) -> tuple[Predictions, float]:
         from mlflow.exceptions import MlflowException

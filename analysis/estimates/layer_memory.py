@@ -265,6 +265,8 @@ def forgotten_at(clock: Floats, cosines: Floats, level: float = 0.95) -> dict[st
         ends = set_of_crossings(x, band.low[there] - HALF, band.high[there] - HALF)
         low = 0.0 if ends[0] <= x[0] else math.exp(ends[0])
         high = math.inf if math.isinf(ends[1]) else math.exp(ends[1])
+    if fall <= x[0] and not there[0]:  # a run of an earlier version, measured from midway on
+        return none | {"low": 0.0, "status": "undetermined"}
     if fall <= x[0]:
         return none | {"low": low, "high": high, "status": "immediate"}
     if math.isinf(fall):

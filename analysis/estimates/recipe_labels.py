@@ -57,9 +57,10 @@ def labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
         if not useful:
             break
         named.append(useful[0])
+    names = [name or _implied(one, named) for one, name in zip(identities, names, strict=True)]
     # Values that are written alike, such as rates that differ in the seventh digit, in full.
     return [
-        _label(identity, named, exact=name in shared)
+        _label(identity, named, exact=True) if name in shared else name
         for identity, name in zip(identities, names, strict=True)
     ]
 
@@ -67,7 +68,8 @@ def labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
 def sort_key(identity: Mapping[str, Any]) -> tuple[tuple[int, Any], ...]:
     """The order of recipes: by the settings of a label, as declared or ascending."""
     rest = [name for name in RunConfig.names() if name not in FIRST]
-    return tuple(_rank(name, identity.get(name)) for name in (*FIRST, *rest))
+    implicits = RunConfig.implicits()
+    return tuple(_rank(name, identity.get(name, implicits.get(name))) for name in (*FIRST, *rest))
 
 
 def _varying(identities: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -83,6 +85,24 @@ def _label(identity: Mapping[str, Any], names: Sequence[str], *, exact: bool = F
         f"{name}={identity[name]}" if exact else word(name, identity[name])
         for name in names
         if name in identity
+    )
+
+
+def _implied(identity: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Of an identity that has none of the settings: what they implicitly are.
+
+    A setting that was added later is not in an identity at the value that all runs had before.
+    """
+    implicits = RunConfig.implicits()
+    needed = RunConfig.conditions()
+    return " ".join(
+        word(name, implicits[name])
+        for name in names
+        if name in implicits
+        and all(
+            identity.get(other, implicits.get(other)) in values
+            for other, values in needed.get(name, {}).items()
+        )
     )
 
 

@@ -122,7 +122,13 @@ def named(about: Mapping[Any, Any], source: Source, lead: Sequence[str] = ()) ->
     for setting, sign in (("learning_rate", "η"), ("kernel_l2", "λ")):
         if setting in lead or source.varies(setting):
             row[sign] = f"{about[setting]:g}"
-    return row | {one.symbol: one.value(about[one.name]) for one in source.other_initials}
+    row |= {one.symbol: one.value(about[one.name]) for one in source.other_initials}
+    return row | {name.replace("_", " "): shown(about[name]) for name in source.other_settings}
+
+
+def shown(value: Any) -> str:
+    """A setting's value in a column of its own."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def deviating(heading: str, row: Any) -> dict[str, float]:

@@ -76,6 +76,17 @@ class Source:
         return other_initials(self.recipes)
 
     @cached_property
+    def other_settings(self) -> list[str]:
+        """Settings that have no column of their own in tables, and in which its recipes differ."""
+        named = {*SETTINGS, *RunConfig.initials(), "seed", "dataset_digest"}
+        values = {
+            name: {recipe.identity.get(name) for recipe in self.recipes}
+            for name in RunConfig.names()
+            if name not in named
+        }
+        return [name for name, seen in values.items() if len(seen) > 1]
+
+    @cached_property
     def by_fingerprint(self) -> Mapping[str, Recipe]:
         """Its recipes by the fingerprint they have with that and the seed at their defaults."""
         return {recipe.config.fingerprint: recipe for recipe in self.recipes}
@@ -84,7 +95,8 @@ class Source:
     def about(self) -> pd.DataFrame:
         """One row per recipe: recipe, family (shared with other batch sizes), its settings."""
         names = names_without(self.recipes, "batch_size")
-        settings = [*SETTINGS, *(one.name for one in self.other_initials)]
+        initials = (one.name for one in self.other_initials)
+        settings = [*SETTINGS, *initials, *self.other_settings]
         return pd.DataFrame(
             [
                 {"recipe": recipe.label, "family": name}

@@ -56,7 +56,7 @@ def read_all(
     if problems:
         log.warning(
             "predictions of %d runs cannot be read (%s); they are left out; python -m "
-            "suite.predictions makes what is missing",
+            "suite.predictions --experiment NAME makes those anew that are damaged",
             len(problems),
             problems[0],
         )
@@ -78,7 +78,6 @@ def _downloaded(address: str, tracking_uri: str) -> bytes | Exception:
     from tempfile import TemporaryDirectory
 
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
 
     with TemporaryDirectory(prefix="predictions-") as target:
         try:
@@ -86,5 +85,6 @@ def _downloaded(address: str, tracking_uri: str) -> bytes | Exception:
                 artifact_uri=address, dst_path=target, tracking_uri=tracking_uri
             )
             return Path(path).read_bytes()
-        except (MlflowException, OSError) as error:
+        # Drivers of object stores have errors of their own, and may not be installed.
+        except Exception as error:
             return OSError(first_line(error))

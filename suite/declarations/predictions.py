@@ -24,8 +24,9 @@ from suite.declarations.stored import MALFORMED, require_digest
 
 PREDICTIONS_FILE = "predictions.parquet"
 BEST_ARTIFACT = "best"  # the folder in MLflow in which it lies, with the checkpoint
-# What reading a damaged file can raise.
-UNREADABLE = (OSError, pa.ArrowException, *MALFORMED)
+# What reading a damaged file can raise, and one that the system does not let be read.
+DAMAGED = (pa.ArrowException, *MALFORMED)
+UNREADABLE = (OSError, *DAMAGED)
 METADATA = b"initialization-memory-predictions"
 SCHEMA = 1
 COLUMNS = ("label", "predicted", "confidence")

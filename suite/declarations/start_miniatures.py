@@ -1,8 +1,8 @@
 """Beyond σw: what else of the start does training remember? One perturbation an experiment.
 
 Each is a factorial of one setting that acts before the first step only, in the run of the other
-miniatures at σw = 1, under SGD and Adam. So at the setting's default its runs are runs of
-`mini-main`, and are trained once.
+miniatures at σw = 1, under SGD and Adam. At the setting's default its runs are those of `mini-main`
+again, in an experiment of their own; what pools experiments counts them once.
 """
 
 from __future__ import annotations

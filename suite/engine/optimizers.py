@@ -292,7 +292,8 @@ class Optimizer:
         momenta = self._moments["first"]
         directions = list(torch._foreach_mul(momenta, LION_BETA1))
         torch._foreach_add_(directions, gradients, alpha=1 - LION_BETA1)
-        torch._foreach_sign_(directions)
+        # sign(NaN) is 0, which would hide that a run diverges.
+        directions = [torch.where(d.isnan(), d, d.sign()) for d in directions]
         self._descend(self.parameters, directions, self.factors["rate"])
         torch._foreach_lerp_(momenta, gradients, 1 - LION_BETA2)
 

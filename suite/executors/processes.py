@@ -68,7 +68,7 @@ class LocalProcesses:
             )
             for index, device in enumerate(devices(machine, self._job.workers))
         ]
-        return ProcessExecutor(split_threads(jobs, len(os.sched_getaffinity(0))))
+        return ProcessExecutor(split_threads(jobs))
 
 
 class ProcessExecutor:
@@ -198,9 +198,14 @@ def devices(machine: Machine, workers: int) -> list[str]:
     return [machine.device] * workers
 
 
-def split_threads(jobs: Sequence[Job], cores: int) -> list[Job]:
+def threads_of_one(workers: int, cores: int = 0) -> int:
+    """Threads of each worker on this machine; `cores` 0 are those that this process may use."""
+    return max(1, (cores or len(os.sched_getaffinity(0))) // workers)
+
+
+def split_threads(jobs: Sequence[Job], cores: int = 0) -> list[Job]:
     """The jobs with the machine's cores divided among them, unless threads are set."""
-    share = max(1, cores // len(jobs))
+    share = threads_of_one(len(jobs), cores)
     return [
         job
         if job.machine.threads

@@ -111,11 +111,18 @@ def read_predictions(
     ------
     RefusedError
         If the file is not what was written, or another run's.
+    CheckpointError
+        If the system does not let it be read.
     """
     try:
         return decoded((folder / PREDICTIONS_FILE).read_bytes(), fingerprint)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        advice = remedy_for(error, "see to its disk and its permissions")
+        raise CheckpointError(
+            f"predictions: those of {place} cannot be read ({error}); {advice}"
+        ) from error
     except UNREADABLE as error:
         finding = f"predictions: those of {place} cannot be read ({reason(error)})"
         raise RefusedError(finding, remedy) from error

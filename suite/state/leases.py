@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from suite.basics.addresses import is_postgresql, refuse_password
 from suite.basics.locks import locked
+from suite.engine.checkpoint import CheckpointError
 from suite.state.files import cannot_be_written
 
 
@@ -113,7 +114,9 @@ class FileLeases:
 
     def __init__(self, folder: Path, shared: Path | None = None) -> None:
         # Everybody goes through the shared folder last, so that no two wait for one another.
-        self._folders = (folder,) if shared in (None, folder) else (folder, shared)
+        # One folder under two names would keep its own process out.
+        apart = shared is not None and shared.resolve() != folder.resolve()
+        self._folders = (folder, shared) if shared is not None and apart else (folder,)
 
     def take(self, key: str) -> Lease | None:
         """See :meth:`Leases.take`."""
@@ -126,7 +129,12 @@ class FileLeases:
                 return None
             except OSError as error:
                 lease.release()
-                raise cannot_be_written("state_dir", folder, error) from error
+                if folder is self._folders[0]:
+                    raise cannot_be_written("state_dir", folder, error) from error
+                raise CheckpointError(
+                    f"leases: {folder} cannot be written ({error}), where all that use the SQLite "
+                    "store beside it share their leases; make it writable"
+                ) from error
         return lease
 
     def check(self) -> None:

@@ -27,12 +27,14 @@ from suite.engine.calibration import Calibrator
 from suite.engine.device import set_threads, torch_device
 from suite.engine.fleet import Fleet
 from suite.engine.preparation import data_key, load_data
+from suite.executors.processes import threads_of_one
 from suite.sweep.display import duration
 from suite.tracking.store import one_name
 
 if TYPE_CHECKING:
     from suite.declarations.machine import Machine
-    from suite.sweep.sweep import Sweep
+    from suite.executors.processes import threads_of_one
+from suite.sweep.sweep import Sweep
 
 BYTES_PER_METRIC_ROW = 260  # measured in an MLflow SQLite store, indexes included
 PROBE_STEPS, PROBE_SECONDS = 3, 1.0  # at least
@@ -58,7 +60,8 @@ class Cost:
 
 def report(sweep: Sweep) -> str:
     """The dry run of a sweep as text: points, cost, clocks and forecasts by recipe."""
-    set_threads(sweep.machine.threads)
+    # As many as a worker has: speeds are measured, and were kept, for so many.
+    set_threads(sweep.machine.threads or threads_of_one(sweep.workers))
     recipes: dict[str, RunConfig] = {}  # fingerprint to one of its runs
     for _, config in sweep.points:
         recipes.setdefault(config.recipe_fingerprint, config)

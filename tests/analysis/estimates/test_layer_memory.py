@@ -131,6 +131,13 @@ def test_the_time_lies_on_the_line_between_measured_epochs_along_their_logarithm
     assert math.isnan(found["high"])
 
 
+def test_what_was_measured_from_midway_on_cannot_say_that_it_was_forgotten_at_once() -> None:
+    nan = math.nan
+    found = forgotten_at(EPOCHS, np.array([[nan, nan, 0.4, 0.3, 0.1], [nan, nan, 0.42, 0.3, 0.1]]))
+    assert (found["status"], found["low"]) == ("undetermined", 0.0)
+    assert forgotten_at(EPOCHS, np.array([[0.4, 0.3, 0.2, 0.1, 0.1]]))["status"] == "immediate"
+
+
 def test_a_seed_that_diverged_early_is_left_out_and_one_that_stopped_shortens_the_curve() -> None:
     nan = math.nan
     whole = [1, 0.9, 0.6, 0.4, 0.1]

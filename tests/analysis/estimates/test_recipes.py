@@ -39,6 +39,13 @@ def test_rates_and_l2_are_named_by_their_symbols() -> None:
     assert labels_of(recipes)[2:] == ["λ=0.001 b16", "λ=0.001 b32"]
 
 
+def test_a_recipe_at_the_value_that_all_runs_had_before_a_setting_came_has_a_name() -> None:
+    assert labels_of(grid({"warmup_epochs": (5, 0)})) == ["warm-up 0", "warm-up 5"]
+    assert labels_of(grid({"head_scale": (3.0, 1.0, 0.1)})) == ["head×0.1", "head×1", "head×3"]
+    kinds = [{"optimizer": "sgd"}, {"optimizer": "momentum", "momentum_kind": "nesterov"}]
+    assert labels_of(kinds)[0] == "sgd"  # it has no kind of momentum
+
+
 def test_a_single_recipe_is_called_by_optimizer_and_batch_size() -> None:
     assert labels_of([{"optimizer": "momentum"}]) == ["momentum b64"]
 

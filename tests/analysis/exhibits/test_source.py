@@ -7,6 +7,7 @@ from typing import Any
 
 from exhibit_stores import store
 
+from analysis.exhibits.columns import named
 from analysis.exhibits.source import Source
 
 
@@ -49,3 +50,10 @@ def test_two_recipes_of_one_panel_never_share_a_line() -> None:
 def test_two_optimizers_may_share_a_line_as_they_have_panels_of_their_own() -> None:
     lines = source(optimizer=("sgd", "adam")).lines(by_rate)
     assert list(lines.values()) == ["η=0.001", "η=0.01", "η=0.001", "η=0.01"]
+
+
+def test_recipes_that_differ_in_a_rare_setting_alone_have_rows_of_their_own() -> None:
+    recipes: list[dict[str, Any]] = [{"epochs": 5, "warmup_epochs": w} for w in (0, 2)]
+    source = Source(store("warmed", recipes))
+    rows = [named(row, source) for row in source.about.to_dict("records")]
+    assert [row["warmup epochs"] for row in rows] == ["0", "2"]

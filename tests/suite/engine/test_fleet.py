@@ -245,6 +245,14 @@ def test_lion_leaves_a_bias_before_batch_normalization_where_it_was(data: ImageD
     assert not torch.equal(after["head.bias"], before["head.bias"])
 
 
+def test_lion_does_not_hide_that_a_run_diverges(data: ImageData) -> None:
+    config = small_run(optimizer="lion", epochs=2, precision="fp32")
+    trained = Fleet([config], data, CPU)
+    trained.optimizer.moments["first"][0] = float("nan")
+    ended = train(trained)[config.fingerprint]
+    assert ended.diverged
+
+
 def test_runs_in_bfloat16_stay_finite_and_near_single_precision(data: ImageData) -> None:
     for common in ({"norm": "batch", "optimizer": "muon"}, {"norm": "layer"}):
         fixed = {"learning_rate": 1e-3, "width": 4, "epochs": 2} | common

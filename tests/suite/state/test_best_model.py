@@ -13,7 +13,7 @@ from hypothesis.strategies import DataObject, data, integers, sampled_from
 
 from suite.declarations.config import parse
 from suite.engine.checkpoint import CheckpointError, RefusedError
-from suite.state.best_model import MODEL_FILES, BestModel, read_model, write_model
+from suite.state.best_model import MODEL_FILES, BestModel, read_model, read_predictions, write_model
 
 CONFIG = parse({"width": 4})
 TENSORS = {"parameters/head.kernel": torch.arange(6.0).view(2, 3), "buffers/n": torch.tensor(7)}
@@ -64,6 +64,15 @@ def test_a_file_that_the_system_does_not_let_be_read_is_one_line(tmp_path: Path,
     (folder / name).mkdir()
     with pytest.raises(CheckpointError, match=r"^best checkpoint: that of run 7 cannot be read"):
         read(folder)
+
+
+def test_predictions_that_the_system_does_not_let_be_read_do_not_condemn_a_run(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "predictions.parquet").mkdir()
+    with pytest.raises(CheckpointError, match="see to its disk") as raised:
+        read_predictions(tmp_path, CONFIG.fingerprint, "that of run 7", "train it again")
+    assert not isinstance(raised.value, RefusedError)
 
 
 @given(sampled_from(MODEL_FILES), data())

@@ -127,6 +127,25 @@ def test_two_state_directories_on_one_sqlite_store_share_its_leases(tmp_path: Pa
     assert second.take_lease(KEY) is not None  # what it could not have in both, it has in neither
 
 
+def test_a_state_directory_that_is_reached_through_a_link_does_not_keep_itself_out(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "state").symlink_to("large disk")
+    workspace = Workspace(tmp_path / "large disk", STORE)
+    assert workspace.take_lease(KEY) is not None
+    with workspace.leases.exclusively("recipes"):
+        pass
+
+
+def test_where_leases_are_shared_and_cannot_be_the_line_says_so(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(
+        CheckpointError, match="where all that use the SQLite store beside it share"
+    ):
+        Workspace(tmp_path / "elsewhere", STORE).take_lease(KEY)
+
+
 def test_short_work_on_one_sqlite_store_is_done_by_one_state_directory_at_a_time(
     tmp_path: Path,
 ) -> None:
