@@ -46,7 +46,8 @@ def orthogonalised(optimizer: str, spec: ParameterSpec) -> bool:
 
     `muon_keras` follows Keras from 3.13 on, which takes two-dimensional kernels only and so leaves
     a ResNet's convolutions to AdamW; `muon` takes every kernel but the classifier's and a patch
-    embedding's that is a hidden matrix: see :func:`suite.engine.newton_schulz.is_hidden_matrix`.
+    embedding's (timm's models name none) that is a hidden matrix: see
+    :func:`suite.engine.newton_schulz.is_hidden_matrix`.
     """
     if spec.kind != "kernel":
         return False
