@@ -79,8 +79,9 @@ class Source:
     def other_settings(self) -> list[str]:
         """Settings that have no column of their own in tables, and in which its recipes differ."""
         named = {*SETTINGS, *RunConfig.initials(), "seed", "dataset_digest"}
+        configs = [recipe.config for recipe in self.recipes]
         values = {
-            name: {recipe.identity.get(name) for recipe in self.recipes}
+            name: {getattr(config, name) for config in configs if config.acts(name)}
             for name in RunConfig.names()
             if name not in named
         }

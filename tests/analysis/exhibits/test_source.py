@@ -57,3 +57,8 @@ def test_recipes_that_differ_in_a_rare_setting_alone_have_rows_of_their_own() ->
     source = Source(store("warmed", recipes))
     rows = [named(row, source) for row in source.about.to_dict("records")]
     assert [row["warmup epochs"] for row in rows] == ["0", "2"]
+
+
+def test_what_acts_under_one_optimizer_alone_has_no_column() -> None:
+    recipes: list[dict[str, Any]] = [{"epochs": 5, "optimizer": o} for o in ("momentum", "adamw")]
+    assert Source(store("rules", recipes)).other_settings == []
