@@ -168,7 +168,10 @@ def layer_order(
         panel.set_xticks(shown.index, [_short(name) for name in shown], rotation=90, fontsize=9)
     panels[0].set_yticks(range(len(recipes)), [recipe_name(name) for name in recipes], fontsize=9)
     figure.colorbar(_colours(), ax=panels, label="cosine of the returned model", extend="min")
-    said = "★: the first to fall to ½; ☆: none does, this one has moved furthest; hatched: no model"
+    said = (
+        "★: the first to fall to ½, or all that do within epoch 1; "
+        "☆: none does, this one has moved furthest; hatched: no model"
+    )
     figure.suptitle(f"{title}\n{said}", fontsize=12)
     return figure
 
