@@ -32,9 +32,9 @@ def function(source: Source, title: str) -> list[Part]:
     for place, (one, row) in enumerate(recipe_rows(source, found)):
         one |= {"function memory (pp)": 100 * row["function_memory"]}
         one |= {f"function memory (pp) {end}": 100 * row[end] for end in ENDS}
-        one |= {"disagree, other seeds (%)": 100 * row["within"]}
-        one |= {f"other seeds and {symbol} (%)": 100 * row["between"]}
-        one |= {f"same seed, other {symbol} (%)": 100 * row["same_seed"]}
+        one |= {"disagree over seeds (%)": 100 * row["within"]}
+        one |= {f"over seeds and {symbol} (%)": 100 * row["between"]}
+        one |= {f"over {symbol} alone (%)": 100 * row["same_seed"]}
         one |= {"furthest pair (pp)": 100 * row["largest"]}
         furthest = [row[f"largest_{which}"] for which in ("first", "second")]
         known = math.isfinite(row["largest"])
