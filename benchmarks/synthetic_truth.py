@@ -20,10 +20,10 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.declarations.clocks import learning_rates, steps_per_epoch
 from suite.declarations.config import RunConfig
 from suite.declarations.layers import LayerHistory, is_measured
 from suite.declarations.metrics import EpochRecord, best_record, summarize
+from suite.declarations.schedule import learning_rates, steps_per_epoch
 from suite.models import build
 
 Curve = NDArray[np.float64]

@@ -22,7 +22,6 @@ from suite.basics.cli import (
     BAD_INPUT,
     INTERRUPTED,
     Parser,
-    StopRequest,
     add_settings,
     chosen,
     complain,
@@ -30,6 +29,7 @@ from suite.basics.cli import (
 )
 from suite.basics.errors import first_line
 from suite.basics.settings import ConfigError
+from suite.basics.stopping import StopRequest
 from suite.declarations.config import RunConfig
 from suite.declarations.experiment_files import apply, configurations, find_all
 from suite.declarations.experiments import EXPERIMENTS, GROUPS

@@ -16,7 +16,6 @@ from suite.basics.cli import (
     BAD_INPUT,
     INTERRUPTED,
     Parser,
-    StopRequest,
     add_settings,
     chosen,
     complain,
@@ -25,6 +24,7 @@ from suite.basics.cli import (
 from suite.basics.errors import first_line
 from suite.basics.project_run import VARIABLE, project_run
 from suite.basics.settings import ConfigError
+from suite.basics.stopping import StopRequest
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import PRESETS
 from suite.declarations.machine import Machine

@@ -9,8 +9,8 @@ from itertools import product
 from analysis.claims.arithmetic import train_images
 from analysis.claims.recipes import DeclaredRecipe, command, declared_recipe, spanned
 from analysis.claims.verdicts import Judged
-from suite.declarations.clocks import steps_per_epoch
 from suite.declarations.experiments import EXPERIMENTS
+from suite.declarations.schedule import steps_per_epoch
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.estimates.recipes import Recipe, find_recipes
-from suite.declarations.clocks import clocks, steps_per_epoch
+from suite.declarations.clocks import clocks
 from suite.declarations.config import RunConfig
+from suite.declarations.schedule import steps_per_epoch
 from suite.declarations.update_constants import ADAPTIVE
 
 Floats = NDArray[np.float64]

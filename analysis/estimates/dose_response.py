@@ -30,7 +30,7 @@ from scipy.optimize import isotonic_regression
 from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.recipes import Recipe
 from analysis.estimates.returned import accuracy_by_recipe
-from analysis.estimates.seed_interval import seed_mean
+from analysis.estimates.seed_mean import seed_mean
 
 Floats = NDArray[np.float64]
 MOST_CONTRASTS = 3

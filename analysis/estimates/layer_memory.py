@@ -21,7 +21,7 @@ from analysis.estimates.clock_axis import Axis, own_clock, recipe_axes
 from analysis.estimates.crossing import first_fall, set_of_crossings
 from analysis.estimates.histories import run_positions
 from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.seed_interval import seed_bands, seed_mean
+from analysis.estimates.seed_mean import seed_bands, seed_mean
 from suite.declarations.layers import is_measured
 from suite.declarations.perturbation import SIGMA_W
 

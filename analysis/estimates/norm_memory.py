@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.recipes import Recipe, find_recipes
-from analysis.estimates.seed_interval import seed_mean
+from analysis.estimates.seed_mean import seed_mean
 
 Floats = NDArray[np.float64]
 LEAST_RANGE = 1e-6  # of log ‖W‖ before training; below it norms differ by rounding

@@ -19,7 +19,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from analysis.estimates.histories import at_epoch, epoch_matrix
 from analysis.estimates.recipes import Recipe, find_recipes
 from analysis.estimates.returned import returned_accuracy, untrained
-from analysis.estimates.seed_interval import seed_mean
+from analysis.estimates.seed_mean import seed_mean
 from suite.declarations.metrics import INTERPOLATION_THRESHOLD
 
 Floats = NDArray[np.float64]

@@ -101,7 +101,7 @@ def _estimates(source: Source) -> pd.DataFrame:
     """
     refuse_one_scale(source)
     kept = source.predictions
-    command = f"python -m suite.predictions --experiment {source.experiment}"
+    command = f"python -m suite.keep_predictions --experiment {source.experiment}"
     if not kept:
         raise CannotError(f"no predictions were kept: {command}")
     found = source.function_memory

@@ -56,7 +56,7 @@ def read_all(
     if problems:
         log.warning(
             "predictions of %d runs cannot be read (%s); they are left out; python -m "
-            "suite.predictions --experiment NAME makes those anew that are damaged",
+            "suite.keep_predictions --experiment NAME makes those anew that are damaged",
             len(problems),
             problems[0],
         )

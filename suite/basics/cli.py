@@ -1,23 +1,19 @@
-"""What the commands share: flags from declared settings, one-line errors, and Ctrl-C."""
+"""What the commands share: flags from declared settings, and one-line errors."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import re
-import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 from suite.basics.addresses import without_password
 from suite.basics.settings import ConfigError, Settings, unknown
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-STOPPING = (signal.SIGINT, signal.SIGTERM)
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
 
@@ -114,32 +110,3 @@ def complain(error: Exception) -> None:
     """Print an error's lines, without the passwords of addresses, and nothing else."""
     for line in without_password(str(error)).splitlines():
         print(f"error: {line}", file=sys.stderr)
-
-
-class StopRequest:
-    """Ctrl-C and SIGTERM as a request, which training asks for where stopping is safe.
-
-    While entered, the first signal is noted; a second one interrupts at once.
-    """
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._before: dict[signal.Signals, Any] = {}
-
-    def requested(self) -> bool:
-        """Whether someone has asked to stop."""
-        return self._event.is_set()
-
-    def __enter__(self) -> Self:
-        for number in STOPPING:
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self._event.is_set():
-            raise KeyboardInterrupt
-        self._event.set()

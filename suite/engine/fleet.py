@@ -17,9 +17,10 @@ from torch import Tensor
 from suite.basics.randomness import batch_order
 from suite.data import augmentation
 from suite.data.splits import ImageData
-from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
+from suite.declarations.clocks import clocks
 from suite.declarations.config import RunConfig
 from suite.declarations.metrics import EpochRecord, best_record, summarize
+from suite.declarations.schedule import learning_rates, steps_per_epoch
 from suite.engine.checkpoint import Group, MisfitError, RefusedError, RunState
 from suite.engine.cuda_graph import stepper
 from suite.engine.evaluation import DTYPES, evaluate, set_precision

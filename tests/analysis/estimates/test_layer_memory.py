@@ -14,7 +14,7 @@ from synthetic_frames import SCALES, SEEDS, Truth, frames
 
 from analysis.estimates.layer_memory import forgotten_at, layer_curves, layer_forgetting
 from analysis.estimates.recipes import find_recipes
-from analysis.estimates.seed_interval import seed_bands, seed_mean
+from analysis.estimates.seed_mean import seed_bands, seed_mean
 from analysis.store.layers import no_layers
 from suite.declarations.clocks import clocks
 

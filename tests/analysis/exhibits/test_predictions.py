@@ -72,5 +72,5 @@ def test_the_map_has_every_pair_of_scales_of_every_recipe(source: Source) -> Non
 @pytest.mark.parametrize("make", [predictions.function, predictions.agreement])
 def test_without_predictions_it_says_which_command_makes_them(make: Any) -> None:
     bare = Source(store("made", [{"optimizer": "sgd"}]))
-    with pytest.raises(CannotError, match=r"python -m suite\.predictions --experiment made"):
+    with pytest.raises(CannotError, match=r"python -m suite\.keep_predictions --experiment made"):
         make(bare, "title")

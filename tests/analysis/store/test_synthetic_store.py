@@ -14,7 +14,7 @@ from store_helpers import (
 
 from benchmarks.synthetic_store import Faults, write
 from benchmarks.synthetic_truth import SyntheticRun, Truth
-from suite.declarations.clocks import learning_rates
+from suite.declarations.schedule import learning_rates
 
 
 def test_the_generator_writes_the_rows_that_the_suite_writes_through_mlflow(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from suite.declarations.clocks import clocks, learning_rates, steps_per_epoch
+from suite.declarations.clocks import clocks
 from suite.declarations.config import RunConfig, parse
 from suite.declarations.paper_experiments import PAPER_RUN
+from suite.declarations.schedule import learning_rates, steps_per_epoch
 
 CIFAR_TRAIN = 40_000
 ALPHA = 0.01

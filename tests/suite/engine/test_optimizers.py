@@ -16,8 +16,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from suite.declarations.clocks import learning_rates
 from suite.declarations.config import RunConfig, parse
+from suite.declarations.schedule import learning_rates
 from suite.engine.layout import Layout
 from suite.engine.newton_schulz import is_hidden_matrix, newton_schulz
 from suite.engine.optimizers import Optimizer, arranged, orthogonalised

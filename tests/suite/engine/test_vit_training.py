@@ -14,8 +14,8 @@ from vit_reference import WrittenDown, stock_step, timms_name, timms_own, with_n
 
 from suite.basics.randomness import batch_order
 from suite.data.splits import ImageData
-from suite.declarations.clocks import learning_rates
 from suite.declarations.config import RunConfig
+from suite.declarations.schedule import learning_rates
 from suite.engine.fleet import Fleet
 from suite.models.initialization import initial_parameter
 

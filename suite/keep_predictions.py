@@ -1,4 +1,4 @@
-"""Keep what finished runs predict on the test images: ``python -m suite.predictions``.
+"""Keep what finished runs predict on the test images: ``python -m suite.keep_predictions``.
 
 Runs of this version keep that by themselves. For those of earlier ones it is computed here from
 their best checkpoints, without training, and put where a new run has it, with `test_nll` and
@@ -23,7 +23,6 @@ from suite.basics.cli import (
     BAD_INPUT,
     INTERRUPTED,
     Parser,
-    StopRequest,
     add_settings,
     chosen,
     complain,
@@ -32,6 +31,7 @@ from suite.basics.cli import (
 from suite.basics.errors import first_line
 from suite.basics.mlflow_client import default_uri, every_page
 from suite.basics.settings import ConfigError
+from suite.basics.stopping import StopRequest
 from suite.declarations.config import RunConfig
 from suite.declarations.machine import Machine
 from suite.declarations.predictions import (
@@ -207,7 +207,7 @@ def complete_all(backfill: Backfill, runs: Iterator[Run], stop: Callable[[], boo
 def parser() -> Parser:
     """The command line."""
     made = Parser(
-        prog="python -m suite.predictions",
+        prog="python -m suite.keep_predictions",
         description="Keep what finished runs of earlier versions predict on the test images.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

@@ -8,7 +8,7 @@ import pytest
 from job_helpers import WholeWorker, some_job
 from mlflow_stores import Store
 
-from suite import predictions
+from suite import keep_predictions
 from suite.declarations.config import parse
 from suite.declarations.predictions import PREDICTIONS_FILE, decoded
 
@@ -48,10 +48,10 @@ def test_a_sweep_keeps_them_and_earlier_runs_get_the_same_ones_once(
         assert found.calibration_error == metrics[run_id]["test_ece"]
     forget(store, tmp_path)
     command = ["--experiment", "sweep", "--tracking-uri", store.uri, "--device", "cpu"]
-    assert predictions.main(command) == 0
+    assert keep_predictions.main(command) == 0
     assert kept(tmp_path) == before
     assert {run_id: store.latest(run_id) for run_id in before} == metrics
-    assert predictions.main(command) == 0
+    assert keep_predictions.main(command) == 0
     assert capsys.readouterr().out.splitlines() == [
         "sweep: 2 made",
         "sweep: 2 there already",
@@ -66,7 +66,7 @@ def test_a_model_that_does_not_give_its_logged_accuracy_again_gets_no_prediction
     train(store, tmp_path, 1)
     forget(store, tmp_path)
     store.execute("UPDATE latest_metrics SET value = 0.99 WHERE key = 'test_accuracy'")
-    assert predictions.main(["--experiment", "sweep", "--tracking-uri", store.uri]) == 1
+    assert keep_predictions.main(["--experiment", "sweep", "--tracking-uri", store.uri]) == 1
     told = capsys.readouterr()
     assert told.out == "sweep: 1 failed\n"
     assert "test_accuracy: must be the logged one, 0.99, got " in told.err
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_said_in_a_line(
     words: list[str], line: str, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = [] if "--tracking-uri" in words else ["--tracking-uri", store.uri]
-    assert predictions.main([*words, *where]) == 2
+    assert keep_predictions.main([*words, *where]) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"error: {line}")
     assert len(told.splitlines()) == 1
