@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -13,9 +13,16 @@ from suite.data.splits import Split
 from suite.declarations.config import RunConfig
 from suite.declarations.predictions import Predictions
 from suite.engine.checkpoint import MisfitError, RefusedError
-from suite.engine.evaluation import DTYPES, autocast, evaluate, scaled
+from suite.engine.evaluation import (
+    DTYPES,
+    Scores,
+    autocast,
+    loss_and_accuracy,
+    scaled,
+    scored,
+)
 from suite.engine.fitting import require_model
-from suite.engine.prediction import predict
+from suite.engine.prediction import predictions_of
 from suite.models import build
 from suite.state.best_model import read_model
 from suite.tracking.runs import download_best
@@ -76,24 +83,16 @@ class TrainedModel(nn.Module):
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean cross-entropy (without L2 penalty) and accuracy on a split of a data set."""
-        loss, accuracy = evaluate(
-            self.network,
-            self._group("parameters"),
-            self._group("buffers"),
-            split,
-            self.config,
-        )
+        loss, accuracy = loss_and_accuracy(self._scored(split))
         return float(loss), float(accuracy)
 
     def predict(self, split: Split) -> Predictions:
         """What it says of each image of a split, as a run keeps it of the test images."""
-        return predict(
-            self.network,
-            self._group("parameters"),
-            self._group("buffers"),
-            split,
-            self.config,
-        )
+        return predictions_of(self._scored(split))
+
+    def _scored(self, split: Split) -> Iterator[Scores]:
+        groups = self._group("parameters"), self._group("buffers")
+        return scored(self.network, *groups, split, self.config)
 
     def _group(self, group: str) -> dict[str, Tensor]:
         """The tensors of a group, with the run axis which networks expect."""

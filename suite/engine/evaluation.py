@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from suite.models.specs import Network
 if TYPE_CHECKING:
     from suite.data.splits import Split
     from suite.declarations.config import RunConfig
+
+Scores = tuple[Tensor, Tensor]  # of a batch: class scores (batch, R, classes), labels (batch,)
 
 DTYPES = {
     "fp32": torch.float32,
@@ -79,15 +81,21 @@ def evaluate(
     loss, accuracy
         In nats and as a fraction, float64, shape (R,). The L2 penalty is not included.
     """
-    runs = next(iter(parameters.values())).shape[0]
-    loss = torch.zeros(runs, dtype=torch.float64, device=split.images.device)
-    correct = torch.zeros_like(loss)
-    for scores, labels in scored(network, parameters, buffers, split, config):
-        expected = labels.unsqueeze(1).expand(-1, runs)
+    return loss_and_accuracy(scored(network, parameters, buffers, split, config))
+
+
+@torch.no_grad()
+def loss_and_accuracy(batches: Iterable[Scores]) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy and accuracy of each run, as :func:`evaluate`, from its scores."""
+    loss = correct = torch.zeros((), dtype=torch.float64)
+    images = 0
+    for scores, labels in batches:
+        expected = labels.unsqueeze(1).expand(-1, scores.shape[1])
         losses = F.cross_entropy(scores.flatten(0, 1), expected.flatten(), reduction="none")
-        loss += losses.view_as(expected).sum(0, dtype=torch.float64)
-        correct += (scores.argmax(-1) == expected).sum(0)
-    return loss / len(split), correct / len(split)
+        loss = loss + losses.view_as(expected).sum(0, dtype=torch.float64)
+        correct = correct + (scores.argmax(-1) == expected).sum(0)
+        images += len(labels)
+    return loss / images, correct / images
 
 
 @torch.no_grad()
@@ -97,7 +105,7 @@ def scored(
     buffers: Mapping[str, Tensor],
     split: Split,
     config: RunConfig,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Scores]:
     """Class scores of R runs, shape (batch, R, classes), and labels, batch by batch in order.
 
     Parameters

@@ -11,8 +11,8 @@ from suite.data.splits import Split
 from suite.declarations.config import RunConfig
 from suite.declarations.predictions import Predictions
 from suite.engine.checkpoint import Group
-from suite.engine.evaluation import evaluate
-from suite.engine.prediction import predict
+from suite.engine.evaluation import loss_and_accuracy, scored
+from suite.engine.prediction import predictions_of
 from suite.models.specs import Network
 
 
@@ -57,9 +57,9 @@ def returned_model(
     """
     views = {name: value.unsqueeze(0).contiguous() for name, value in parameters.items()}
     kept = {name: value.unsqueeze(0) for name, value in buffers.items()}
-    tested = (network, views, kept, test, config)
-    loss, accuracy = evaluate(*tested)
-    predictions = predict(*tested)
+    batches = list(scored(network, views, kept, test, config))
+    loss, accuracy = loss_and_accuracy(batches)
+    predictions = predictions_of(batches)
     summary = {
         "test_nll": float(loss),
         "test_ece": predictions.calibration_error,
