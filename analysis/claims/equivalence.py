@@ -7,13 +7,13 @@ one-sided tests at 2.5 % (Schuirmann 1987). No difference seen is none.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from analysis.claims.numbers import AnyNumber, Declared
-from analysis.claims.recipes import DeclaredRecipe, Key, Settings, declared_recipe
+from analysis.claims.numbers import Declared
+from analysis.claims.recipe_number import RecipeNumber
+from analysis.claims.recipes import DeclaredRecipe
 from analysis.claims.statistics import QUANTITIES, check_quantity
 
 
@@ -24,36 +24,20 @@ class Grid(Declared):
     scales: tuple[float, ...] = ()
 
 
-class EquivalenceClaim(AnyNumber):
+class EquivalenceClaim(RecipeNumber):
     """A quantity of each of some recipes, over one grid less that over another, is near 0."""
 
     kind: Literal["equivalence"]
-    experiment: str
-    quantity: str
-    recipe: Settings = Field(default_factory=dict)
-    over: Annotated[tuple[Settings, ...], Field(min_length=1)] = ({},)
     grids: tuple[Grid, Grid]
 
     def of(self, grid: Grid) -> list[DeclaredRecipe]:
         """Each of its recipes at the σw of a grid."""
-        return [
-            declared_recipe(self.experiment, {**self.recipe, **one}, grid.scales)
-            for one in self.over
-        ]
+        return self.at(grid.scales)
 
     @property
     def recipes(self) -> list[DeclaredRecipe]:
         """The recipes it is about, on either grid."""
         return [recipe for grid in self.grids for recipe in self.of(grid)]
-
-    @property
-    def experiments(self) -> tuple[str, ...]:
-        """The experiments it needs."""
-        return (self.experiment,)
-
-    def enough(self, keys: Collection[Key]) -> bool:
-        """Whether it can be judged on the recipes of these keys: on all."""
-        return all(recipe.key in keys for recipe in self.recipes)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -18,6 +18,7 @@ from analysis.claims.clock_order import ClockOrderClaim
 from analysis.claims.equivalence import EquivalenceClaim
 from analysis.claims.miniatures import Correspondence, Miniature, miniatures
 from analysis.claims.numbers import NO_EXPERIMENT, AnyClaim, AnyNumber, Declared, Tolerance
+from analysis.claims.recipe_number import RecipeNumber
 from analysis.claims.recipes import DeclaredRecipe, Key, Settings, declared_recipe
 from analysis.claims.statistics import QUANTITIES, check_quantity
 from analysis.estimates.clock_axis import Axis
@@ -29,32 +30,16 @@ Numbers = tuple[float, ...]
 FEWEST_CURVES = 3  # of a collapse at reduced scale
 
 
-class NumberClaim(AnyNumber):
+class NumberClaim(RecipeNumber):
     """A quantity of one recipe, or of each of several; at every σw if it is a run's."""
 
     kind: Literal["number"]
-    experiment: str
-    quantity: str
-    recipe: Settings = Field(default_factory=dict)
-    over: tuple[Settings, ...] = ({},)
     scales: Numbers = ()
 
     @property
     def recipes(self) -> list[DeclaredRecipe]:
-        """The recipes it is about."""
-        return [
-            declared_recipe(self.experiment, {**self.recipe, **one}, self.scales)
-            for one in self.over
-        ]
-
-    @property
-    def experiments(self) -> tuple[str, ...]:
-        """The experiments it needs."""
-        return (self.experiment,)
-
-    def enough(self, keys: Collection[Key]) -> bool:
-        """Whether it can be judged on the recipes of these keys: on all."""
-        return all(recipe.key in keys for recipe in self.recipes)
+        """The recipes it is about, at its σw."""
+        return self.at(self.scales)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
