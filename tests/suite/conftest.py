@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 import torch
+from finished_run import ARGUMENTS, Finished, finish
 from job_helpers import ThisProcess
 from numpy.typing import NDArray
 from sweep_commands import RUNS, Place, Reference, histories
@@ -51,6 +52,14 @@ def nursery() -> Iterator[Nursery]:
     made = Nursery()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    nursery: Nursery, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """The run that nothing has disturbed, in a store of its own."""
+    return finish(nursery, empty_store, tmp_path_factory.mktemp("uninterrupted"), ARGUMENTS)
 
 
 @pytest.fixture
