@@ -1,14 +1,9 @@
-"""The files of runs under way: leases between processes, results put aside, nothing left over."""
+"""The files of runs under way: results put aside, nothing left over."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import signal
 import stat
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,22 +23,12 @@ from suite.state.best_model import BEST_FILES
 from suite.state.workspace import Workspace
 
 CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
+
+
 KEY = CONFIG.fingerprint
+
+
 STORE = ("sqlite:///mlflow.db", "0")
-HOLDER = """
-import sys
-from pathlib import Path
-from suite.state.workspace import Workspace
-workspace = Workspace(Path(sys.argv[1]), ("sqlite:///mlflow.db", "0"))
-for line in sys.stdin:
-    word, fingerprint = line.split()
-    if word == "lease":
-        held = workspace.take_lease(fingerprint)
-        print("held" if held else "busy", flush=True)
-    else:
-        held.release()
-        print("released", flush=True)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -54,188 +39,6 @@ def _where_the_store_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, STORE)
-
-
-class Holder:
-    """Another process which takes leases."""
-
-    def __init__(self, root: Path) -> None:
-        command = [sys.executable, "-c", HOLDER, str(root)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, line: str) -> str:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[Holder]:
-    made = Holder(tmp_path)
-    yield made
-    made.end()
-
-
-def test_a_lease_is_for_one_process_and_ends_with_it_however_it_dies(
-    workspace: Workspace, holder: Holder
-) -> None:
-    assert holder.ask(f"lease {KEY}") == "held"
-    assert workspace.take_lease(KEY) is None
-    assert workspace.take_lease("0" * 16) is not None  # other runs are free
-    assert holder.ask(f"release {KEY}") == "released"
-    ours = workspace.take_lease(KEY)
-    assert ours is not None
-    assert holder.ask(f"lease {KEY}") == "busy"
-    ours.release()
-    assert holder.ask(f"lease {KEY}") == "held"
-    assert workspace.take_lease(KEY) is None
-    os.kill(holder.process.pid, signal.SIGKILL)
-    holder.process.wait()
-    assert workspace.take_lease(KEY) is not None
-
-
-def test_a_process_does_not_take_a_run_twice(workspace: Workspace, tmp_path: Path) -> None:
-    first = workspace.take_lease(KEY)
-    assert first is not None
-    assert workspace.take_lease(KEY) is None
-    assert Workspace(tmp_path, STORE).take_lease(KEY) is None
-    first.release()
-    assert workspace.take_lease(KEY) is not None
-
-
-def test_two_state_directories_on_one_sqlite_store_share_its_leases(tmp_path: Path) -> None:
-    first, second, default = (
-        Workspace(root, STORE) for root in (tmp_path / "a", tmp_path / "b", tmp_path / "state")
-    )
-    lease = first.take_lease(KEY)
-    assert lease is not None
-    assert second.take_lease(KEY) is None
-    assert default.take_lease(KEY) is None
-    lease.release()
-    lease = default.take_lease(KEY)
-    assert lease is not None
-    assert second.take_lease(KEY) is None
-    lease.release()
-    assert second.take_lease(KEY) is not None  # what it could not have in both, it has in neither
-
-
-def test_a_state_directory_that_is_reached_through_a_link_does_not_keep_itself_out(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "large disk").mkdir()
-    (tmp_path / "state").symlink_to("large disk")
-    workspace = Workspace(tmp_path / "large disk", STORE)
-    assert workspace.take_lease(KEY) is not None
-    with workspace.leases.exclusively("recipes"):
-        pass
-
-
-def test_where_leases_are_shared_and_cannot_be_the_line_says_so(tmp_path: Path) -> None:
-    (tmp_path / "state").write_text("a file")
-    with pytest.raises(
-        CheckpointError, match="where all that use the SQLite store beside it share"
-    ):
-        Workspace(tmp_path / "elsewhere", STORE).take_lease(KEY)
-
-
-def test_short_work_on_one_sqlite_store_is_done_by_one_state_directory_at_a_time(
-    tmp_path: Path,
-) -> None:
-    first, second = (Workspace(tmp_path / name, STORE).leases for name in "ab")
-    entered = threading.Event()
-
-    def enter() -> None:
-        with second.exclusively("recipes"):
-            entered.set()
-
-    other = threading.Thread(target=enter)
-    with first.exclusively("recipes"):
-        other.start()
-        assert not entered.wait(0.3)
-    assert entered.wait(30)
-    other.join()
-
-
-def test_equal_runs_of_other_stores_and_experiments_are_other_runs(tmp_path: Path) -> None:
-    stores = [("sqlite:///a.db", "0"), ("sqlite:///b.db", "0"), ("sqlite:///a.db", "1")]
-    workspaces = [Workspace(tmp_path, store) for store in stores]
-    leases = [workspace.take_lease(KEY) for workspace in workspaces]
-    assert None not in leases
-    assert len({workspace.folder for workspace in workspaces}) == 3
-
-
-def saved(place: Workspace, config: RunConfig = CONFIG) -> None:
-    place.save(RunState(config, {"parameters": {"w": torch.ones(1)}}, finished_run().history, 1.0))
-
-
-def test_one_file_has_one_folder_and_one_set_of_leases_however_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "link").symlink_to(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    spellings = [
-        f"sqlite:///{tmp_path}/mlflow.db",
-        f"sqlite:///{tmp_path}/mlflow.db?timeout=60",
-        f"sqlite+pysqlite:///{tmp_path}/link/./mlflow.db",
-        "sqlite:///mlflow.db",
-        "sqlite:///~/mlflow.db",
-    ]
-    workspaces = [Workspace(tmp_path / "state", (one, "1")) for one in spellings]
-    assert len({place.folder for place in workspaces}) == 1
-    held = [place.take_lease(KEY) for place in workspaces]
-    assert held[0] is not None
-    assert held[1:] == [None] * 4
-
-
-def test_a_project_that_is_moved_as_a_whole_keeps_its_state(tmp_path: Path) -> None:
-    before, after = tmp_path / "before", tmp_path / "after"
-    saved(Workspace(before / "state", (f"sqlite:///{before}/mlflow.db", "1", "created 5")))
-    before.rename(after)
-    found = Workspace(after / "state", (f"sqlite:///{after}/mlflow.db", "1", "created 5"))
-    assert found.load(KEY) is not None
-
-
-def test_a_new_store_in_the_place_of_another_has_nothing_of_its_state(tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path}/mlflow.db"
-    saved(Workspace(tmp_path / "state", (store, "1", "created 5")))
-    assert Workspace(tmp_path / "state", (store, "1", "created 6")).load(KEY) is None
-
-
-@pytest.mark.parametrize("name", ["demo", "renamed-since"])
-@pytest.mark.parametrize(
-    "store", [("sqlite:///{}/mlflow.db", "1", "created 5"), ("created 5", "1")]
-)
-def test_the_folder_of_an_earlier_version_stays_in_use(
-    tmp_path: Path, store: tuple[str, ...], name: str
-) -> None:
-    store = (store[0].format(tmp_path), *store[1:])
-    key = hashlib.sha256("|".join(store[:2]).encode()).hexdigest()[:8]
-    (tmp_path / "state" / f"{name}-{key}").mkdir(parents=True)
-    (tmp_path / "state" / "demo-01234567").mkdir()
-    assert Workspace(tmp_path / "state", store).folder.name == f"{name}-{key}"
-
-
-def test_runs_that_another_folder_holds_are_found_there_and_ours_are_not(tmp_path: Path) -> None:
-    stores = [(f"sqlite:///{tmp_path}/{name}.db", "1") for name in ("old", "new")]
-    old, new = (Workspace(tmp_path / "state", store) for store in stores)
-    (tmp_path / "state" / "log" / KEY).mkdir(parents=True)
-    assert new.elsewhere([KEY]) == {}
-    saved(old)
-    saved(old, CONFIG.with_(seed=8))
-    assert new.elsewhere([KEY]) == {old.folder: 1}
-    assert new.elsewhere(["0" * 16]) == {}
-    assert old.elsewhere([KEY]) == {}
-    saved(new)
-    assert new.elsewhere([KEY]) == {}
 
 
 def finished_run(**changes: Any) -> TrainedRun:
