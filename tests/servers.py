@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import Self
 
@@ -13,16 +14,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Server:
+class Server(ABC):
     """A server which is there while a block runs, and leaves nothing behind."""
 
+    @abstractmethod
     def start(self) -> None:
         """Come up, and return when there are answers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self) -> None:
         """End, and take the files away."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         try:
