@@ -27,6 +27,9 @@ SEALED_TEXTS = TEXTS | {"epochs"}  # versions without a digest did not write it
 LAYERS = "layers"  # the text that versions before did not write, with a digest or without
 
 
+SEE_TO_IT = "see to its disk and its permissions"
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be written or read: one line with the file and the remedy."""
 
@@ -43,6 +46,12 @@ class RefusedError(CheckpointError):
     def __init__(self, finding: str, remedy: str) -> None:
         super().__init__(f"{finding}; {remedy}")
         self.finding = finding
+
+
+def cannot_be_read(what: str, error: OSError, otherwise: str = SEE_TO_IT) -> CheckpointError:
+    """The error of a file that the system does not let be read; it says nothing of its content."""
+    advice = remedy_for(error, otherwise)
+    return CheckpointError(f"{what} cannot be read ({reason(error)}); {advice}")
 
 
 class MisfitError(ValueError):
@@ -145,10 +154,8 @@ def load(path: Path, place: object = None, require: Require = any_run) -> RunSta
         finding = f"checkpoint: {place or path} cannot be read ({reason(error)})"
         raise RefusedError(finding, anew) from error
     except OSError as error:
-        raise CheckpointError(
-            f"checkpoint: {place or path} cannot be read ({reason(error)}); "
-            + remedy_for(error, f"see to its disk and its permissions, or {anew}")
-        ) from error
+        otherwise = f"{SEE_TO_IT}, or {anew}"
+        raise cannot_be_read(f"checkpoint: {place or path}", error, otherwise) from error
     return state
 
 

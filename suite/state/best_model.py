@@ -13,7 +13,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from suite.basics.errors import remedy_for
 from suite.declarations.config import RunConfig
 from suite.declarations.predictions import (
     PREDICTIONS_FILE,
@@ -22,7 +21,7 @@ from suite.declarations.predictions import (
     decoded,
 )
 from suite.declarations.stored import read_config, reason, table
-from suite.engine.checkpoint import UNUSABLE, CheckpointError, RefusedError
+from suite.engine.checkpoint import UNUSABLE, RefusedError, cannot_be_read
 from suite.engine.tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
@@ -89,10 +88,7 @@ def read_model(folder: Path, place: object, remedy: str) -> BestModel:
         finding = f"best checkpoint: {place} cannot be read ({reason(error)})"
         raise RefusedError(finding, remedy) from error
     except OSError as error:
-        advice = remedy_for(error, "see to its disk and its permissions")
-        raise CheckpointError(
-            f"best checkpoint: {place} cannot be read ({error}); {advice}"
-        ) from error
+        raise cannot_be_read(f"best checkpoint: {place}", error) from error
 
 
 def read_predictions(
@@ -119,10 +115,7 @@ def read_predictions(
     except FileNotFoundError:
         return None
     except OSError as error:
-        advice = remedy_for(error, "see to its disk and its permissions")
-        raise CheckpointError(
-            f"predictions: those of {place} cannot be read ({error}); {advice}"
-        ) from error
+        raise cannot_be_read(f"predictions: those of {place}", error) from error
     except UNREADABLE as error:
         finding = f"predictions: those of {place} cannot be read ({reason(error)})"
         raise RefusedError(finding, remedy) from error

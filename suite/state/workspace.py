@@ -11,14 +11,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from suite.basics.errors import remedy_for
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import is_sqlite
 from suite.declarations.config import RunConfig
 from suite.declarations.predictions import PREDICTIONS_FILE, encoded
 from suite.declarations.results import RunResult
 from suite.declarations.stored import MALFORMED, reason
-from suite.engine.checkpoint import CheckpointError, RefusedError, Require, RunState, any_run
+from suite.engine.checkpoint import RefusedError, Require, RunState, any_run, cannot_be_read
 from suite.engine.runs import TrainedRun
 from suite.state import experiment_folder
 from suite.state.best_model import (
@@ -207,9 +206,7 @@ class Workspace:
         except (FileNotFoundError, ConnectionError):
             raise
         except OSError as error:
-            shown = self._files.shown(name)
-            advice = remedy_for(error, "see to its disk and its permissions")
-            raise CheckpointError(f"result: {shown} cannot be read ({error}); {advice}") from error
+            raise cannot_be_read(f"result: {self._files.shown(name)}", error) from error
         return result
 
     def check_result(self, fingerprint: str) -> RunResult:

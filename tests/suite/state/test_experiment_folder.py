@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from kept_run import CONFIG, KEY, finished_run
 
-from suite.declarations.config import RunConfig, parse
-from suite.declarations.metrics import EpochRecord
+from suite.declarations.config import RunConfig
 from suite.engine.checkpoint import RunState
-from suite.engine.runs import TrainedRun
 from suite.state.workspace import Workspace
 
-CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
-
-
-KEY = CONFIG.fingerprint
-
-
-STORE = ("sqlite:///mlflow.db", "0")
-
-
-@pytest.fixture(autouse=True)
-def _where_the_store_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path, STORE)
+pytestmark = pytest.mark.usefixtures("beside_its_store")
 
 
 def saved(place: Workspace, config: RunConfig = CONFIG) -> None:
@@ -98,19 +80,3 @@ def test_runs_that_another_folder_holds_are_found_there_and_ours_are_not(tmp_pat
     assert old.elsewhere([KEY]) == {}
     saved(new)
     assert new.elsewhere([KEY]) == {}
-
-
-def finished_run(**changes: Any) -> TrainedRun:
-    history = [
-        EpochRecord(1, 1700000000001, 2.5, 0.1, float("nan"), 0.2, 3.0, 1e-3),
-        EpochRecord(2, 1700000000002, 0.1 + 0.2, 1 / 3, 1.5, 0.3, 3.5, 1e-5),
-    ]
-    fields: dict[str, Any] = {
-        "config": CONFIG,
-        "history": history,
-        "summary": {"test_accuracy": 1 / 3, "best_epoch": 2, "clock_sgd": 1e-300},
-        "diverged": False,
-        "parameters": {"stem/kernel": torch.randn(2, 3, generator=torch.Generator())},
-        "buffers": {"stem/mean": torch.ones(2)},
-    }
-    return TrainedRun(**(fields | changes))

@@ -11,19 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kept_run import KEY, STORE
 
-from suite.declarations.config import parse
 from suite.engine.checkpoint import CheckpointError
 from suite.state.workspace import Workspace
 
-CONFIG = parse({"width": 4, "epochs": 2, "seed": 7})
-
-
-KEY = CONFIG.fingerprint
-
-
-STORE = ("sqlite:///mlflow.db", "0")
-
+pytestmark = pytest.mark.usefixtures("beside_its_store")
 
 HOLDER = """
 import sys
@@ -39,16 +32,6 @@ for line in sys.stdin:
         held.release()
         print("released", flush=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def _where_the_store_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path, STORE)
 
 
 class Holder:
