@@ -22,6 +22,7 @@ CALIBRATION = {"test_ece": ("memory of ECE (pp)", 100.0), "test_nll": ("memory o
 
 def function(source: Source, title: str) -> list[Part]:
     """Function memory of every recipe beside its accuracy memory, and that of calibration."""
+    _refuse_without_predictions(source)
     found = _estimates(source)
     calibration = {
         metric: memory(source.store.runs, recipes=source.recipes, metric=metric, permutations=1)
@@ -68,7 +69,7 @@ def function(source: Source, title: str) -> list[Part]:
 
 def agreement(source: Source, title: str) -> list[Part]:
     """The maps of agreement, some recipes a page."""
-    _estimates(source)
+    _refuse_without_predictions(source)
     perturbed = source.perturbation
     table = agreement_map(
         source.store.runs,
@@ -92,30 +93,32 @@ def agreement(source: Source, title: str) -> list[Part]:
 
 
 def _estimates(source: Source) -> pd.DataFrame:
-    """Function memory and accuracy memory of each recipe.
+    """Function memory and accuracy memory of each recipe."""
+    over_images = memory_over_images(
+        source.store.runs, source.predictions, recipes=source.recipes, seed=source.seed
+    )
+    return (
+        source.about[["recipe", "optimizer"]]
+        .merge(source.function_memory, on="recipe")
+        .merge(over_images, on="recipe")
+    )
+
+
+def _refuse_without_predictions(source: Source) -> None:
+    """Make sure that there is something to show.
 
     Raises
     ------
     CannotError
-        If no recipe has predictions of two seeds at two σw.
+        If no recipe has predictions of two seeds at two values of the perturbed setting.
     """
     refuse_one_scale(source)
-    kept = source.predictions
     command = f"python -m suite.keep_predictions --experiment {source.experiment}"
-    if not kept:
+    if not source.predictions:
         raise CannotError(f"no predictions were kept: {command}")
-    found = source.function_memory
-    if found["function_memory"].isna().all():
+    if source.function_memory["function_memory"].isna().all():
         symbol = source.perturbation.symbol
         raise CannotError(f"no recipe has predictions of two seeds at all its {symbol}: {command}")
-    over_images = memory_over_images(
-        source.store.runs, kept, recipes=source.recipes, seed=source.seed
-    )
-    return (
-        source.about[["recipe", "optimizer"]]
-        .merge(found, on="recipe")
-        .merge(over_images, on="recipe")
-    )
 
 
 def _number(pages: Sequence[object], number: int) -> str:
