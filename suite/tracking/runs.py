@@ -211,7 +211,14 @@ class Tracker:
             profile=json.dumps(profile),
         )
         tag = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
+        inputs = [DatasetInput(dataset, [tag])]
+        try:
+            self.client.log_inputs(run_id, datasets=inputs)
+        except MlflowException as error:
+            # Two processes that log a new data set at once: MLflow looks for it, then adds it.
+            if "unique constraint" not in str(error).lower():
+                raise
+            self.client.log_inputs(run_id, datasets=inputs)
 
     def log_epochs(self, run_id: str, records: Iterable[EpochRecord]) -> None:
         """Log per-epoch metrics, many to a call."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow_stores import Store
-from sqlalchemy import Select
+from sqlalchemy import Select, event
 from sqlalchemy.dialects import sqlite
 from tracked_runs import CONFIG, DATA, begin, records
 
@@ -114,6 +114,30 @@ def test_the_data_set_is_an_input_of_the_run(tracker: Tracker) -> None:
     profile = {"splits": dict(DATA.sizes), "classes": ["0", "1"]}
     assert json.loads(given.dataset.profile) == profile
     assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
+
+
+def test_two_that_log_a_new_data_set_at_once_both_have_it(tracker: Tracker, store: Store) -> None:
+    engine = tracker.client._tracking_client.store.engine
+    overtaken = []
+
+    def overtake(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("INSERT INTO datasets") and not overtaken:
+            overtaken.append(statement)
+            experiment = tracker.experiment_id
+            store.execute(
+                "INSERT INTO datasets (dataset_uuid, experiment_id, name, digest, "
+                "dataset_source_type, dataset_source) "
+                f"VALUES ('ab', {experiment}, 'digits', '{DATA.digest}', 'local', '{{}}')"
+            )
+
+    event.listen(engine, "before_cursor_execute", overtake)
+    try:
+        run = MlflowClient(tracker.uri).get_run(begin(tracker))
+    finally:
+        event.remove(engine, "before_cursor_execute", overtake)
+    assert overtaken
+    (given,) = run.inputs.dataset_inputs
+    assert given.dataset.digest == DATA.digest
 
 
 def test_epochs_become_one_row_a_metric_with_the_epoch_as_step(
