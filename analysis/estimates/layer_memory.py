@@ -120,9 +120,10 @@ def layer_curves(
     Returns
     -------
     DataFrame
-        recipe, sigma_w (or the setting perturbed in its place), epoch, layer, depth (0 at the
-        input); cosine to the initial kernel, its mean over seeds with low and high (t interval; NaN
-        for one seed); norm_ratio, the mean of ‖W‖/‖W₀‖; distance, the mean of ‖W − W₀‖/‖W₀‖; seeds.
+        recipe, sigma_w (or the setting perturbed in its place), epoch, axis (the recipe's leading
+        clock, `clock_axis.own_clock`), time (on that clock), layer, depth (0 at the input); cosine
+        to the initial kernel, its mean over seeds with low and high (t interval; NaN for one seed);
+        norm_ratio, the mean of ‖W‖/‖W₀‖; distance, the mean of ‖W − W₀‖/‖W₀‖; seeds.
         Empty where nothing was measured.
     """
     found = recipe_layers(runs, layers, find_recipes(runs) if recipes is None else recipes)
@@ -131,7 +132,7 @@ def layer_curves(
 
 
 CURVE_COLUMNS = (
-    *("recipe", SIGMA_W.name, "epoch", "layer", "depth", "cosine", "low", "high"),
+    *("recipe", SIGMA_W.name, "epoch", "axis", "time", "layer", "depth", "cosine", "low", "high"),
     *("norm_ratio", "distance", "seeds"),
 )
 
@@ -144,11 +145,15 @@ def _curves(found: RecipeLayers, level: float) -> pd.DataFrame:
     cosine = seed_bands(np.moveaxis(found.cosine, 1, 0), level)
     shape = cosine.mean.shape
     scales, epochs, depths = np.indices(shape).reshape(3, -1)
+    axis = own_clock(found.recipe.config)
+    time = np.concatenate([[0.0], recipe_axes(found.recipe)[axis]])[found.epochs]
     frame = pd.DataFrame(
         {
             "recipe": found.recipe.label,
             found.recipe.perturbation.name: found.recipe.scales[scales],
             "epoch": found.epochs[epochs],
+            "axis": axis,
+            "time": time[epochs],
             "layer": np.array(found.layers, dtype=object)[depths],
             "depth": depths,
             "cosine": cosine.mean.ravel(),

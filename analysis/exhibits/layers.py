@@ -22,7 +22,7 @@ DEFINITION = (
 
 
 def layers(source: Source, title: str) -> list[Part]:
-    """A map of layers and epochs for each recipe, and the table behind it."""
+    """A map of layers and leading clock for each recipe, and the table behind it."""
     _refuse_without_layers(source)
     found, perturbed = source.store, source.perturbation
     curves = layer_curves(found.runs, found.layers, recipes=source.recipes)
@@ -33,7 +33,7 @@ def layers(source: Source, title: str) -> list[Part]:
     )
     said = [
         DEFINITION,
-        "Layers from the input upwards. A dot: where the mean has fallen to ½, between measured "
+        "Layers from the input upwards, on the recipe's leading clock. A dot: where the mean has fallen to ½, between measured "
         "epochs along their logarithm.",
         _left_out(curves, perturbed),
     ]

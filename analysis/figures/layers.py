@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from analysis.figures.style import LAYER_MAP, ink_on, log_ticks, recipe_name
+from analysis.figures.style import CLOCK_LABELS, LAYER_MAP, ink_on, log_ticks, recipe_name
 from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 MOST_RECIPES = 4  # on top of one another on a page of curves
@@ -29,17 +30,19 @@ def layer_maps(
     title: str,
     perturbation: Perturbation = SIGMA_W,
 ) -> list[Figure]:
-    """Mean cosine by layer and epoch: a row per recipe, a column per σw, one colour scale.
+    """Mean cosine by layer and clock: a row per recipe, a column per σw, one colour scale.
 
-    A dot stands where a layer's mean cosine has fallen to one half; an arrow at the left edge says
-    that it did so within the first epoch.
+    Each row has its recipe's leading clock below and the epochs above. A dot stands where a layer's
+    mean cosine has fallen to one half; an arrow at the left edge says that it did so within the
+    first epoch.
 
     Parameters
     ----------
     curves
-        From `layer_memory.layer_curves`: recipe, sigma_w, epoch, layer, depth, cosine.
+        From `layer_memory.layer_curves`: recipe, sigma_w, epoch, axis, time, layer, depth, cosine.
     forgotten
-        From `layer_memory.layer_forgetting`: recipe, sigma_w, depth, epoch, status.
+        From `layer_memory.layer_forgetting` on the recipes' own clocks: recipe, sigma_w, depth,
+        time, status.
     title
         Above all panels.
     perturbation
@@ -57,9 +60,9 @@ def layer_maps(
     for start in range(0, len(recipes), MOST_RECIPES):
         names = recipes[start : start + MOST_RECIPES]
         tallest = int(curves.loc[curves["recipe"].isin(names), "depth"].max()) + 1
-        height = len(names) * (min(LAYER_HEIGHT * tallest, 4.0) + 1.0) + 0.9
+        height = len(names) * (min(LAYER_HEIGHT * tallest, 4.0) + 1.4) + 0.9
         figure = Figure(figsize=(PANEL_WIDTH * len(scales) + 2.6, height))
-        panels = figure.subplots(len(names), len(scales), squeeze=False, sharey="row", sharex=True)
+        panels = figure.subplots(len(names), len(scales), squeeze=False, sharey="row", sharex="row")
         for row, name in zip(panels, names, strict=True):
             for panel, scale in zip(row, scales, strict=True):
                 of = [
@@ -68,8 +71,6 @@ def layer_maps(
                 _map(panel, *of)
                 panel.set_title(f"{recipe_name(name)}, {_word(perturbation, scale)}", fontsize=11)
             _name_layers(row[0], curves[curves["recipe"] == name])
-        for panel in panels[-1]:
-            panel.set_xlabel("epoch")
         figure.colorbar(
             _colours(),
             ax=panels,
@@ -86,12 +87,12 @@ def _map(panel: Axes, curves: pd.DataFrame, forgotten: pd.DataFrame) -> None:
     panel.set_facecolor(EMPTY)
     panel.grid(visible=False)
     panel.set_xscale("log")
-    later = curves[curves["epoch"] >= 1]
+    later = curves[(curves["epoch"] >= 1) & (curves["time"] > 0)]
     if later.empty:
         return
-    grid = later.pivot(index="depth", columns="epoch", values="cosine")
-    epochs = grid.columns.to_numpy(dtype=np.float64)
-    edges = _edges(epochs)
+    grid = later.pivot(index="depth", columns="time", values="cosine")
+    times = grid.columns.to_numpy(dtype=np.float64)
+    edges = _edges(times)
     heights = np.arange(len(grid) + 1) - 0.5
     values = np.ma.masked_invalid(grid.to_numpy(dtype=np.float64))
     panel.pcolormesh(edges, heights, values, cmap=LAYER_MAP, vmin=0, vmax=1)
@@ -99,10 +100,12 @@ def _map(panel: Axes, curves: pd.DataFrame, forgotten: pd.DataFrame) -> None:
     early = forgotten.loc[forgotten["status"] == "immediate", "depth"]
     dot = {"markersize": 6.5, "markeredgecolor": "white", "markeredgewidth": 0.8}
     looks: dict[str, Any] = {"color": HALF_COLOUR, "linestyle": "", **dot}
-    panel.plot(crossed["epoch"], crossed["depth"], marker="o", **looks)
+    panel.plot(crossed["time"], crossed["depth"], marker="o", **looks)
     if len(early):  # matplotlib cannot lay out what is empty and not clipped
         panel.plot([edges[0]] * len(early), early, marker="<", clip_on=False, **looks)
-    log_ticks(panel.xaxis, float(epochs[0]), float(epochs[-1]))
+    log_ticks(panel.xaxis, float(times[0]), float(times[-1]))
+    panel.set_xlabel(f"{CLOCK_LABELS[later['axis'].iloc[0]]}; above: epochs")
+    _name_epochs(panel, later.groupby("epoch")["time"].first())
     panel.set_xlim(edges[0], edges[-1])
     panel.set_ylim(heights[0], heights[-1])
 
@@ -111,11 +114,21 @@ def _word(perturbation: Perturbation, value: Any) -> str:
     return f"{perturbation.symbol} = {perturbation.value(value)}"
 
 
-def _edges(epochs: np.ndarray) -> np.ndarray:
-    """Where cells around these epochs meet, half-way along their logarithm."""
-    if epochs.size == 1:
-        return np.array([epochs[0] / 1.2, epochs[0] * 1.2])
-    log = np.log(epochs)
+def _name_epochs(panel: Axes, times: pd.Series) -> None:
+    """Name the epochs 1, 10, 100, … above a panel, where they lie on its clock."""
+    epochs = times.index.to_numpy(dtype=np.float64)
+    shown = [aim for aim in 10 ** np.arange(9) if epochs[0] <= aim <= epochs[-1]]
+    places = np.exp(np.interp(np.log(shown), np.log(epochs), np.log(times)))
+    above = panel.secondary_xaxis("top")
+    above.set_ticks(places.tolist(), [str(aim) for aim in shown], fontsize=9)
+    above.xaxis.set_minor_locator(NullLocator())
+
+
+def _edges(times: np.ndarray) -> np.ndarray:
+    """Where cells around these times meet, half-way along their logarithm."""
+    if times.size == 1:
+        return np.array([times[0] / 1.2, times[0] * 1.2])
+    log = np.log(times)
     middle = (log[1:] + log[:-1]) / 2
     ends = (2 * log[0] - middle[0], 2 * log[-1] - middle[-1])
     return np.asarray(np.exp(np.concatenate([ends[:1], middle, ends[1:]])))

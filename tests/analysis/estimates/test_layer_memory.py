@@ -50,6 +50,19 @@ def test_the_curves_are_means_over_seeds_with_their_t_interval(
     assert_allclose(one["norm_ratio"], 1 + 12 / 30, rtol=1e-6)
 
 
+def test_each_epoch_has_its_time_on_the_clock_of_the_recipe_s_mechanism(
+    runs: pd.DataFrame, layers: pd.DataFrame
+) -> None:
+    curves = layer_curves(runs, layers)
+    for recipe, axis in zip(find_recipes(runs), ("T_SGD", "T_adapt"), strict=True):
+        ticks = clocks(recipe.config, recipe.train_images)
+        expected = {"T_SGD": ticks.sgd, "T_adapt": ticks.adapt}[axis]
+        of = curves[(curves["recipe"] == recipe.label) & (curves["layer"] == "stem")]
+        assert set(of["axis"]) == {axis}
+        for epoch, time in zip(of["epoch"], of["time"], strict=True):
+            assert time == (expected[epoch - 1] if epoch else 0)
+
+
 def test_the_distance_is_that_of_vectors_with_these_norms_and_this_angle(
     runs: pd.DataFrame, layers: pd.DataFrame
 ) -> None:

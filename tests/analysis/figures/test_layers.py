@@ -12,13 +12,15 @@ from figure_frames import panels
 from analysis.figures import style
 from analysis.figures.layers import layer_maps, layer_order
 
-EPOCHS = (0, 1, 2, 4, 8)
+EPOCHS = (0, 1, 2, 4, 8, 16)
+PACE = 0.25  # of the clock, by epoch
 NAMES = ("stem.weight", "head.weight")
 
 
 def curves(recipes: int = 1) -> pd.DataFrame:
     rows = [
         {"recipe": f"sgd b{r}", "sigma_w": scale, "epoch": epoch, "layer": name, "depth": depth}
+        | {"axis": "T_SGD", "time": PACE * epoch}
         | {"cosine": math.exp(-epoch * (1 + depth) / (4 * scale))}
         for r in range(recipes)
         for scale in (1.0, 2.0)
@@ -37,7 +39,7 @@ def forgotten(recipes: int = 1) -> pd.DataFrame:
     }
     rows = [
         {"recipe": f"sgd b{r}", "sigma_w": scale, "layer": NAMES[depth], "depth": depth}
-        | {"epoch": epoch, "status": status, "order": order}
+        | {"time": PACE * epoch, "status": status, "order": order}
         | {"at_best": math.nan if (scale, depth) == (1.0, 1) else 0.4 + depth / 2}
         for r in range(recipes)
         for (scale, depth), (epoch, status, order) in found.items()
@@ -45,7 +47,7 @@ def forgotten(recipes: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_a_panel_has_the_cosines_by_layer_and_epoch_the_input_below() -> None:
+def test_a_panel_has_the_cosines_by_layer_and_clock_the_input_below() -> None:
     (page,) = layer_maps(curves(), forgotten(), "title")
     for panel, scale in zip(panels(page), (1.0, 2.0), strict=False):
         (mesh,) = panel.collections
@@ -54,7 +56,11 @@ def test_a_panel_has_the_cosines_by_layer_and_epoch_the_input_below() -> None:
         assert panel.get_xscale() == "log"
         assert panel.get_title() == f"SGD b0, σw = {scale:g}"
         edges = mesh.get_coordinates()[0, :, 0]
-        np.testing.assert_allclose(edges, [2**-0.5, 2**0.5, 2**1.5, 2**2.5, 2**3.5])
+        np.testing.assert_allclose(edges, [PACE * 2 ** (n - 0.5) for n in range(6)])
+        assert panel.get_xlabel().startswith("T_SGD")
+        (above,) = panel.child_axes
+        np.testing.assert_allclose(above.get_xticks(), [PACE, PACE * 10])
+        assert [label.get_text() for label in above.get_xticklabels()] == ["1", "10"]
     first = panels(page)[0]
     assert [label.get_text() for label in first.get_yticklabels()] == ["stem", "head"]
     assert first.get_ylim()[0] < first.get_ylim()[1]
@@ -66,9 +72,9 @@ def test_a_dot_is_where_a_layer_is_forgotten_and_an_arrow_where_that_was_at_once
     marks = [
         {line.get_marker(): line.get_xydata().tolist() for line in p.lines} for p in (one, two)
     ]
-    assert marks[0]["o"] == [[2.8, 0]]
-    assert marks[1]["o"] == [[2.8, 1]]
-    np.testing.assert_allclose(marks[0]["<"], [[2**-0.5, 1]])
+    np.testing.assert_allclose(marks[0]["o"], [[PACE * 2.8, 0]])
+    np.testing.assert_allclose(marks[1]["o"], [[PACE * 2.8, 1]])
+    np.testing.assert_allclose(marks[0]["<"], [[PACE * 2**-0.5, 1]])
     assert "<" not in marks[1]
 
 
@@ -92,7 +98,7 @@ def test_the_order_shows_what_the_returned_model_keeps_and_stars_the_first() -> 
 
 
 def test_where_no_layer_is_forgotten_a_hollow_star_is_where_least_is_left() -> None:
-    never = forgotten().assign(epoch=math.nan, status="never", order=math.nan)
+    never = forgotten().assign(time=math.nan, status="never", order=math.nan)
     for panel in panels(layer_order(never, "title"))[:2]:
         (star,) = panel.lines
         assert star.get_xydata().tolist() == [[0, 0]]
