@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from analysis.figures import style
 
@@ -52,7 +52,7 @@ def draw(results: list[dict[str, object]]) -> Figure:
             panel.text(high + 300, place, f"{bar.get_width():,.0f}{times}", va="center")
         panel.set_title(f"{RULES[str(result['optimizer'])]}, batch size {result['batch_size']}")
         panel.grid(visible=False, axis="y")
-    panels[0, 0].xaxis.set_major_locator(MultipleLocator(10_000))
+    panels[0, 0].xaxis.set_major_locator(MaxNLocator(4))
     panels[0, 0].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panels[0, 0].set_xlim(0, 1.25 * max(max(r["speeds"]["sweep"]) for r in results))  # type: ignore[index]
     for panel in panels[1]:

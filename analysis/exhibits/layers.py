@@ -33,8 +33,8 @@ def layers(source: Source, title: str) -> list[Part]:
     )
     said = [
         DEFINITION,
-        "Layers from the input upwards, on the recipe's leading clock. A dot: where the mean has fallen to ½, between measured "
-        "epochs along their logarithm.",
+        "Layers from the input upwards, on the recipe's leading clock. A dot: where the mean has "
+        "fallen to ½, between measured epochs along their logarithm.",
         _left_out(curves, perturbed),
     ]
     pages = layer_maps(curves_shown, forgotten_shown, title, perturbed)
