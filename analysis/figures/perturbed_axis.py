@@ -1,6 +1,7 @@
 """Where values of the perturbed setting stand along an axis: numbers as they are, categories apart.
 
-Categories have no distances. They stand one place apart, in the order of their declaration.
+Numbers that span decades stand by their logarithm. Categories have no distances: they stand one
+place apart, in the order of their declaration.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from analysis.figures.style import log_ticks
 from suite.declarations.perturbation import Perturbation
 
 ROOM = 0.3  # beside the first and the last category
-LONG, TURNED = (
-    24,
-    20,
-)  # letters of all categories that stand level, and degrees of those that do not
+LONG, TURNED = 24, 20  # letters of all categories that stand level, degrees of those that do not
+DECADES = 50.0  # largest number over the smallest from which an axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,13 @@ class PerturbedAxis:
         values = (value for table in tables for value in table[perturbation.name].tolist())
         return cls(perturbation, tuple(perturbation.ordered(values)))
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the values are numbers above 0 that span decades."""
+        if not self.perturbation.numeric or not self.values:
+            return False
+        return bool(self.values[0] > 0 and self.values[-1] >= DECADES * self.values[0])
+
     def sorted(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a table along the axis."""
         name = self.perturbation.name
@@ -66,5 +73,8 @@ class PerturbedAxis:
             turned = TURNED if sum(map(len, words)) > LONG else 0
             panel.set_xticks(range(len(words)), words, rotation=turned)
             panel.set_xlim(-ROOM, len(words) - 1 + ROOM)
+        elif self.logarithmic:
+            panel.set_xscale("log")
+            log_ticks(panel.xaxis, float(self.values[0]), float(self.values[-1]))
         if named:
             panel.set_xlabel(self.perturbation.label)
