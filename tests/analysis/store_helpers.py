@@ -86,11 +86,28 @@ def assert_same_history(found: pd.DataFrame, expected: pd.DataFrame) -> None:
         np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy(), name)
 
 
+def cached_files(tmp_path: Path) -> list[Path]:
+    """The files in the cache of a test."""
+    return sorted((tmp_path / "cache").rglob("*.*"))
+
+
+def assert_same(found: store.Store, expected: store.Store) -> None:
+    """Equal runs, histories and problems."""
+    pd.testing.assert_frame_equal(found.runs, expected.runs)
+    pd.testing.assert_frame_equal(found.history, expected.history)
+    for part in ("missing", "unfinished", "duplicates", "incomplete", "unreadable"):
+        pd.testing.assert_frame_equal(
+            getattr(found.problems, part), getattr(expected.problems, part)
+        )
+
+
 __all__ = [
     "CONFIGS",
     "SMALL",
     "Experiment",
+    "assert_same",
     "assert_same_history",
+    "cached_files",
     "empty_store",
     "execute",
     "expected_history",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from store_helpers import CONFIGS, FAULTS, empty_store, execute
+from store_helpers import CONFIGS, FAULTS, execute
 
 from analysis.claims.command import judge
 from analysis.estimates.forgetting_time import forgetting_times
@@ -30,12 +30,6 @@ from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.predictions import Predictions
 
 LONG = reduced(EXPERIMENTS["demo"], seeds=2)
-
-
-@pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
-    return empty_store(tmp_path)
 
 
 @pytest.fixture
