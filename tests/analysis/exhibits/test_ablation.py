@@ -8,7 +8,8 @@ from exhibit_parts import panels, rows
 from exhibit_stores import SPAN, paper
 
 from analysis.exhibits.ablation import figure_4, table_4
-from analysis.exhibits.source import Source, Sources
+from analysis.exhibits.source import Source
+from analysis.exhibits.source_choice import Sources
 
 
 @pytest.fixture(scope="module")

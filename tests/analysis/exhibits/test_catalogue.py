@@ -17,7 +17,7 @@ from analysis.exhibits.beyond import own_exhibits
 from analysis.exhibits.catalogue import Exhibit, exhibits
 from analysis.exhibits.main_grid import figure_2
 from analysis.exhibits.sensitivity import figure_6
-from analysis.exhibits.source import Source, one_of_each
+from analysis.exhibits.source import Source
 from analysis.exhibits.variants import figure_5
 from analysis.figures import style
 from suite.declarations.experiments import EXPERIMENTS
@@ -94,11 +94,6 @@ def test_an_experiment_of_ones_own_supplies_the_sweep_of_rate_and_decay() -> Non
     assert figure_4(mine).experiment == table_4(mine).experiment == "mine"
     assert "these are mine's" in figure_4(mine).caption
     assert figure_5(mine).missing
-
-
-def test_every_optimizer_is_drawn_before_a_second_recipe_of_one() -> None:
-    recipes = {"sgd η=1": "sgd", "sgd η=2": "sgd", "adam η=1": "adam", "adam η=2": "adam"}
-    assert one_of_each(recipes) == ["sgd η=1", "adam η=1", "sgd η=2", "adam η=2"]
 
 
 def test_settings_that_are_not_the_papers_are_named(of_paper: dict[str, Exhibit]) -> None:
