@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from analysis.estimates.clock_axis import clock_frame
-from analysis.estimates.forgetting_time import forgetting_times
+from analysis.estimates.forgetting_by_recipe import forgetting_times
 from analysis.estimates.memory_by_epoch import memory_by_epoch
 from analysis.exhibits import phase_diagram, predictions, recipe_tables
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption

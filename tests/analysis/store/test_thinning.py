@@ -12,7 +12,7 @@ from exports import assert_same_problems, export
 from store_helpers import CONFIGS, FAULTS
 
 from analysis.claims.command import judge
-from analysis.estimates.forgetting_time import forgetting_times
+from analysis.estimates.forgetting_by_recipe import forgetting_times
 from analysis.estimates.overview import Estimates, estimate
 from analysis.estimates.scale_table import by_scale
 from analysis.store.frames import load
