@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from mlflow_stores import made_store
 
 from analysis.store import frames as store
@@ -101,6 +102,18 @@ def assert_same(found: store.Store, expected: store.Store) -> None:
         )
 
 
+def error_line(experiment: str, uri: str) -> str:
+    """What is said of an experiment that cannot be read."""
+    with pytest.raises(store.StoreError) as caught:
+        store.load(experiment, uri, cache=False)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.split(":")[0] in ("experiment", "tracking_uri")
+    assert ", got " in line
+    assert "; " in line
+    return line
+
+
 __all__ = [
     "CONFIGS",
     "SMALL",
@@ -109,6 +122,7 @@ __all__ = [
     "assert_same_history",
     "cached_files",
     "empty_store",
+    "error_line",
     "execute",
     "expected_history",
     "rows",
