@@ -16,7 +16,7 @@ from rich.filesize import decimal
 from analysis.chosen_experiments import add_store_options, choose_contents, newest
 from analysis.output import OutputFolder
 from analysis.store.contents import Contents
-from analysis.store.exported import exports_in, may_be_exchanged
+from analysis.store.exported_experiment import exports_in, may_be_exchanged
 from analysis.store.exported_files import folder_name, write_export
 from analysis.store.frames import StoreError
 from analysis.store.thinning import Thinning

@@ -23,16 +23,20 @@ from analysis.estimates.boundary import boundary
 from analysis.estimates.cluster_slope import cluster_slopes
 from analysis.estimates.dose_response import half_loss, lack_of_fit
 from analysis.estimates.forgetting_time import forgetting_time
-from analysis.estimates.function_memory import of_predictors as function_memory
-from analysis.estimates.image_error import of_predictors as memory_over_images
 from analysis.estimates.layer_memory import forgotten_at
 from analysis.estimates.memory_level import half_of_largest
 from analysis.estimates.no_memory import p_value
-from analysis.estimates.predictors import Predictors
 from analysis.estimates.scale_table import median_over_seeds
 from analysis.estimates.spread import cross_validated, extremes, interval
 from analysis.estimates.variance import of_array
+from benchmarks.coverage_function import (
+    FUNCTIONS,
+    function_memory_held,
+    memory_over_images_held,
+    no_function_memory_held,
+)
 from benchmarks.coverage_law import LawWorld, accuracies, law_slope_held
+from benchmarks.coverage_memory import MEMORY, NOISE, World, memory_sample
 from benchmarks.coverage_store import memory_held
 from suite.declarations.layers import is_measured
 
@@ -54,45 +58,7 @@ def case(method: str, **worlds: object) -> Callable[[Callable[..., bool | None]]
     return register
 
 
-# --- memory: worlds are (number of σw, shape of accuracy, noise by σw, part of runs missing) ---
-SHAPES: dict[str, Callable[[Floats], Floats]] = {
-    "flat": np.zeros_like,
-    "falls": lambda place: -place,
-    "middle": lambda place: -((2 * place - 1) ** 2),
-    "late": lambda place: -(place**8),
-}
-NOISE: dict[str, Callable[[Floats], Floats]] = {
-    "equal": np.ones_like,
-    "grows": lambda place: 0.2 * 10**place,
-    "middle": lambda place: 0.3 + 2 * np.exp(-(((place - 0.5) / 0.15) ** 2)),
-}
-World = tuple[int, str, str, float]
-MEMORY: dict[str, World] = {
-    "equal_noise_5_σw": (5, "falls", "equal", 0.0),
-    "equal_noise_25_σw": (25, "falls", "equal", 0.0),
-    "noise_grows_10x_5_σw": (5, "falls", "grows", 0.0),
-    "noise_grows_10x_25_σw": (25, "late", "grows", 0.0),
-    "noise_largest_in_the_middle_25_σw": (25, "falls", "middle", 0.0),
-    "best_in_the_middle_5_σw": (5, "middle", "equal", 0.0),
-    "no_memory_25_σw": (25, "flat", "grows", 0.0),
-    "a_third_missing_unlike_seeds": (25, "falls", "grows", 0.3),
-}
-
-
-def memory_sample(
-    rng: np.random.Generator, seeds: int, world: World, size: float = 3.0
-) -> tuple[Floats, Floats]:
-    """σw and runs (S, G); memory is `size` standard errors of a mean over 10 seeds."""
-    scales, shape, noise, missing = world
-    place = np.linspace(0, 1, scales)
-    deviations = NOISE[noise](place)
-    means = SHAPES[shape](place) * size * deviations.max() / math.sqrt(10)
-    values = means[:, None] + deviations[:, None] * rng.standard_normal((scales, seeds))
-    values += (3.0 if missing else 1.0) * rng.standard_normal(seeds)
-    values[rng.random(values.shape) < missing] = np.nan
-    return means, values
-
-
+# --- memory ---
 @case("memory", **MEMORY)
 def _memory(rng: np.random.Generator, seeds: int, world: World) -> bool | None:
     means, values = memory_sample(rng, seeds, world)
@@ -110,69 +76,13 @@ def _failures(rng: np.random.Generator, seeds: int, world: World) -> bool | None
     return None if math.isnan(low) else low <= np.ptp(means) + lost * worse <= high
 
 
-# --- the function: worlds are (number of σw, shift of functions, scatter over seeds, images) ---
-FUNCTIONS: dict[str, tuple[int, float, float, int]] = {
-    "functions_differ_5_σw": (5, 0.3, 0.2, 400),
-    "functions_differ_2_σw_few_images": (2, 0.3, 0.2, 50),
-    "functions_hardly_differ_5_σw": (5, 0.05, 0.2, 400),
-    "functions_differ_seeds_hardly_5_σw": (5, 0.2, 0.02, 200),
-}
-FUNCTION_CLASSES = 4
+# --- memory of the function ---
+case("function memory", **FUNCTIONS)(function_memory_held)
+case("no function memory", seeds_alone_5_σw=(5, 0.0, 0.2, 400))(no_function_memory_held)
+case("memory over images", **FUNCTIONS)(memory_over_images_held)
 
 
-def function_sample(
-    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
-) -> tuple[Floats, Predictors]:
-    """Predictors of images that are drawn, too, and for each value how often each class is taken.
-
-    An image is hard with probability 1/2. On hard ones a seed takes another class with a chance of
-    its own, and the more often the higher the place of σw; what all images share of a seed is that
-    chance.
-    """
-    scales, shift, scatter, images = world
-    place = np.linspace(0, 1, scales)[:, None]
-    own = scatter * rng.uniform(0.2, 1.8, seeds)
-    chance = np.clip(own + shift * place, 0, 1)  # of another class, on hard images, (S, G)
-    hard = rng.random(images) < 0.5
-    other = rng.random((scales, seeds, images)) < chance[:, :, None] * hard
-    labels = rng.integers(FUNCTION_CLASSES, size=images)
-    wrong = (labels + 1) % FUNCTION_CLASSES
-    predicted = np.where(other, wrong, labels).astype(np.int32)
-    means = np.clip(scatter + shift * place[:, 0], 0, 1)  # over seeds and hard images
-    found = Predictors(place[:, 0], np.arange(seeds), predicted, labels.astype(np.int32), 4)
-    return means, found
-
-
-@case("function memory", **FUNCTIONS)
-def _function(
-    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
-) -> bool | None:
-    means, found = function_sample(rng, seeds, world)
-    pairs = [(a, b) for i, a in enumerate(means) for b in means[i + 1 :]]
-    truth = 0.5 * float(np.mean([(a - b) ** 2 for a, b in pairs]))  # half of the images are hard
-    row = function_memory(found)
-    return None if math.isnan(row["low"]) else row["low"] <= truth <= row["high"]
-
-
-@case("no function memory", seeds_alone_5_σw=(5, 0.0, 0.2, 400))
-def _no_function(
-    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
-) -> bool | None:
-    row = function_memory(function_sample(rng, seeds, world)[1])
-    return None if math.isnan(row["low"]) else row["low"] == 0
-
-
-@case("memory over images", **FUNCTIONS)
-def _over_images(
-    rng: np.random.Generator, seeds: int, world: tuple[int, float, float, int]
-) -> bool | None:
-    means, found = function_sample(rng, seeds, world)
-    row = memory_over_images(found, rng)
-    truth = 0.5 * float(np.ptp(means))
-    low, high = row["accuracy_low"], row["accuracy_high"]
-    return None if math.isnan(low) else low <= truth <= high
-
-
+# --- what else is asked of the worlds of memory ---
 NO_MEMORY = {name: world for name, world in MEMORY.items() if world[1] in ("falls", "late")}
 
 
@@ -310,7 +220,6 @@ def _median(rng: np.random.Generator, seeds: int, stop: float) -> bool | None:
     return None if math.isnan(found["low"]) else found["low"] <= truth <= found["high"]
 
 
-# --- the table ---
 # --- layers: worlds are (epoch of one half, sd of a seed's forgetting time, noise of an epoch) ---
 @case(
     "layer's half",
@@ -336,6 +245,7 @@ def _layer(
     return bool(found["low"] <= truth <= found["high"])
 
 
+# --- the table ---
 def table(cases: dict[tuple[str, str], Draw], samples: int) -> pd.DataFrame:
     """Percentage held, one row per case and one column per number of seeds."""
     rows = []

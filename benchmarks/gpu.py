@@ -25,7 +25,8 @@ if not __package__:  # run as a file, on a machine where nothing is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.gpu_check import check, failed
-from benchmarks.gpu_steps import CHANNELS, CLASSES, WAYS, Images, Run, Unavailable, Way
+from benchmarks.gpu_steps import WAYS, Unavailable, Way
+from benchmarks.gpu_task import CHANNELS, CLASSES, Images, Run
 from suite.engine.device_memory import release_memory
 from suite.engine.evaluation import set_precision
 

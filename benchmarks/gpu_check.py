@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_steps import WAYS, Images, Run, Unavailable, Way
+from benchmarks.gpu_steps import WAYS, Unavailable, Way
+from benchmarks.gpu_task import Images, Run
 from suite.engine.evaluation import set_precision
 
 # Largest distance from float64, as a part of the distance that the parameters went. That rules and

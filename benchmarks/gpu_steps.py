@@ -4,71 +4,35 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.gpu_task import (
+    CHANNELS,
+    CLASSES,
+    Images,
+    Run,
+    build_network,
+    initial_weights,
+)
 from benchmarks.stock_resnet9 import StockResNet9
 from suite.engine.cuda_graph import CapturedStep, CudaGraphs, Step
 from suite.engine.evaluation import DTYPES, autocast, scaled
 from suite.engine.layout import Layout
 from suite.engine.optimizers import Optimizer, arranged
 from suite.engine.training_step import TrainingStep
-from suite.models.initialization import initial_buffer, initial_parameter
-from suite.models.layers import SEMANTICS, Convolution
+from suite.models.initialization import initial_buffer
+from suite.models.layers import Convolution
 from suite.models.resnet import ResNet9
 
-CHANNELS, CLASSES = 3, 10
 IM2COL_LIMIT = 2**34  # bytes of one layer's unfolded images
 
 
 class Unavailable(Exception):
     """Why a way of training cannot be measured here."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the engine asks of a run. `RunConfig` has it too, but needs pydantic."""
-
-    precision: str
-    optimizer: str
-    width: int
-    model: str = "resnet9"
-    seed: int = 0
-    sigma_w: float = 1.0
-    sigma_b: float = 0.0
-    kernel_distribution: str = "normal"
-    layer_scaling: float = 0.0
-    head_scale: float = 1.0
-    learning_rate: float = 1e-2
-    momentum: float = 0.9
-    momentum_kind: str = "heavy-ball"
-    kernel_l2: float = 0.0
-    semantics: str = "torch"
-
-    def acts(self, _name: str) -> bool:
-        """No setting of other optimizers does."""
-        return False
-
-
-@dataclass(frozen=True)
-class Images:
-    """Random images, uint8 (N, 3, side, side), and labels (N,)."""
-
-    images: Tensor
-    labels: Tensor
-
-    @classmethod
-    def random(cls, count: int, side: int, device: torch.device) -> Images:
-        """Images of uniform noise."""
-        stream = torch.Generator().manual_seed(0)
-        shape = (count, CHANNELS, side, side)
-        images = torch.randint(256, shape, generator=stream, dtype=torch.uint8)
-        labels = torch.randint(CLASSES, (count,), generator=stream)
-        return cls(images.to(device), labels.to(device))
 
 
 class Way(Protocol):
@@ -89,7 +53,7 @@ class PlainLoops:
     def __init__(self, runs: Sequence[Run], data: Images) -> None:
         self.data, self.run, device = data, runs[0], data.images.device
         self.dtype = DTYPES[self.run.precision]
-        self.names = [spec.name for spec in _network(self.run, data).parameters]
+        self.names = [spec.name for spec in build_network(self.run, data).parameters]
         self.models = [
             StockResNet9(CHANNELS, run.width, CLASSES).to(
                 device, self.dtype, memory_format=torch.channels_last
@@ -97,7 +61,7 @@ class PlainLoops:
             for run in runs
         ]
         for run, model in zip(runs, self.models, strict=True):
-            start = _initial(run, data)
+            start = initial_weights(run, data)
             with torch.no_grad():
                 for name, parameter in zip(self.names, model.parameters(), strict=True):
                     parameter.copy_(start[name])
@@ -135,33 +99,15 @@ class PlainLoops:
         ]
 
 
-def _network(run: Run, data: Images) -> ResNet9:
-    side = data.images.shape[-1]
-    rules = SEMANTICS[run.semantics]
-    return ResNet9(CHANNELS, side, run.width, CLASSES, norm="batch", rules=rules, pool="max")
-
-
-@functools.lru_cache(maxsize=4)
-def _drawn(run: Run, side: int) -> dict[str, Tensor]:
-    data = Images.random(1, side, torch.device("cpu"))
-    dtype = DTYPES[run.precision]
-    specs = _network(run, data).parameters
-    return {s.name: initial_parameter(run, s, dtype) for s in specs}  # type: ignore[arg-type]
-
-
-def _initial(run: Run, data: Images) -> Mapping[str, Tensor]:
-    return _drawn(run, data.images.shape[-1])
-
-
 def training_step(
     runs: Sequence[Run], data: Images, network: ResNet9 | None = None
 ) -> TrainingStep:
     """The suite's own step of R runs."""
-    network = network or _network(runs[0], data)
+    network = network or build_network(runs[0], data)
     dtype, device = DTYPES[runs[0].precision], data.images.device
     layout = Layout(arranged(runs[0].optimizer, network.parameters), len(runs))
     like = torch.empty(0, dtype=dtype, device=device)
-    theta = layout.pack([_initial(run, data) for run in runs], like)
+    theta = layout.pack([initial_weights(run, data) for run in runs], like)
     buffers = {
         s.name: torch.stack([initial_buffer(s, dtype)] * len(runs)).to(device)
         for s in network.buffers
@@ -225,7 +171,7 @@ class GemmConvolution(Convolution):
 
 def gemm_fleet(runs: Sequence[Run], data: Images) -> Fleet:
     """The suite's step with batched GEMM in place of grouped convolutions."""
-    network = _network(runs[0], data)
+    network = build_network(runs[0], data)
     for block in network.blocks.values():
         old = block.convolution
         block.convolution = GemmConvolution(
@@ -238,7 +184,7 @@ def gemm_fleet(runs: Sequence[Run], data: Images) -> Fleet:
 def compiled_fleet(runs: Sequence[Run], data: Images, *, graph: bool = False) -> Fleet:
     """The suite's step with the network's forward and backward pass through `torch.compile`."""
     torch.compiler.reset()
-    network = _network(runs[0], data)
+    network = build_network(runs[0], data)
     network.logits = torch.compile(network.logits, dynamic=False)  # type: ignore[method-assign]
     return Fleet(runs, data, graph=graph, network=network)
 

@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, Table, create_engine, inspect, text
 
 from benchmarks.study_rows import insert_trials
-from benchmarks.synthetic_store import FIRST_START, TABLES, Row, insert
+from benchmarks.synthetic_rows import FIRST_START, TABLES, Row, insert
 from suite.basics.mlflow_tables import latest_metrics, metrics, params, runs, tags
 from suite.basics.waiting import with_progress
 from suite.declarations.attempts import ATTEMPT_TAG

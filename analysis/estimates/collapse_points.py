@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.estimates.clock_axis import AXES, Axis, recipe_axes
-from analysis.estimates.forgetting_time import complete_epochs
-from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve
+from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve, complete_epochs
 
 Floats = NDArray[np.float64]
 SMALL = 0.1  # of the largest abs(β) of a curve

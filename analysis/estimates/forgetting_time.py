@@ -40,19 +40,15 @@ wide, at 3 seeds often open to the right.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.estimates.clock_axis import Axis, own_clock, recipe_axes
 from analysis.estimates.crossing import first_fall, set_of_crossings, smoother, thinned
-from analysis.estimates.recipes import Recipe
-from analysis.estimates.sensitivity import FLOOR_FACTOR, SensitivityCurve, curves
+from analysis.estimates.sensitivity import FLOOR_FACTOR
 
 Floats = NDArray[np.float64]
 Level = Literal["e", "floor"]
@@ -90,60 +86,7 @@ class ForgettingTime:
     reason: str = ""
 
 
-# --- of every recipe, and of one curve ---
-def forgetting_times(
-    runs: pd.DataFrame,
-    history: pd.DataFrame,
-    *,
-    recipes: Sequence[Recipe] | None = None,
-    axis: Axis | Literal["own"] = "own",
-    level: Level = "e",
-    initial: float | None = None,
-    bandwidth: float = 0.2,
-    confidence: float = 0.95,
-    constant_rate: bool = False,
-) -> pd.DataFrame:
-    """The forgetting time of every recipe.
-
-    Parameters
-    ----------
-    runs, history, recipes
-        As in `sensitivity.curves`.
-    axis
-        Clock to measure on; 'own' is each recipe's leading one (`clock_axis.own_clock`).
-    level, initial, bandwidth, confidence
-        As in `forgetting_time`.
-    constant_rate
-        Clocks by the paper's own arithmetic.
-
-    Returns
-    -------
-    DataFrame
-        recipe, axis, level; time, low, high, status, peak, peak_time, reason (see
-        `ForgettingTime`); horizon (clock at the last epoch used); epochs used, runs (fewest at any
-        of these), seeds, diverged runs left out.
-    """
-    rows = []
-    for one in curves(runs, history, recipes=recipes):
-        name: Axis = own_clock(one.recipe.config) if axis == "own" else axis
-        clock = recipe_axes(one.recipe, constant_rate=constant_rate)[name][: one.epochs.size]
-        use = complete_epochs(one)
-        found = forgetting_time(
-            clock[use],
-            one.slopes.by_seed[:, use],
-            level=level,
-            initial=initial,
-            bandwidth=bandwidth,
-            confidence=confidence,
-        )
-        rows.append(
-            {"recipe": one.recipe.label, "axis": name, "level": level}
-            | found.__dict__
-            | _counts(one, clock, use)
-        )
-    return pd.DataFrame(rows)
-
-
+# --- of one curve ---
 def forgetting_time(
     clock: Floats,
     by_seed: Floats,
@@ -186,11 +129,6 @@ def forgetting_time(
         )
     found = curve.fall_to_floor() if level == "floor" else curve.fall_to_part(1 / math.e, initial)
     return curve.unless_it_returns(found, level, initial, bandwidth, confidence)
-
-
-def complete_epochs(one: SensitivityCurve) -> NDArray[np.bool_]:
-    """The epochs at which no seed is missing altogether, shape (E,)."""
-    return np.asarray(np.isfinite(one.slopes.by_seed).all(0), dtype=np.bool_)
 
 
 # --- smoothing, level and interval ---
@@ -313,14 +251,3 @@ class _Smoothed:
                 math.exp(time), 0.0, max(high, math.exp(x[1])), "immediate", *peak
             )
         return ForgettingTime(math.exp(time), low, high, "crossed", *peak)
-
-
-# --- what went in ---
-def _counts(one: SensitivityCurve, clock: Floats, use: NDArray[np.bool_]) -> dict[str, Any]:
-    return {
-        "horizon": float(clock[use][-1]) if use.any() else math.nan,
-        "epochs": int(use.sum()),
-        "runs": int(one.slopes.runs[use].min()) if use.any() else 0,
-        "seeds": one.slopes.by_seed.shape[0],
-        "diverged": one.recipe.diverged_count,
-    }

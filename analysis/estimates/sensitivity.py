@@ -55,6 +55,11 @@ class SensitivityCurve:
         return FLOOR_FACTOR * self.slopes.standard_error
 
 
+def complete_epochs(one: SensitivityCurve) -> NDArray[np.bool_]:
+    """The epochs at which no seed is missing altogether, shape (E,)."""
+    return np.asarray(np.isfinite(one.slopes.by_seed).all(0), dtype=np.bool_)
+
+
 def curves(
     runs: pd.DataFrame,
     history: pd.DataFrame,

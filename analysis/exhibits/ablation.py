@@ -11,14 +11,8 @@ import pandas as pd
 
 from analysis.exhibits.columns import accuracies, stacked, with_fitting
 from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
-from analysis.exhibits.source import (
-    Source,
-    Sources,
-    best_source,
-    declared_recipes,
-    elsewhere,
-    experiment_names,
-)
+from analysis.exhibits.source import Source, declared_recipes
+from analysis.exhibits.source_choice import Sources, best_source, elsewhere, experiment_names
 from analysis.exhibits.symbol import with_symbol
 from analysis.figures.ablation import rate_looks, spread_figure
 from analysis.figures.scale_panels import optimizer_looks, optimizer_name

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from analysis.estimates.clock_axis import clock_frame
-from analysis.estimates.forgetting_time import forgetting_times
+from analysis.estimates.forgetting_by_recipe import forgetting_times
 from analysis.estimates.memory_by_epoch import memory_by_epoch
 from analysis.exhibits import phase_diagram, predictions, recipe_tables
 from analysis.exhibits.exhibit import BAND, SPREAD, Exhibit, absent, caption
 from analysis.exhibits.law import forgetting_law
 from analysis.exhibits.layers import layers, layers_forgotten
 from analysis.exhibits.part import CannotError, Part, refuse_categories, refuse_one_scale
-from analysis.exhibits.source import Source, Sources
+from analysis.exhibits.source import Source
+from analysis.exhibits.source_choice import Sources
 from analysis.exhibits.symbol import PERTURBED, with_symbol
 from analysis.figures.forgetting import forgetting_times_figure
 from analysis.figures.memory_by_epoch import memory_by_epoch_pages

@@ -10,13 +10,8 @@ import pandas as pd
 from analysis.exhibits import phase_diagram
 from analysis.exhibits.columns import checkpoints
 from analysis.exhibits.exhibit import BAND, DEVIATION, Exhibit, absent, caption, first_of, needs
-from analysis.exhibits.source import (
-    Source,
-    Sources,
-    best_source,
-    one_of_each,
-    two_sizes,
-)
+from analysis.exhibits.source import Source
+from analysis.exhibits.source_choice import Sources, best_source, one_of_each, two_sizes
 from analysis.exhibits.symbol import PERTURBED, with_symbol
 from analysis.figures.scale_panels import ScalePanel, Unit, batch_looks, optimizer_looks, scale_grid
 from analysis.figures.style import Look, recipe_name

@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.exhibits.exhibit import Exhibit, absent, caption, first_of, needs
 from analysis.exhibits.main_grid import MAIN, WANTED, family_order, grid_source
 from analysis.exhibits.part import CannotError, refuse_categories
-from analysis.exhibits.source import Source, Sources, two_sizes
+from analysis.exhibits.source import Source
+from analysis.exhibits.source_choice import Sources, two_sizes
 from analysis.exhibits.symbol import with_symbol
 from analysis.figures.collapse import collapse_number
 from analysis.figures.scale_panels import batch_looks, optimizer_looks

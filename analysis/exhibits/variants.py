@@ -14,13 +14,8 @@ import pandas as pd
 from analysis.estimates.recipe_labels import word
 from analysis.exhibits.columns import accuracies, stacked, with_fitting
 from analysis.exhibits.exhibit import BAND, DEVIATION, SPREAD, Exhibit, absent, caption, needs
-from analysis.exhibits.source import (
-    Source,
-    Sources,
-    best_source,
-    elsewhere,
-    experiment_names,
-)
+from analysis.exhibits.source import Source
+from analysis.exhibits.source_choice import Sources, best_source, elsewhere, experiment_names
 from analysis.exhibits.symbol import with_symbol
 from analysis.figures.scale_panels import ScalePanel, optimizer_name, scale_grid, variant_looks
 from analysis.figures.style import OPTIMIZERS

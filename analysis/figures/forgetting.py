@@ -40,7 +40,7 @@ def forgetting_times_figure(times: pd.DataFrame, title: str) -> Figure:
     ----------
     times
         One row per recipe: recipe, optimizer, axis, time, low, high, status, horizon (see
-        `forgetting_time.forgetting_times`).
+        `forgetting_by_recipe.forgetting_times`).
     title
         Above all.
     """

@@ -17,6 +17,7 @@ from suite.declarations.experiments import EXPERIMENTS
 
 SEEDS = (0, 1, 42)
 EPOCHS = 30
+SPAN = SCALES[-1] - SCALES[0]
 
 
 def fall(config: RunConfig) -> float:

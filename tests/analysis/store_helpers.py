@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from mlflow_stores import made_store
 
 from analysis.store import frames as store
@@ -86,12 +87,42 @@ def assert_same_history(found: pd.DataFrame, expected: pd.DataFrame) -> None:
         np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy(), name)
 
 
+def cached_files(tmp_path: Path) -> list[Path]:
+    """The files in the cache of a test."""
+    return sorted((tmp_path / "cache").rglob("*.*"))
+
+
+def assert_same(found: store.Store, expected: store.Store) -> None:
+    """Equal runs, histories and problems."""
+    pd.testing.assert_frame_equal(found.runs, expected.runs)
+    pd.testing.assert_frame_equal(found.history, expected.history)
+    for part in ("missing", "unfinished", "duplicates", "incomplete", "unreadable"):
+        pd.testing.assert_frame_equal(
+            getattr(found.problems, part), getattr(expected.problems, part)
+        )
+
+
+def error_line(experiment: str, uri: str) -> str:
+    """What is said of an experiment that cannot be read."""
+    with pytest.raises(store.StoreError) as caught:
+        store.load(experiment, uri, cache=False)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.split(":")[0] in ("experiment", "tracking_uri")
+    assert ", got " in line
+    assert "; " in line
+    return line
+
+
 __all__ = [
     "CONFIGS",
     "SMALL",
     "Experiment",
+    "assert_same",
     "assert_same_history",
+    "cached_files",
     "empty_store",
+    "error_line",
     "execute",
     "expected_history",
     "rows",

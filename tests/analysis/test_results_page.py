@@ -10,7 +10,7 @@ import pytest
 
 from analysis import results_page
 from analysis.results_page import EXPORTS, PAGES, PICTURES, main, pictures_of, redraw, with_tables
-from analysis.store.exported import exports_in
+from analysis.store.exported_experiment import exports_in
 from analysis.store.frames import load
 from suite.basics.settings import ConfigError
 from suite.declarations.experiments import EXPERIMENTS

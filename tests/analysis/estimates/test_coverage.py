@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from synthetic_frames import Truth, frames
 
-from analysis.estimates.forgetting_time import forgetting_time, forgetting_times
+from analysis.estimates.forgetting_by_recipe import forgetting_times
+from analysis.estimates.forgetting_time import forgetting_time
 from analysis.estimates.memory import memory
 from analysis.estimates.sensitivity import sensitivity
 from analysis.estimates.spread import cross_validated, extremes, interval

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import pytest
-from exhibit_stores import EPOCHS, SEEDS, demo, demo_recipes, paper, recipes_of, store
+from exhibit_parts import by_name, lines, made, panels, rows
+from exhibit_stores import EPOCHS, SEEDS, SPAN, demo, demo_recipes, paper, recipes_of, store
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from synthetic_frames import SCALES
 
 from analysis.exhibits.ablation import figure_4, table_4
@@ -19,10 +17,9 @@ from analysis.exhibits.beyond import own_exhibits
 from analysis.exhibits.catalogue import Exhibit, exhibits
 from analysis.exhibits.main_grid import figure_2
 from analysis.exhibits.sensitivity import figure_6
-from analysis.exhibits.source import Source, one_of_each
+from analysis.exhibits.source import Source
 from analysis.exhibits.variants import figure_5
 from analysis.figures import style
-from analysis.store.frames import Store
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.paper_experiments import PAPER_OPTIMIZERS
 
@@ -38,18 +35,6 @@ COMMANDS = {
     "table-6": "norm-aug",
     "table-7": "best",
 }
-SPAN = SCALES[-1] - SCALES[0]
-
-
-def made(stores: Mapping[str, Store]) -> dict[str, Exhibit]:
-    """All exhibits by name, those of our own by name and experiment."""
-    return by_name(list(exhibits(stores)))
-
-
-def by_name(found: list[Exhibit]) -> dict[str, Exhibit]:
-    named = {one.name if one.place else f"{one.name} {one.experiment}": one for one in found}
-    assert len(named) == len(found)
-    return named
 
 
 @pytest.fixture(scope="module")
@@ -58,37 +43,8 @@ def of_paper() -> dict[str, Exhibit]:
 
 
 @pytest.fixture(scope="module")
-def own() -> dict[str, Exhibit]:
-    """Our own, of three of the paper's experiments."""
-    sources = {name: Source(paper()[name]) for name in ("main", "long", "lr-l2")}
-    return by_name(list(own_exhibits(sources)))
-
-
-@pytest.fixture(scope="module")
 def of_demo() -> dict[str, Exhibit]:
     return made({"demo": demo()})
-
-
-def figure(exhibit: Exhibit) -> Figure:
-    assert exhibit.figure is not None
-    return exhibit.figure
-
-
-def panels(exhibit: Exhibit) -> list[Any]:
-    axes = figure(exhibit).axes
-    return [one for one in axes if one.get_visible() and one.get_label() != "<colorbar>"]
-
-
-def lines(panel: Any) -> dict[str, Any]:
-    return {line.get_label(): line for line in panel.get_lines()}
-
-
-def rows(exhibit: Exhibit, **wanted: Any) -> Any:
-    assert exhibit.table is not None
-    table = exhibit.table
-    for name, value in wanted.items():
-        table = table[table[name] == value]
-    return table
 
 
 def test_the_papers_sixteen_come_first_and_in_order_made_or_missing(
@@ -138,18 +94,6 @@ def test_an_experiment_of_ones_own_supplies_the_sweep_of_rate_and_decay() -> Non
     assert figure_4(mine).experiment == table_4(mine).experiment == "mine"
     assert "these are mine's" in figure_4(mine).caption
     assert figure_5(mine).missing
-
-
-def test_every_optimizer_is_drawn_before_a_second_recipe_of_one() -> None:
-    recipes = {"sgd η=1": "sgd", "sgd η=2": "sgd", "adam η=1": "adam", "adam η=2": "adam"}
-    assert one_of_each(recipes) == ["sgd η=1", "adam η=1", "sgd η=2", "adam η=2"]
-
-
-def test_an_experiments_name_is_never_taken_for_mathematics() -> None:
-    odd = {"a$_b$": Source(replace(demo(), experiment="a$_b$"))}
-    shown = next(one for one in own_exhibits(odd) if one.figure is not None)
-    figure(shown).canvas.draw()
-    assert figure(shown).get_suptitle().startswith("a\\$_b\\$: How much")
 
 
 def test_settings_that_are_not_the_papers_are_named(of_paper: dict[str, Exhibit]) -> None:
@@ -202,41 +146,6 @@ def test_figure_3_draws_batch_sizes_in_a_column_for_each_optimizer(
     assert list(lines(above[0])["b = 16, never"].get_xdata()) == [1.8, 2.5]
     never = 15 * 2 * len(SEEDS)
     assert f"{never} of {15 * 5 * len(SEEDS)} runs never reach it" in of_paper["figure-3"].caption
-
-
-def test_figure_4_lays_adam_and_long_training_beside_the_sweep(
-    of_paper: dict[str, Exhibit],
-) -> None:
-    exhibit = of_paper["figure-4"]
-    assert exhibit.experiment == "lr-l2, long, main"
-    small = rows(exhibit, batch_size=16).set_index("line")["memory"]
-    np.testing.assert_allclose(small["η=0.001, λ=0"], 0.1 * SPAN)
-    np.testing.assert_allclose(small["η=0.01, λ=0.01"], 0.025 * SPAN)
-    np.testing.assert_allclose(small["SGD, η=0.001, 5,000 epochs"], 0.1 * SPAN)
-    np.testing.assert_allclose(small["Adam, η=0.001"], 0.01 * SPAN)
-    assert len(small) == 6
-    bars = panels(exhibit)[1]
-    order = [text.get_text() for text in bars.get_yticklabels()]
-    assert list(small[order]) == sorted(small)
-    widths = [patch.get_width() for patch in bars.patches]
-    np.testing.assert_allclose(widths, 100 * small[order])
-
-
-def test_figure_4_says_which_baselines_it_has_not() -> None:
-    sources = {"lr-l2": Source(paper()["lr-l2"])}
-    assert "Without long training, which long supplies." in figure_4(sources).caption
-    assert "Without the Adam baseline, which main supplies." in table_4(sources).caption
-
-
-def test_table_4_has_every_rate_and_decay_with_its_spread(of_paper: dict[str, Exhibit]) -> None:
-    table = rows(of_paper["table-4"])
-    assert list(table["experiment"].value_counts()[["lr-l2", "long", "main"]]) == [8, 2, 2]
-    one = table.query("b == 128 and η == '0.01' and λ == '0' and experiment == 'lr-l2'").iloc[0]
-    assert one["spread (pp)"] == pytest.approx(5 * SPAN)
-    assert one["σw=2.5 (%)"] == pytest.approx(100 * (0.9 - 0.05 * 2.5))
-    assert (one["σw=2.5 (%) sd"], one["n"]) == (pytest.approx(0, abs=1e-9), "3")
-    long = table[table["experiment"] == "long"].iloc[0]
-    assert (long["n"], np.isnan(long["spread (pp) low"])) == ("1", True)
 
 
 @pytest.mark.parametrize("name", ["figure-5", "figure-7"])
@@ -365,39 +274,6 @@ def test_one_scale_allows_accuracy_alone() -> None:
     assert {name for name in NAMES if not found[name].missing} == {"table-1", "figure-9"}
     assert not found["accuracy-by-sigma-w demo"].missing
     assert found["memory "].missing == "demo: no recipe has runs at two σw"
-
-
-def test_our_own_are_made_for_each_experiment_that_allows_them(
-    own: dict[str, Exhibit],
-) -> None:
-    for experiment in ("main", "lr-l2"):
-        for kind in ("accuracy-by-sigma-w", "memory", "phase-diagram", "forgetting-times"):
-            assert not own[f"{kind} {experiment}"].missing
-    assert all(one.place == "" for one in own.values())
-    assert "collapse-1 main" in own
-    assert own["collapse-2 main"].table is None
-    assert not own["forgetting-law main"].missing
-    assert "forgetting-law long" not in own
-
-
-def test_a_law_of_too_few_recipes_says_why_there_is_none(of_demo: dict[str, Exhibit]) -> None:
-    assert of_demo["forgetting-law "].missing.startswith("demo: recipes: more than 3")
-
-
-def test_the_law_predicts_every_recipe_from_the_others(own: dict[str, Exhibit]) -> None:
-    table = rows(own["forgetting-law-predictions main"])
-    assert len(table) == 15
-    np.testing.assert_allclose(table.set_index("recipe").loc["sgd b16", "observed (pp)"], 10 * SPAN)
-    terms = rows(own["forgetting-law main"])
-    assert {"adaptive", "log_T_SGD", "log_T_adapt"} <= set(terms["term"])
-    assert (terms["factor low"] <= terms["factor"]).all()
-
-
-def test_memory_has_its_interval_and_verdict(of_demo: dict[str, Exhibit]) -> None:
-    table = rows(of_demo["memory demo"])
-    assert list(table["optimizer"]) == ["SGD", "SGD + momentum", "Adam"]
-    np.testing.assert_allclose(table["spread (pp)"], [10 * SPAN, 10 * SPAN, SPAN])
-    assert list(table["verdict"]) == ["remembers", "remembers", "forgets"]
 
 
 def test_the_same_seed_gives_the_same_numbers(of_demo: dict[str, Exhibit]) -> None:

@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from store_helpers import (
     CONFIGS,
+    assert_same,
     assert_same_history,
+    cached_files,
     empty_store,
     execute,
     expected_history,
     rows,
 )
 
-from analysis.store.cache import METADATA
-from analysis.store.frames import Store, load
-from analysis.store.history import COLUMNS, HistoryTable, Slots, select
-from analysis.store.sqlite import SqliteStore
+from analysis.store.frames import load
 from benchmarks.synthetic_store import Faults, write
 from benchmarks.synthetic_truth import Truth
-from suite.declarations.metrics import EPOCH_METRIC_NAMES
-
-
-@pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
-    return empty_store(tmp_path)
-
-
-@pytest.fixture
-def read_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of all runs whose histories were read from the store."""
-    ids: list[str] = []
-    read = SqliteStore.read
-
-    def recording(self: SqliteStore, slots: Slots) -> None:
-        ids.extend(slots.run_ids)
-        read(self, slots)
-
-    monkeypatch.setattr(SqliteStore, "read", recording)
-    return ids
-
-
-def cached_files(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "cache").rglob("*.*"))
-
-
-def assert_same(found: Store, expected: Store) -> None:
-    pd.testing.assert_frame_equal(found.runs, expected.runs)
-    pd.testing.assert_frame_equal(found.history, expected.history)
-    for part in ("missing", "unfinished", "duplicates", "incomplete", "unreadable"):
-        pd.testing.assert_frame_equal(
-            getattr(found.problems, part), getattr(expected.problems, part)
-        )
 
 
 def test_the_second_load_reads_no_history_and_answers_the_same(
@@ -204,112 +162,6 @@ def test_without_a_cache_nothing_is_written_and_nothing_is_believed(
     assert len(read_runs) == 3
 
 
-def damage_head(content: bytes) -> bytes:
-    return b"?" * 100 + content[100:]
-
-
-def damage_tail(content: bytes) -> bytes:
-    return content[:-1000]
-
-
-def damage_all(content: bytes) -> bytes:
-    return b""
-
-
-def damage_metadata(content: bytes) -> bytes:
-    table = pq.read_table(io.BytesIO(content))
-    table = table.replace_schema_metadata({METADATA: "[" * 100_000})
-    changed = io.BytesIO()
-    pq.write_table(table, changed)
-    return changed.getvalue()
-
-
-def damage_a_page(content: bytes) -> bytes:
-    middle = len(content) // 4
-    return content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    "damage", [damage_head, damage_tail, damage_all, damage_metadata, damage_a_page]
-)
-def test_a_damaged_cache_is_made_anew_with_a_notice(
-    uri: str,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    damage: object,
-) -> None:
-    assert callable(damage)
-    write(uri, CONFIGS)
-    first = load("synthetic", uri)
-    (file,) = cached_files(tmp_path)
-    file.write_bytes(damage(file.read_bytes()))
-    with caplog.at_level(logging.WARNING):
-        assert_same(load("synthetic", uri), first)
-    assert "is made anew from the store" in caplog.text
-    assert str(file) in caplog.text
-    caplog.clear()
-    assert_same(load("synthetic", uri), first)
-    assert caplog.text == ""
-
-
-def test_a_cache_whose_parts_do_not_fit_is_made_anew(
-    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    import pyarrow.parquet as pq
-
-    write(uri, CONFIGS)
-    first = load("synthetic", uri)
-    (file,) = cached_files(tmp_path)
-    pq.write_table(pq.read_table(file).slice(0, 50), file)
-    assert_same(load("synthetic", uri), first)
-    assert "its parts do not fit each other" in caplog.text
-
-
-def test_a_cache_of_another_version_is_not_used(
-    uri: str, read_runs: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from analysis.store import cache as store_cache
-
-    write(uri, CONFIGS)
-    with monkeypatch.context() as other_version:
-        other_version.setattr(store_cache, "FORMAT", store_cache.FORMAT + 1)
-        load("synthetic", uri)
-    read_runs.clear()
-    load("synthetic", uri)
-    assert len(read_runs) == 30
-
-
-def test_a_cache_that_cannot_be_written_is_a_notice_only(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    write(uri, CONFIGS[:3])
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "file"))
-    assert len(load("synthetic", uri).runs) == 3
-    assert "cannot be written" in caplog.text
-
-
-def test_a_write_that_breaks_off_leaves_the_older_cache_in_place(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import pyarrow.parquet as pq
-
-    write(uri, CONFIGS[:10])
-    load("synthetic", uri)
-    (file,) = cached_files(tmp_path)
-    before = file.read_bytes()
-    write(uri, CONFIGS[10:12])
-
-    def half(table: object, name: str, **_: object) -> None:
-        Path(name).write_bytes(b"PAR1 and no more")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(pq, "write_table", half)
-    assert len(load("synthetic", uri).runs) == 12
-    assert cached_files(tmp_path) == [file]
-    assert file.read_bytes() == before
-
-
 def test_a_store_that_has_not_changed_leaves_the_cache_alone(uri: str, tmp_path: Path) -> None:
     write(uri, CONFIGS[:3])
     load("synthetic", uri)
@@ -329,64 +181,3 @@ def test_the_store_is_left_as_it_is(uri: str) -> None:
     load("synthetic", uri)
     assert path.read_bytes() == before
     assert rows(uri, "SELECT count(*) FROM runs") == [(3,)]
-
-
-# The table, against plain dictionaries
-
-lengths_of_runs = st.lists(st.integers(0, 5), min_size=1, max_size=6)
-
-
-@given(lengths_of_runs, st.data())
-def test_slots_hold_what_was_put_last_and_tell_what_is_missing(
-    lengths: list[int], data: st.DataObject
-) -> None:
-    names = [f"run{i}" for i in range(len(lengths))]
-    slots = Slots(names, lengths)
-    expected: dict[tuple[int, int, str], float] = {}
-    for name in EPOCH_METRIC_NAMES:
-        places = [(run, epoch) for run, n in enumerate(lengths) for epoch in range(1, n + 1)]
-        put = data.draw(st.lists(st.sampled_from(places), max_size=12)) if places else []
-        values = np.arange(1.0, len(put) + 1)
-        slots.put(name, np.array([slots.first[r] + e - 1 for r, e in put], dtype=np.int64), values)
-        expected |= {(r, e, name): v for (r, e), v in zip(put, values, strict=True)}
-    table = slots.table([(0, 0, 0)] * len(lengths))
-    at = 0
-    for run, length in enumerate(lengths):
-        lacking = []
-        for epoch in range(1, length + 1):
-            there = [name for name in EPOCH_METRIC_NAMES if (run, epoch, name) in expected]
-            if len(there) < len(EPOCH_METRIC_NAMES):
-                lacking.append(epoch)
-            if there:
-                assert table.columns["epoch"][at] == epoch
-                for name in EPOCH_METRIC_NAMES:
-                    want = expected.get((run, epoch, name), np.nan)
-                    np.testing.assert_equal(table.columns[name][at], want)
-                at += 1
-        assert list(table.missing[run]) == lacking
-    assert at == table.counts.sum() == len(table.columns["epoch"])
-
-
-def made_up_table(names: list[str], counts: list[int], offset: float) -> HistoryTable:
-    size = sum(counts)
-    columns = {name: offset + np.arange(size, dtype=np.float64) for name in COLUMNS}
-    stamps = [(len(name), 0, 0) for name in names]
-    return HistoryTable(names, stamps, [[] for _ in names], np.array(counts), columns)
-
-
-@given(lengths_of_runs, lengths_of_runs, st.data())
-def test_select_concatenates_the_rows_of_the_runs_asked_for(
-    first: list[int], second: list[int], data: st.DataObject
-) -> None:
-    a = made_up_table([f"a{i}" for i in range(len(first))], first, 0.0)
-    b = made_up_table([f"b{i}" for i in range(len(second))], second, 1000.0)
-    names = data.draw(st.lists(st.sampled_from([*a.run_ids, *b.run_ids]), unique=True))
-    expected = []
-    for name in names:
-        table = a if name in a.run_ids else b
-        run = list(table.run_ids).index(name)
-        start = sum(table.counts[:run])
-        expected += table.columns["epoch"][start : start + table.counts[run]].tolist()
-    found = select([a, b], names)
-    assert found.columns["val_loss"].tolist() == expected
-    assert list(found.run_ids) == names

@@ -1,41 +1,27 @@
-"""Exported runs are what the store holds, thinned or not, and are refused where they are not."""
+"""Exported runs are what the store holds, and are refused where they are not."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from store_helpers import CONFIGS, FAULTS, empty_store, execute
+from exports import assert_same_problems, export
+from store_helpers import CONFIGS, FAULTS, execute
 
-from analysis.claims.command import judge
-from analysis.estimates.forgetting_time import forgetting_times
-from analysis.estimates.overview import Estimates, estimate
-from analysis.estimates.scale_table import by_scale
-from analysis.export import main
-from analysis.store.exported import may_be_exchanged
+from analysis.store.exported_experiment import may_be_exchanged
 from analysis.store.exported_files import METADATA, folder_name, write_export
-from analysis.store.frames import Store, StoreError, contents, load, open_store
+from analysis.store.frames import StoreError, contents, load, open_store
 from analysis.store.predictions import KeptPredictions
-from analysis.store.thinning import EXACT, WHOLE, Thinning, kept_rows, log_spaced
-from benchmarks.synthetic_store import reduced, write
-from suite.declarations.experiments import EXPERIMENTS
-from suite.declarations.metrics import EPOCH_METRIC_NAMES
+from analysis.store.thinning import Thinning
+from benchmarks.synthetic_store import write
 from suite.declarations.predictions import Predictions
-
-LONG = reduced(EXPERIMENTS["demo"], seeds=2)
-
-
-@pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("SUITE_CACHE_DIR", str(tmp_path / "cache"))
-    return empty_store(tmp_path)
 
 
 @pytest.fixture
@@ -43,21 +29,6 @@ def exported(uri: str, tmp_path: Path) -> Path:
     """A folder with the export of a few runs."""
     write(uri, CONFIGS[:4], experiment="few")
     return export(uri, tmp_path / "out", "few")
-
-
-def export(uri: str, out: Path, experiment: str, *more: str) -> Path:
-    words = ["--tracking-uri", uri, "--out", str(out), "--experiment", experiment]
-    assert main([*words, *more]) == 0
-    return out
-
-
-def assert_same_problems(found: Store, expected: Store) -> None:
-    for part in ("missing", "unfinished", "duplicates", "incomplete", "unreadable"):
-        frames = [getattr(s.problems, part) for s in (found, expected)]
-        ordered = [f.sort_values(list(f.columns[:1]), ignore_index=True) for f in frames]
-        pd.testing.assert_frame_equal(*ordered)
-    counts = [(s.problems.points, s.problems.other_runs) for s in (found, expected)]
-    assert counts[0] == counts[1]
 
 
 # Equal to the store
@@ -107,105 +78,6 @@ def test_an_export_carries_predictions_and_a_thinned_one_without_probabilities(
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(StoreError, match=r"is damaged, got .*predictions\.parquet"):
         load("demo", str(tmp_path / "out"))
-
-
-def test_thinning_keeps_runs_problems_and_validation_accuracy_and_says_so(
-    uri: str, tmp_path: Path
-) -> None:
-    write(uri, LONG.configs(), faults=FAULTS, experiment="demo")
-    expected = load("demo", uri, cache=False)
-    found = load("demo", str(export(uri, tmp_path / "out", "demo", "--thin")))
-    pd.testing.assert_frame_equal(found.runs, expected.runs)
-    pd.testing.assert_frame_equal(found.layers, expected.layers)
-    assert_same_problems(found, expected)
-    same = ["run_id", "epoch", *WHOLE]
-    pd.testing.assert_frame_equal(found.history[same], expected.history[same])
-    assert found.origin.endswith(str(Thinning()))
-
-
-def test_what_thinning_keeps_is_exact_or_in_single_precision(uri: str, tmp_path: Path) -> None:
-    write(uri, LONG.configs(), experiment="demo")
-    expected = load("demo", uri, cache=False).history
-    found = load("demo", str(export(uri, tmp_path / "out", "demo", "--thin"))).history
-    for name in EPOCH_METRIC_NAMES:
-        kept = found[name].notna().to_numpy()
-        values = expected[name].to_numpy()
-        single = values.astype(np.float32).astype(np.float64)
-        np.testing.assert_array_equal(
-            found[name].to_numpy()[kept], (values if name in EXACT else single)[kept], name
-        )
-    assert found["val_loss"].notna().mean() < 0.9
-
-
-def test_every_run_keeps_its_best_its_interpolating_its_first_and_its_last_epoch(
-    uri: str, tmp_path: Path
-) -> None:
-    write(uri, LONG.configs(), experiment="demo")
-    store = load("demo", str(export(uri, tmp_path / "out", "demo", "--thin")))
-    there = store.history[store.history["train_loss"].notna()]
-    kept = there.groupby("run_id", observed=True)["epoch"].agg(set)
-    for row in store.runs.to_dict("records"):
-        wanted = {1, row["epochs_trained"], row["best_epoch"], row["interpolation_epoch"]}
-        assert {epoch for epoch in wanted if not np.isnan(epoch)} <= kept[row["run_id"]]
-
-
-def same_estimates(found: Estimates, expected: Estimates) -> None:
-    for name in ("recipes", "scales", "boundaries", "betas", "collapses"):
-        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name))
-
-
-def test_every_estimate_of_a_thinned_export_is_that_of_the_store(uri: str, tmp_path: Path) -> None:
-    axes = {"optimizer": ("sgd", "adam"), "batch_size": (16, 64), "sigma_w": (0.1, 1.0, 2.5)}
-    settings = {"dataset": "digits", "epochs": 120, "learning_rate": 1e-2}
-    configs = [
-        CONFIGS[0].with_(**settings, optimizer=o, batch_size=b, sigma_w=s, seed=seed)
-        for o in axes["optimizer"]
-        for b in axes["batch_size"]
-        for s in axes["sigma_w"]
-        for seed in (0, 1, 42)
-    ]
-    write(uri, configs, experiment="long enough")
-    expected = load("long enough", uri, cache=False)
-    found = load("long enough", str(export(uri, tmp_path / "out", "long enough", "--thin")))
-    same_estimates(*(estimate(store, resamples=50) for store in (found, expected)))
-    for make in (by_scale, forgetting_times):
-        frames = [make(store.runs, store.history) for store in (found, expected)]
-        pd.testing.assert_frame_equal(*frames)
-
-
-def test_every_verdict_on_the_paper_is_the_same_from_a_thinned_export(
-    uri: str, tmp_path: Path
-) -> None:
-    sweep = EXPERIMENTS["lr-l2"]
-    points = [
-        {"learning_rate": 1e-2, "kernel_l2": 0.0, "batch_size": 16, "sigma_w": scale, "seed": seed}
-        for scale in sweep.axes["sigma_w"]
-        for seed in sweep.axes["seed"][:5]
-    ]
-    write(uri, [sweep.config(point) for point in points], experiment="lr-l2")
-    expected = judge({"lr-l2": load("lr-l2", uri, cache=False)})
-    found = judge({"lr-l2": load("lr-l2", str(export(uri, tmp_path / "out", "lr-l2", "--thin")))})
-    pd.testing.assert_frame_equal(found, expected)
-    assert (expected["n"] == 5).any()
-
-
-def test_log_spaced_epochs_hold_both_ends_and_are_no_more_than_asked() -> None:
-    for last in (1, 2, 25, 200, 5000):
-        epochs = log_spaced(last, 40)
-        assert (epochs[0], epochs[-1]) == (1, last)
-        assert len(epochs) <= 40
-    assert log_spaced(10, 40).tolist() == list(range(1, 11))
-
-
-def test_a_run_without_epochs_keeps_none(uri: str) -> None:
-    from analysis.store.history import Slots
-
-    slots = Slots(["a", "b"], [0, 3])
-    for name in EPOCH_METRIC_NAMES:
-        slots.put(name, np.arange(3), np.ones(3))
-    runs = pd.DataFrame({"best_epoch": [np.nan, 2.0], "interpolation_epoch": [np.nan, np.nan]})
-    table = slots.table([(0, 0, 0)] * 2)
-    assert kept_rows(table, runs, Thinning(points=2)).tolist() == [True, True, True]
 
 
 # A folder of experiments
@@ -327,8 +199,3 @@ def test_folder_names_tell_all_experiments_apart() -> None:
     found = {folder_name(name) for name in names}
     assert len(found) == len(names)
     assert not any("/" in name or name.startswith(".") for name in found)
-
-
-def test_the_record_of_thinning_comes_back_as_it_was() -> None:
-    again = Thinning(**json.loads(json.dumps(asdict(Thinning()))))
-    assert str(again) == str(Thinning())

@@ -1,4 +1,4 @@
-"""The frames against what was written, and error lines."""
+"""The frames against what was written."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from store_helpers import (
     CONFIGS,
     assert_same_history,
     empty_store,
+    error_line,
     execute,
     expected_history,
-    rows,
 )
 
 from analysis.store import sqlite as store_sqlite
-from analysis.store.frames import Store, StoreError, load
-from benchmarks.synthetic_store import Faults, Written, reduced, write
+from analysis.store.frames import Store, load
+from benchmarks.synthetic_store import Written, reduced, write
 from benchmarks.synthetic_truth import SyntheticRun, Truth
 from suite.declarations.config import RunConfig
 from suite.declarations.experiments import EXPERIMENTS
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
-
-# Frames
 
 
 def test_every_number_comes_back_as_it_was_written(clean: tuple[str, Written, Store]) -> None:
@@ -100,7 +98,7 @@ def test_a_setting_newer_than_a_run_has_the_value_which_the_run_implicitly_had(
     assert older.fingerprint != CONFIGS[0].fingerprint
     settings = {k: v for k, v in older.model_dump().items() if k != "sigma_b"}
     execute(uri, "UPDATE tags SET value = ? WHERE key = 'config'", [json.dumps(settings)])
-    assert "its fingerprint is not that of the rest" in error("synthetic", uri)
+    assert "its fingerprint is not that of the rest" in error_line("synthetic", uri)
     execute(uri, "UPDATE tags SET value = ? WHERE key = 'fingerprint'", [older.fingerprint])
     assert load("synthetic", uri, cache=False).runs["sigma_b"].tolist() == [0.3]
 
@@ -235,86 +233,6 @@ def test_it_runs_without_torch_and_reads_a_file_without_mlflow(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["30", "False", "False"]
-
-
-# Error lines
-
-
-def error(experiment: str, uri: str) -> str:
-    with pytest.raises(StoreError) as caught:
-        load(experiment, uri, cache=False)
-    line = str(caught.value)
-    assert "\n" not in line
-    assert line.split(":")[0] in ("experiment", "tracking_uri")
-    assert ", got " in line
-    assert "; " in line
-    return line
-
-
-def test_an_unknown_experiment_is_answered_with_the_closest_or_with_all(
-    clean: tuple[str, Written, Store],
-) -> None:
-    assert error("sinthetic", clean[0]).endswith("got 'sinthetic'; did you mean synthetic?")
-    assert error("qqq", clean[0]).endswith("got 'qqq'; there are Default, synthetic")
-
-
-def test_a_store_without_runs_of_the_suite_says_so(tmp_path: Path) -> None:
-    from mlflow import MlflowClient
-
-    uri = empty_store(tmp_path)
-    assert "holds no run of this suite" in error("", uri)
-    client = MlflowClient(uri)
-    client.create_run(client.create_experiment("other"))
-    assert "holds no run of this suite" in error("", uri)
-    assert "'other' holds no run of this suite" in error("other", uri)
-
-
-def test_an_experiment_in_which_nothing_finished_says_so(tmp_path: Path) -> None:
-    uri = empty_store(tmp_path)
-    write(uri, CONFIGS[:3], faults=Faults(unfinished=3))
-    assert "none of the 3 runs of 'synthetic' has finished" in error("", uri)
-
-
-def test_an_experiment_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
-    uri = empty_store(tmp_path)
-    write(uri, CONFIGS[:1])
-    execute(uri, "UPDATE tags SET value = '' WHERE key = 'config'")
-    assert "no finished run of 'synthetic' can be read" in error("", uri)
-
-
-def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    path = tmp_path / "absent.db"
-    assert "no such store" in error("", f"sqlite:///{path}")
-    assert not path.exists()
-    assert "must name a file" in error("", "sqlite:///:memory:")
-
-
-def test_files_that_are_no_store_say_so(tmp_path: Path) -> None:
-    no_database = tmp_path / "text.db"
-    no_database.write_text("this is no database" * 100)
-    assert "file is not a database" in error("", f"sqlite:///{no_database}")
-    other = tmp_path / "other.db"
-    with closing(sqlite3.connect(other)) as connection:
-        connection.execute("CREATE TABLE t (x)")
-    assert "no such table: experiments" in error("", f"sqlite:///{other}")
-
-
-def test_a_damaged_file_is_answered_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = empty_store(tmp_path)
-    write(uri, CONFIGS)
-    path = Path(uri.removeprefix("sqlite:///"))
-    root = rows(uri, "SELECT rootpage FROM sqlite_master WHERE name LIKE 'sqlite_auto%_metrics_1'")
-    size = rows(uri, "PRAGMA page_size")[0][0]
-    content = bytearray(path.read_bytes())
-    for (page,) in root:
-        content[(page - 1) * size : page * size] = b"\xff" * size
-    path.write_bytes(content)
-    assert "malformed" in error("synthetic", uri)
-    monkeypatch.setattr(store_sqlite, "EPOCHS_WORTH_A_PROCESS", 0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert "malformed" in error("synthetic", uri)
 
 
 def test_layers_are_those_that_were_measured_and_absent_where_none_was(

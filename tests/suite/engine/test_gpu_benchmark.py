@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, gpu_check, gpu_steps
+from benchmarks import gpu, gpu_check, gpu_steps, gpu_task
 from benchmarks.stock_resnet9 import StockResNet9
 
 ROOT = Path(__file__).parents[3]
@@ -113,7 +113,7 @@ def test_nothing_is_timed_where_a_way_does_not_train_as_stock_modules_do(
 
 @pytest.mark.parametrize(("width", "side"), [(4, 16), (8, 32)])
 def test_flops_are_those_that_torch_counts(width: int, side: int) -> None:
-    model = StockResNet9(gpu_steps.CHANNELS, width, gpu_steps.CLASSES).eval()
+    model = StockResNet9(gpu_task.CHANNELS, width, gpu_task.CLASSES).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, side, side))
     assert gpu.forward_flops(width, side) == counter.get_total_flops()
