@@ -234,13 +234,13 @@ def boundary_rates(recipes: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 # --- parts of the estimate ---
 def _why_none(clock: str, log: Floats, above: Floats, level: float) -> str:
-    if math.isnan(level):
-        return "no recipe's memory is above its noise and a point of accuracy"
     if log.size < FEWEST_RECIPES:
         return (
             f"too few recipes: {clock} governs {log.size} with an interval, of {FEWEST_RECIPES} "
             "needed"
         )
+    if math.isnan(level):
+        return "no recipe's memory is above its noise and a point of accuracy"
     if (above > 0).all() or (above <= 0).all():
         side = "remember" if above[0] > 0 else "forget"
         return f"not crossed: all {log.size} recipes that {clock} governs {side}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from analysis.figures.style import (
 
 DODGE = 0.035  # part of the panel's width between optimizers that stand at one clock value
 ROOM = 0.14  # part of the panel's width left free at both sides
+WIDEST_HEADING = 40  # letters of a line
 HIGHEST = 1.6  # an interval that ends higher, in largest memories, is cut off
 NAME_SIZE = 11
 LEGEND_COLUMNS = {1: 2, 2: 3, 3: 5}  # by the number of panels
@@ -198,7 +200,8 @@ def _heading(found: pd.Series[Any]) -> str:
             f"{found['recipes']} recipes decide, {found['misplaced']} on the wrong side"
         )
     head, _, tail = str(found["reason"]).partition(": ")
-    return f"{head}:\n{tail}" if tail else f"no boundary:\n{head}"
+    first, why = (head, tail) if tail else ("no boundary", head)
+    return f"{first}:\n{textwrap.fill(why, WIDEST_HEADING)}"
 
 
 def _end(high: float) -> str:

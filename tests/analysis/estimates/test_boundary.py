@@ -96,6 +96,12 @@ def test_no_boundary_is_said_with_its_reason(values: list[float], reason: str) -
     assert math.isnan(one.value)
 
 
+def test_without_an_interval_anywhere_it_is_recipes_that_are_missing_not_memory() -> None:
+    none = np.array([])
+    one = boundary("T_SGD", none, none, np.empty((0, 1)), math.nan, np.random.default_rng(0))
+    assert one.reason == "too few recipes: T_SGD governs 0 with an interval, of 4 needed"
+
+
 def test_recipes_at_one_clock_value_have_no_boundary() -> None:
     one = found(np.zeros(4), np.array([0.2, 0.2, 0.0, 0.0]))
     assert one.reason == "not crossed: all recipes stand at one value of the clock"

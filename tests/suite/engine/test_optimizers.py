@@ -240,7 +240,7 @@ def stock(
             return [torch.optim.AdamW(parameters.values(), weight_decay=1e-4, foreach=False)]
         if rule == "lion":
             return [timm.optim.Lion(parameters.values(), weight_decay=1e-4, foreach=False)]
-        momentum = {"sgd": 0.0}.get(rule, 0.9)
+        momentum = {"sgd": 0.0, "momentum": 0.9, "nesterov": 0.9}[rule]
         nesterov = rule == "nesterov"
         return [torch.optim.SGD(coupled, lr=1e-2, momentum=momentum, nesterov=nesterov)]
 
