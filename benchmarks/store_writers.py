@@ -57,7 +57,7 @@ def write(uri: str, seed: int, seconds: float) -> Written:
     from suite.declarations.metrics import EPOCH_METRIC_NAMES, EpochRecord
     from suite.tracking.metadata import DataDescription
     from suite.tracking.runs import Tracker
-    from suite.worker.uploads import WriteQueue
+    from suite.worker.write_queue import WriteQueue
 
     data = DataDescription("none", "0" * 16, "none", {"train": 1}, (1, 1, 1), ("0",))
     tracker = Tracker("writers", uri)

@@ -36,7 +36,8 @@ from suite.engine.runs import fusion_key
 from suite.state.workspace import Workspace
 from suite.tracking.runs import Tracker
 from suite.worker.session import Session
-from suite.worker.uploads import Task, Uploads, WriteQueue
+from suite.worker.uploads import Uploads
+from suite.worker.write_queue import Task, WriteQueue
 
 CPU = torch.device("cpu")
 

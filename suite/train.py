@@ -122,8 +122,8 @@ def _train(config: RunConfig, machine: Machine, arguments: argparse.Namespace) -
     from suite.engine.preparation import data_key, load_data
     from suite.sweep.display import RunDisplay
     from suite.tracking.moved import notices
-    from suite.worker.uploads import WriteError
     from suite.worker.worker import Worker
+    from suite.worker.write_queue import WriteError
 
     try:
         torch_device(machine.device)

@@ -274,7 +274,7 @@ def reason(error: Exception, log: Path) -> str:
     from suite.basics.settings import ConfigError
     from suite.data.parts import DataError
     from suite.engine.checkpoint import CheckpointError
-    from suite.worker.uploads import WriteError
+    from suite.worker.write_queue import WriteError
 
     known = (
         *(CheckpointError, DataError, ConfigError, WriteError),

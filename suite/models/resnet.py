@@ -16,7 +16,6 @@ from torch import Tensor
 
 from suite.models.depth import with_depths
 from suite.models.layers import (
-    MATRIX_SIDE,
     BatchNorm,
     Convolution,
     Dense,
@@ -25,6 +24,7 @@ from suite.models.layers import (
     Semantics,
     State,
 )
+from suite.models.small_convolution import MATRIX_SIDE
 from suite.models.specs import BufferSpec, ParameterSpec
 
 NORMS: Mapping[str, type[BatchNorm] | type[LayerNorm]] = {"batch": BatchNorm, "layer": LayerNorm}

@@ -24,7 +24,8 @@ from suite.state.workspace import CHECKPOINT_FILE, RESULT_FILE, Workspace
 from suite.tracking.metadata import describe_data
 from suite.worker.held_run import FleetError, HeldRun, UnreadableError
 from suite.worker.pace import Pace, checkpoint_pace, logging_pace
-from suite.worker.uploads import Uploads, WriteError
+from suite.worker.uploads import Uploads
+from suite.worker.write_queue import WriteError
 
 
 class Session:
