@@ -27,7 +27,7 @@ from analysis.figures.style import (
 
 DODGE = 0.035  # part of the panel's width between optimizers that stand at one clock value
 ROOM = 0.14  # part of the panel's width left free at both sides
-WIDEST_HEADING = 40  # letters of a line
+WIDEST_HEADING = 48  # letters of a line
 HIGHEST = 1.6  # an interval that ends higher, in largest memories, is cut off
 NAME_SIZE = 11
 LEGEND_COLUMNS = {1: 2, 2: 3, 3: 5}  # by the number of panels
