@@ -168,12 +168,12 @@ def verdict(low: float, high: float, level: float) -> str:
     str
         'remembers' or 'forgets' where all of the interval is above or below the level, 'between'
         where it holds the level, 'unknown' without an interval. Where no memory is above its noise
-        (level NaN): 'none seen'.
+        once all recipes are asked (level NaN): 'no level'.
     """
     if math.isnan(low) or math.isnan(high):
         return "unknown"
     if math.isnan(level):
-        return "none seen"
+        return "no level"
     if low > level:
         return "remembers"
     return "forgets" if high < level else "between"

@@ -94,6 +94,11 @@ def recipe_table(found: PhaseEstimates) -> str:
             f"remembers, forgets: the interval is above, below {level:.1f} pp (half of the largest "
             "memory)"
         )
+    elif (found.recipes["verdict"] == "no level").any():
+        lines.append(
+            "no level: asked of all recipes at once (Holm), no memory of a point or more is above "
+            "its noise, so there is no half of it to compare with"
+        )
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from analysis.results_page import EXPORTS, PAGES, PICTURES, main, pictures_of, r
 from analysis.store.exported_experiment import exports_in
 from analysis.store.frames import load
 from suite.basics.settings import ConfigError
+from suite.declarations.config import RunConfig, parse
 from suite.declarations.experiments import EXPERIMENTS
 
 PUBLISHED = [folder.name for folder in exports_in(EXPORTS)]
@@ -102,7 +103,18 @@ def test_check_names_the_page_that_differs(
     assert main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_runs_on_real_images_are_the_declared_ones_but_for_their_copy_and_their_seeds() -> None:
+    runs = load("cifar-small", str(EXPORTS)).runs
+    fields = [name for name in runs.columns if name in RunConfig.names()]
+    original = {"dataset": "cifar10", "dataset_digest": ""}
+    trained = [parse({n: row[n] for n in fields} | original) for row in runs.to_dict("records")]
+    declared = EXPERIMENTS["cifar-small"].configs()
+    expected = {config.with_(seed=seed).fingerprint for config in declared for seed in (0, 1, 2)}
+    assert {config.fingerprint for config in trained} == expected
+    assert len(runs) == len(expected) == 60
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"cifar-small"}))
 def test_published_runs_are_those_of_a_declared_experiment(name: str) -> None:
     experiment = EXPERIMENTS[name]
     declared = {config.fingerprint for config in experiment.configs()}

@@ -39,7 +39,7 @@ def test_without_several_batch_sizes_there_is_no_collapse_to_measure() -> None:
         (0.12, 0.2, 0.1, "remembers"),
         (0.0, 0.08, 0.1, "forgets"),
         (0.05, 0.15, 0.1, "between"),
-        (0.0, 0.02, np.nan, "none seen"),
+        (0.0, 0.02, np.nan, "no level"),
         (np.nan, np.nan, 0.1, "unknown"),
     ],
 )
