@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FLAGS = ("experiment", "tracking_uri", "perturbation", "out", "format", "no_log")
 REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
+LONGEST_TYPESET = 3000  # rows of a table; nobody typesets more, and LaTeX takes seconds for them
 
 
 def parser() -> Parser:
@@ -155,11 +156,13 @@ def stem_of(exhibit: Exhibit) -> str:
 
 
 def _texts(frame: pd.DataFrame, caption: str, label: str) -> dict[str, str]:
-    """The frame as text, by the ending of its file."""
+    """The frame as text, by the ending of its file: long ones as CSV alone."""
     from analysis import tables
 
-    return {
-        "csv": tables.csv(frame),
+    data = {"csv": tables.csv(frame)}
+    if len(frame) > LONGEST_TYPESET:
+        return data
+    return data | {
         "md": tables.markdown(frame),
         "tex": tables.latex(frame, caption=caption, label=label),
     }

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.projects.utils import load_project
@@ -17,6 +18,7 @@ import analysis.claims.command
 import analysis.exhibits.catalogue
 from analysis import phase_diagram
 from analysis.exhibits.catalogue import Exhibit
+from analysis.output import OutputFolder
 from analysis.report import command as report
 from analysis.report.findings import findings, memories, memory_metrics
 from analysis.store.frames import Store as Runs
@@ -217,3 +219,16 @@ def test_mlflow_run_gives_the_command_its_own_defaults(command: object, tmp_path
     assert words[:3] == ["python", "-m", f"analysis.{name}"]
     given = command.parser().parse_args(words[3:])
     assert given == command.parser().parse_args([])
+
+
+@pytest.mark.parametrize(("longest", "endings"), [(6, {".csv", ".md", ".tex"}), (5, {".csv"})])
+def test_a_long_table_is_written_as_data_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int, endings: set[str]
+) -> None:
+    monkeypatch.setattr(report, "LONGEST_TYPESET", longest)
+    table = pd.DataFrame({"optimizer": ["sgd"] * 6, "memory": range(6)})
+    shown = report._written(exhibit(table=table), OutputFolder(tmp_path, ("png",)))
+    files = list((tmp_path / "tables").iterdir())
+    assert {file.suffix for file in files} == endings
+    assert len(pd.read_csv(next(file for file in files if file.suffix == ".csv"))) == 6
+    assert shown is not None
