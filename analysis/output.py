@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from suite.basics.errors import first_line
 from suite.basics.files import written_whole
@@ -27,7 +27,11 @@ os.environ["MPLBACKEND"] = "agg"
 
 FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 160
-SVG_OPTIONS: dict[str, Any] = {"metadata": {"Date": None}}  # the same figure, the same file
+# The same file: none says when it was made, and the ids in an SVG come from a salt.
+METADATA: Mapping[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+# Or matplotlib would give a figure that has no engine for its layout one again when it is saved.
+WITHOUT_LAYOUT: dict[Any, Any] = {"figure.constrained_layout.use": False}
+WHILE_SAVING = WITHOUT_LAYOUT | {"svg.hashsalt": "analysis"}
 
 
 def add_output_options(parser: ArgumentParser, out: str, formats: str) -> None:
@@ -79,17 +83,13 @@ class OutputFolder:
         ConfigError
             If they cannot be written.
         """
-        layout = figure.get_layout_engine()
-        if layout is not None and len(self.formats) > 1:
-            # Laid out once, not anew for each format: that is half of the time.
-            layout.execute(figure)
-            figure.set_layout_engine("none")
+        if len(self.formats) > 1:
+            _lay_out(figure)
         paths = []
         for suffix in self.formats:
             path = self.path / below / f"{stem}.{suffix}"
-            options = SVG_OPTIONS if suffix == "svg" else {}
             with self._writing(path):
-                figure.savefig(path, dpi=DOTS_PER_INCH, **options)
+                save(figure, path, suffix)
             paths.append(path)
         self.files.setdefault(below, []).extend(paths)
         return paths
@@ -136,6 +136,29 @@ class OutputFolder:
             yield
         except OSError as error:
             raise _unwritable(self.path, error.strerror or first_line(error)) from None
+
+
+def save(figure: Figure, target: Path | BinaryIO, suffix: str) -> None:
+    """Write a figure in a format: the same figure, the same file."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(WHILE_SAVING):
+        figure.savefig(target, format=suffix, dpi=DOTS_PER_INCH, metadata=METADATA.get(suffix))
+
+
+def _lay_out(figure: Figure) -> None:
+    """Lay a figure out for good, and not anew for each format.
+
+    With no engine left matplotlib does not draw it an additional time either, only to measure it;
+    with engine "none" a placeholder stays, and it does.
+    """
+    import matplotlib as mpl
+
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        with mpl.rc_context(WITHOUT_LAYOUT):
+            figure.set_layout_engine(None)
 
 
 def formats_of(text: str) -> list[str]:

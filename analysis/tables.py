@@ -126,14 +126,14 @@ def latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
 
 def csv(frame: pd.DataFrame) -> str:
     """The frame as CSV: all numbers in full, and written with their uncertainty behind them."""
-    whole, written = one_heading(frame), joined(frame)
-    columns = {}
-    for name in map(str, whole):
-        columns[name] = whole[name]
-        for ending, form in ((" high", INTERVAL), (" sd", DEVIATION)):
-            heading = name.removesuffix(ending) + form
-            if name.endswith(ending) and heading in written:
-                columns[heading] = written[heading]
+    plain = one_heading(frame)
+    beside = {name: _companions(plain, name) for name in map(str, plain)}
+    of = {companions[-1]: name for name, companions in beside.items() if companions}
+    columns: dict[str, pd.Series | list[str]] = {}
+    for name in map(str, plain):
+        columns[name] = plain[name]
+        if name in of:
+            columns.update(_joined(plain, of[name], beside[of[name]]))
     return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
 
 
@@ -146,16 +146,20 @@ def joined(frame: pd.DataFrame) -> pd.DataFrame:
         Of text: fewer columns than `frame` has where it gives uncertainty.
     """
     plain = one_heading(frame)
-    taken = {part for name in map(str, plain) for part in _companions(plain, name)}
-    columns = {}
-    for name in map(str, plain):
-        if name in taken:
-            continue
-        beside = _companions(plain, name)
-        heading = name + {0: "", 1: DEVIATION, 2: INTERVAL}[len(beside)]
-        values = plain[[name, *beside]].itertuples(index=False, name=None)
-        columns[heading] = [_written(list(row), name) for row in values]
+    beside = {name: _companions(plain, name) for name in map(str, plain)}
+    taken = {part for companions in beside.values() for part in companions}
+    columns: dict[str, list[str]] = {}
+    for name, companions in beside.items():
+        if name not in taken:
+            columns.update(_joined(plain, name, companions))
     return pd.DataFrame(columns, index=plain.index)
+
+
+def _joined(plain: pd.DataFrame, name: str, companions: list[str]) -> dict[str, list[str]]:
+    """A column as it is written with the columns of its uncertainty, by its heading."""
+    heading = name + {0: "", 1: DEVIATION, 2: INTERVAL}[len(companions)]
+    values = plain[[name, *companions]].itertuples(index=False, name=None)
+    return {heading: [_written(list(row), name) for row in values]}
 
 
 def escape(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.estimates.layer_memory import layer_curves, layer_forgetting
+from analysis.estimates.layer_memory import layer_curves
 from analysis.exhibits.part import CannotError, Part
 from analysis.exhibits.source import Source
 from analysis.figures.layers import layer_maps, layer_order
@@ -26,7 +26,7 @@ def layers(source: Source, title: str) -> list[Part]:
     _refuse_without_layers(source)
     found, perturbed = source.store, source.perturbation
     curves = layer_curves(found.runs, found.layers, recipes=source.recipes)
-    forgotten = layer_forgetting(found.runs, found.layers, recipes=source.recipes)
+    forgotten = source.layers_forgotten
     curves_shown, forgotten_shown = (
         frame[frame[perturbed.name].isin(_shown(curves, perturbed))]
         for frame in (curves, forgotten)
@@ -47,8 +47,7 @@ def layers(source: Source, title: str) -> list[Part]:
 def layers_forgotten(source: Source, title: str) -> list[Part]:
     """What is left of each layer, and which is forgotten first; a page per set of layers."""
     _refuse_without_layers(source)
-    found, perturbed = source.store, source.perturbation
-    table = layer_forgetting(found.runs, found.layers, recipes=source.recipes)
+    perturbed, table = source.perturbation, source.layers_forgotten
     counts = table["status"].value_counts()
     said = [
         DEFINITION,

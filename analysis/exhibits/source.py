@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.claims.differences import differences, differences_text
 from analysis.estimates.function_memory import function_memory
+from analysis.estimates.layer_memory import layer_forgetting
 from analysis.estimates.memory import memory
 from analysis.estimates.norm_memory import norm_memory
 from analysis.estimates.overview import Estimates, estimate
@@ -133,6 +134,11 @@ class Source:
     def norms(self) -> pd.DataFrame:
         """`norm_memory.norm_memory` beside the settings."""
         return self.about.merge(norm_memory(self.store.runs, recipes=self.recipes), on="recipe")
+
+    @cached_property
+    def layers_forgotten(self) -> pd.DataFrame:
+        """`layer_memory.layer_forgetting`, each recipe on its own clock."""
+        return layer_forgetting(self.store.runs, self.store.layers, recipes=self.recipes)
 
     @property
     def predictions(self) -> Mapping[str, Predictions]:

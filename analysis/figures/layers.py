@@ -104,6 +104,7 @@ def _map(panel: Axes, curves: pd.DataFrame, forgotten: pd.DataFrame) -> None:
     if len(early):  # matplotlib cannot lay out what is empty and not clipped
         panel.plot([edges[0]] * len(early), early, marker="<", clip_on=False, **looks)
     log_ticks(panel.xaxis, float(times[0]), float(times[-1]))
+    panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlabel(f"{CLOCK_LABELS[later['axis'].iloc[0]]}; above: epochs")
     _name_epochs(panel, later.groupby("epoch")["time"].first())
     panel.set_xlim(edges[0], edges[-1])

@@ -29,7 +29,6 @@ STYLE: Any = {  # matplotlib's key type is newer than the oldest matplotlib allo
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "minimal model",  # the same ids in every run: SVGs can be compared
 }
 PANEL_TITLES = {
     "gd": "(a) Gradient descent\n20 steps",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FLAGS = ("experiment", "tracking_uri", "perturbation", "out", "format", "no_log")
 REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
-LONGEST_TYPESET = 3000  # rows of a table; nobody typesets more, and LaTeX takes seconds for them
+LONGEST_TYPESET = 500  # rows of a table: ten pages; LaTeX takes seconds for more
 
 
 def parser() -> Parser:
@@ -142,12 +142,12 @@ def _written(exhibit: Exhibit, folder: OutputFolder) -> Shown:
     """Write an exhibit's files; it as the report shows it."""
     from analysis.report.page import show
 
-    stem = stem_of(exhibit)
+    stem, files = stem_of(exhibit), list[Path]()
     if exhibit.figure is not None:
-        folder.figure(stem, exhibit.figure, FIGURES)
+        files = folder.figure(stem, exhibit.figure, FIGURES)
     texts = {} if exhibit.table is None else _texts(exhibit.table, exhibit.title, stem)
     folder.texts(stem, texts, TABLES)
-    return show(exhibit, texts, stem)
+    return show(exhibit, texts, stem, files)
 
 
 def stem_of(exhibit: Exhibit) -> str:

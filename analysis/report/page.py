@@ -8,12 +8,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.claims.numbers import NUMBER_ALONE
-from analysis.output import DOTS_PER_INCH
+from analysis.output import save
 from analysis.report.table_views import TableView, claims_view, count_views, table_view
 
 if TYPE_CHECKING:
@@ -156,8 +156,10 @@ def render(page: Page) -> str:
     )
 
 
-def show(exhibit: Exhibit, texts: Mapping[str, str], anchor: str) -> Shown:
-    """An exhibit as the report shows it; its figure is drawn into it.
+def show(
+    exhibit: Exhibit, texts: Mapping[str, str], anchor: str, files: Sequence[Path] = ()
+) -> Shown:
+    """An exhibit as the report shows it, with its figure in it.
 
     Parameters
     ----------
@@ -165,6 +167,8 @@ def show(exhibit: Exhibit, texts: Mapping[str, str], anchor: str) -> Shown:
         Format (csv, md, tex) to the text of its table.
     anchor
         Unique in the report; also names what is downloaded.
+    files
+        Of its figure, as `OutputFolder.figure` wrote them.
     """
     table, note = None, ""
     if exhibit.table is not None:
@@ -182,7 +186,7 @@ def show(exhibit: Exhibit, texts: Mapping[str, str], anchor: str) -> Shown:
         title=exhibit.title,
         experiment=exhibit.experiment,
         caption=exhibit.caption,
-        image=None if exhibit.figure is None else image(exhibit.figure),
+        image=None if exhibit.figure is None else image(exhibit.figure, files),
         table=table,
         note=note.strip(),
         downloads=downloads(anchor, carried),
@@ -196,22 +200,41 @@ def heading(exhibit: Exhibit) -> str:
     return f"{exhibit.place}: {title}" if exhibit.place else title
 
 
-def image(figure: Figure) -> Image:
-    """A figure as SVG with its letters as outlines, or as PNG where that is lighter."""
-    import matplotlib as mpl
+def image(figure: Figure, files: Sequence[Path] = ()) -> Image:
+    """A figure as SVG with its letters as outlines, or as PNG where that is lighter.
 
+    Parameters
+    ----------
+    files
+        Of the same figure, drawn already: of them its SVG says whether one with outlines, which is
+        larger still, need be drawn, and its PNG is taken as it is.
+    """
     width, height = (round(PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
-    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "report"}):
-        drawn = _drawn(figure, format="svg", metadata={"Date": None})
-    kind = "svg+xml"
-    if len(drawn) > LARGEST_SVG:
-        drawn, kind = _drawn(figure, format="png", dpi=DOTS_PER_INCH), "png"
+    kind, drawn = "svg+xml", _outlined(figure, _file(files, ".svg"))
+    if drawn is None:
+        kind, png = "png", _file(files, ".png")
+        drawn = png.read_bytes() if png else _drawn(figure, "png")
     return Image(_data_uri(f"image/{kind}", drawn), width, height)
 
 
-def _drawn(figure: Figure, **options: Any) -> bytes:
+def _outlined(figure: Figure, lettered: Path | None) -> bytes | None:
+    """A figure as SVG with its letters as outlines; None where that is too large."""
+    import matplotlib as mpl
+
+    if lettered and lettered.stat().st_size > LARGEST_SVG:
+        return None
+    with mpl.rc_context({"svg.fonttype": "path"}):
+        drawn = _drawn(figure, "svg")
+    return drawn if len(drawn) <= LARGEST_SVG else None
+
+
+def _file(files: Sequence[Path], suffix: str) -> Path | None:
+    return next((path for path in files if path.suffix == suffix), None)
+
+
+def _drawn(figure: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, **options)
+    save(figure, buffer, suffix)
     return buffer.getvalue()
 
 

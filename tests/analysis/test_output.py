@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 
-from analysis.output import OutputFolder, file_stem, formats_of
+from analysis.output import FORMATS, OutputFolder, file_stem, formats_of
 from suite.basics.settings import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -42,14 +45,41 @@ def test_what_was_written_is_known_by_its_folder(tmp_path: Path) -> None:
     assert tables[1].read_text(encoding="utf-8") == "| 1 |\n"
 
 
-def test_the_same_figure_is_the_same_svg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("matplotlib").rcParams, "svg.hashsalt", "test")
-    texts = []
+def test_the_same_figure_is_the_same_file_whenever_it_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
     for epoch, name in (("0", "a"), ("86400", "b")):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
-        (path,) = OutputFolder(tmp_path, ["svg"]).figure(name, figure())
-        texts.append(path.read_text(encoding="utf-8"))
-    assert texts[0] == texts[1]
+        paths = OutputFolder(tmp_path, FORMATS).figure(name, figure())
+        drawn.append([path.read_bytes() for path in paths])
+    assert drawn[0] == drawn[1]
+
+
+class Place(Artist):
+    """Notes where its axes are whenever they are drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[float, ...]] = []
+
+    def draw(self, renderer: RendererBase) -> None:  # noqa: ARG002
+        assert self.axes is not None
+        self.seen.append(self.axes.get_position().bounds)
+
+
+def test_a_figure_is_laid_out_and_drawn_once_for_each_format(tmp_path: Path) -> None:
+    place = Place()
+    with rc_context({"figure.constrained_layout.use": True}):
+        made = Figure()
+        panel = made.subplots()
+        panel.set_ylabel("a label that takes\nmore than one line", fontsize=20)
+        at_first = panel.get_position().bounds
+        panel.add_artist(place)
+        OutputFolder(tmp_path, FORMATS).figure("a", made)
+    assert len(place.seen) == len(FORMATS)
+    assert len(set(place.seen)) == 1
+    assert place.seen[0] != at_first
 
 
 def test_the_check_makes_no_folder(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import base64
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import rc_context
 from report_pages import HOSTILE, claims, exhibit, figure, page, recipes, texts
 
+from analysis.output import OutputFolder
 from analysis.report.page import LARGEST_DOWNLOAD, ROWS_SHOWN, Page, image, render, show
 from analysis.report.table_views import TableView, claims_view, count_views, key, table_view
 
@@ -123,6 +126,19 @@ def test_a_figure_that_is_heavy_as_svg_is_png() -> None:
     made = image(figure(points=5_000))
     assert made.uri.startswith("data:image/png;")
     assert decoded(made.uri).startswith(b"\x89PNG")
+
+
+def test_a_figure_that_was_written_already_is_drawn_for_the_report_only_where_it_must_be(
+    tmp_path: Path,
+) -> None:
+    light, heavy = figure(), figure(points=5_000)
+    folder = OutputFolder(tmp_path, ["png", "svg"])
+    with rc_context({"figure.constrained_layout.use": True}):  # as in all our figures
+        files = folder.figure("light", light)
+        assert decoded(image(light, files).uri) == decoded(image(light).uri)
+        png, svg = folder.figure("heavy", heavy)
+        assert decoded(image(heavy, [png, svg]).uri) == png.read_bytes()
+        assert decoded(image(heavy, [svg]).uri) == png.read_bytes()
 
 
 def test_an_image_has_the_figures_size_in_css_pixels() -> None:
