@@ -17,13 +17,13 @@ from analysis.chosen_experiments import add_store_options, choose_contents, newe
 from analysis.output import OutputFolder
 from analysis.store.contents import Contents
 from analysis.store.exported_experiment import exports_in, may_be_exchanged
-from analysis.store.exported_files import folder_name, write_export
+from analysis.store.exported_files import LAYERS, folder_name, write_export
 from analysis.store.frames import StoreError
 from analysis.store.thinning import Thinning
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
 from suite.basics.settings import ConfigError
 
-FLAGS = ("experiment", "tracking_uri", "out", "thin")
+FLAGS = ("experiment", "tracking_uri", "out", "thin", "without_layers")
 OUT = "exported"
 
 
@@ -42,6 +42,11 @@ def parser() -> Parser:
         action="store_true",
         help="leave of the histories what the analysis needs: its numbers stay the same",
     )
+    made.add_argument(
+        "--without-layers",
+        action="store_true",
+        help="leave out what became of each layer, which is often the most of it",
+    )
     return made
 
 
@@ -52,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = OutputFolder(Path(arguments.out))
         check(out)
         thinning = Thinning() if arguments.thin else None
+        without = (LAYERS,) if arguments.without_layers else ()
         for found in choose_contents(arguments.experiment, arguments.tracking_uri, newest):
-            write(found, out, thinning)
+            write(found, out, thinning, without)
     except (ConfigError, StoreError) as error:
         complain(error)
         return BAD_INPUT
@@ -84,8 +90,15 @@ def check(out: OutputFolder) -> None:
         )
 
 
-def write(found: Contents, out: OutputFolder, thinning: Thinning | None) -> None:
+def write(
+    found: Contents, out: OutputFolder, thinning: Thinning | None, without: Sequence[str] = ()
+) -> None:
     """Write an experiment's folder, and say what it holds.
+
+    Parameters
+    ----------
+    thinning, without
+        See :func:`analysis.store.exported_files.write_export`.
 
     Raises
     ------
@@ -100,7 +113,7 @@ def write(found: Contents, out: OutputFolder, thinning: Thinning | None) -> None
             "else; name another folder"
         )
     with out.folder(name) as scratch:
-        about = write_export(scratch, found, thinning)
+        about = write_export(scratch, found, thinning, without)
     size = sum(file.stat().st_size for file in place.iterdir())
     print(f"wrote {place}: {about['runs']:,} runs, {about['rows']:,} epochs, {decimal(size)}")
     left_out = [f"{number} {reason}" for reason, number in about["left_out"].items() if number]

@@ -74,7 +74,10 @@ def layers_forgotten(source: Source, title: str) -> list[Part]:
 def _refuse_without_layers(source: Source) -> None:
     known = set(source.store.runs["run_id"])
     if known.isdisjoint(source.store.layers["run_id"].unique()):
-        raise CannotError("no run measured its layers, as runs of earlier versions did not")
+        raise CannotError(
+            "no run has its layers: earlier versions did not measure them, and an export may be "
+            "without them"
+        )
 
 
 def _shown(table: pd.DataFrame, perturbed: Perturbation) -> list[Any]:

@@ -9,6 +9,7 @@ stays 0.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,10 +192,20 @@ def _facts(chosen: ChosenExperiments) -> list[tuple[str, str]]:
     return [
         ("Experiments", ", ".join(f"{n} ({len(s.runs):,})" for n, s in chosen.stores.items())),
         ("Runs", f"{chosen.runs:,}, from {min(starts):%Y-%m-%d} to {max(ends):%Y-%m-%d}"),
+        ("Trained by", _trained_by(chosen)),
         ("Made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
-        ("Code version", code_version()),
+        ("Made by", f"code version {code_version()}"),
         ("Store", chosen.address),
     ]
+
+
+def _trained_by(chosen: ChosenExperiments) -> str:
+    """The versions of the code in the runs, and how many have each, the commonest first."""
+    counts = Counter(
+        version for store in chosen.stores.values() for version in store.runs["code_version"]
+    )
+    named = (f"{version or 'unknown'} ({n:,})" for version, n in counts.most_common())
+    return f"code version {', '.join(named)}"
 
 
 def _say(page: Page, folder: OutputFolder, path: Path) -> None:

@@ -12,10 +12,13 @@ from suite.basics.errors import first_line
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, rank
 from suite.declarations.layers import LAYERS_TAGS
 from suite.declarations.predictions import Predictions
-from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
+from suite.declarations.tags import CODE_VERSION_TAG, CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG
 
 # Those that are read.
-TAGS = (FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG, *LAYERS_TAGS)
+TAGS = (
+    *(FINGERPRINT_TAG, CONFIG_TAG, DIVERGED_TAG, ATTEMPT_TAG, CODE_VERSION_TAG),
+    *LAYERS_TAGS,
+)
 
 
 class StoreError(ValueError):

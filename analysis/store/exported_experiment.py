@@ -34,7 +34,13 @@ from suite.declarations.layers import layers_tags
 from suite.declarations.metrics import EPOCH_METRIC_NAMES, SUMMARY_METRIC_NAMES
 from suite.declarations.predictions import UNREADABLE, Predictions
 from suite.declarations.stored import MALFORMED, reason
-from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, FINGERPRINT_TAG, IMAGE_COUNTS
+from suite.declarations.tags import (
+    CODE_VERSION_TAG,
+    CONFIG_TAG,
+    DIVERGED_TAG,
+    FINGERPRINT_TAG,
+    IMAGE_COUNTS,
+)
 
 NEEDED = (
     *("run_id", "fingerprint", "run_name", "diverged", "start_time", "end_time"),
@@ -102,10 +108,11 @@ class Export:
     def origin(self) -> str:
         """Where its runs come from, when they were exported, and what is left of the histories."""
         made = datetime.fromisoformat(self.about["made"])
-        thinning = self.about["thinning"]
+        thinning, without = self.about["thinning"], self.about.get("without", [])
         parts = [f"exported from {self.about['store']} on {made:%Y-%m-%d %H:%M} UTC"]
         parts += [self.about["origin"]] if self.about["origin"] else []
         parts += [str(Thinning(**thinning))] if thinning else []
+        parts += [f"without {', '.join(without)}"] if without else []
         return "; ".join(parts)
 
     @cached_property
@@ -223,7 +230,7 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _raw(row: Mapping[str, Any], settings: Sequence[str]) -> RawRun:
     """A run as MLflow held it, from its row."""
-    layers = read_layers(row)
+    layers, code_version = read_layers(row), row.get("code_version")
     return RawRun(
         run_id=row["run_id"],
         name=row["run_name"],
@@ -235,6 +242,7 @@ def _raw(row: Mapping[str, Any], settings: Sequence[str]) -> RawRun:
             CONFIG_TAG: json.dumps({name: row[name] for name in settings}),
             DIVERGED_TAG: str(row["diverged"]).lower(),
             ATTEMPT_TAG: COUNTS,
+            **({CODE_VERSION_TAG: code_version} if code_version else {}),
             **({} if layers is None else layers_tags(layers)),
         },
         params={name: str(row[name]) for name in IMAGE_COUNTS},

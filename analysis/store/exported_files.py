@@ -39,6 +39,7 @@ from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 
 SCHEMA = 1
+LAYERS = "layers"  # what may be left out as a whole
 METADATA = b"initialization-memory-export"
 LAYERS_COLUMNS = ("layers", "layer_epochs", "layer_norms", "layer_cosines")
 RUNS, HISTORY = "runs.parquet", "history.parquet"
@@ -56,7 +57,9 @@ def folder_name(experiment: str) -> str:
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
-def write_export(folder: Path, found: Contents, thinning: Thinning | None) -> dict[str, Any]:
+def write_export(
+    folder: Path, found: Contents, thinning: Thinning | None, without: Sequence[str] = ()
+) -> dict[str, Any]:
     """Write an experiment's files into a folder that is there.
 
     Parameters
@@ -65,13 +68,17 @@ def write_export(folder: Path, found: Contents, thinning: Thinning | None) -> di
         From `frames.contents`.
     thinning
         None keeps the histories as they are.
+    without
+        `LAYERS` leaves out what became of each layer.
 
     Returns
     -------
     dict
         What the metadata say.
     """
-    about = _about(found, thinning)
+    if LAYERS in without:
+        found = replace(found, layers=())
+    about = _about(found, thinning) | {"without": list(without)}
     left_out = [asdict(run) for run in _left_out(found)]
     _write(folder / RUNS, _runs_table(found), about | {"left_out_runs": left_out})
     _write(folder / HISTORY, _history_table(found, thinning), about)
@@ -211,7 +218,7 @@ def _is_missing(
 
 
 def _write(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
-    many = [name for name in table.column_names if _has_many_values(table[name])]
+    many = [path for field in table.schema for path in _many_valued(field, table[field.name])]
     pq.write_table(
         table.replace_schema_metadata({METADATA: json.dumps(about)}),
         path,
@@ -223,9 +230,12 @@ def _write(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
     )
 
 
-def _has_many_values(column: pa.ChunkedArray) -> bool:
-    """Whether numbers are told apart by their bytes, not by their place in a list of all values."""
+def _many_valued(field: pa.Field, column: pa.ChunkedArray) -> list[str]:
+    """The column's path, if its numbers are told apart by bytes, not by places in a list."""
+    path = field.name
+    if pa.types.is_list(field.type):
+        path, column = f"{path}.list.element", pc.list_flatten(column)  # Parquet's name for them
     if not pa.types.is_floating(column.type):
-        return False
+        return []
     values = len(column) - column.null_count
-    return bool(pc.count_distinct(column).as_py() > values / VALUES_IN_A_LIST)
+    return [path] if pc.count_distinct(column).as_py() > values / VALUES_IN_A_LIST else []

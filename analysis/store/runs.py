@@ -14,7 +14,7 @@ from suite.declarations.config import RunConfig, parse
 from suite.declarations.layers import LayerHistory, layers_of
 from suite.declarations.metrics import SUMMARY_METRIC_NAMES
 from suite.declarations.stored import MALFORMED, reason
-from suite.declarations.tags import CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS
+from suite.declarations.tags import CODE_VERSION_TAG, CONFIG_TAG, DIVERGED_TAG, IMAGE_COUNTS
 
 
 def _kind(name: str) -> type:
@@ -115,6 +115,7 @@ def runs_frame(
             "run_id": [run.run_id for run in runs],
             "fingerprint": [run.fingerprint for run in runs],
             "run_name": [run.name for run in runs],
+            "code_version": [run.tags.get(CODE_VERSION_TAG, "") for run in runs],
             "diverged": [run.tags.get(DIVERGED_TAG) == "true" for run in runs],
             "start_time": _times([run.start_time for run in runs]),
             "end_time": _times([run.end_time for run in runs]),

@@ -13,6 +13,7 @@ from suite.declarations.miniatures import (
     MINIATURE_RUN,
     MINIATURES,
     VIT,
+    VIT_TWIN,
 )
 from suite.declarations.paper_experiments import PAPER_EXPERIMENTS, PAPER_RUN
 from suite.declarations.start_miniatures import STARTS
@@ -38,7 +39,10 @@ DEMO = Experiment(
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, *STARTS, VIT, CIFAR_SMALL)
+    for experiment in (
+        *(DEMO, *PAPER_EXPERIMENTS, *MINIATURES, ADAM_L2, *STARTS),
+        *(VIT, VIT_TWIN, CIFAR_SMALL),
+    )
 }
 # Names that stand for several experiments.
 GROUPS: Mapping[str, Sequence[str]] = {

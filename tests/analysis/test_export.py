@@ -52,6 +52,15 @@ def test_it_says_what_it_wrote_and_what_it_left_out(
     assert second.startswith(f"wrote {tmp_path}/out/few: 4 runs, 24 epochs, ")
 
 
+def test_layers_are_left_out_where_that_is_asked_for(uri: str, tmp_path: Path) -> None:
+    assert run(uri, tmp_path / "out") == 0
+    assert run(uri, tmp_path / "small", "--without-layers") == 0
+    with_them, without = (load("few", str(tmp_path / name)) for name in ("out", "small"))
+    assert len(with_them.layers)
+    assert without.layers.empty
+    pd.testing.assert_frame_equal(with_them.runs, without.runs)
+
+
 def test_the_newest_experiment_is_exported_where_none_is_named(uri: str, tmp_path: Path) -> None:
     assert run(uri, tmp_path / "out") == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["few"]

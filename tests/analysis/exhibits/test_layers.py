@@ -22,7 +22,7 @@ def source() -> Source:
 
 @pytest.mark.parametrize("make", [layers, layers_forgotten])
 def test_runs_of_earlier_versions_have_no_such_exhibit(make: object) -> None:
-    with pytest.raises(CannotError, match="no run measured its layers"):
+    with pytest.raises(CannotError, match="no run has its layers"):
         make(Source(demo()), "title")  # type: ignore[operator]
 
 

@@ -16,11 +16,12 @@ from exports import assert_same_problems, export
 from store_helpers import CONFIGS, FAULTS, execute
 
 from analysis.store.exported_experiment import may_be_exchanged
-from analysis.store.exported_files import METADATA, folder_name, write_export
+from analysis.store.exported_files import LAYERS, METADATA, folder_name, write_export
 from analysis.store.frames import StoreError, contents, load, open_store
 from analysis.store.predictions import KeptPredictions
 from analysis.store.thinning import Thinning
 from benchmarks.synthetic_store import write
+from suite.declarations.layers import LayerHistory
 from suite.declarations.predictions import Predictions
 
 
@@ -41,14 +42,53 @@ def test_frames_and_problems_of_an_export_are_those_of_the_store(uri: str, tmp_p
         "UPDATE tags SET value = 'no table' WHERE key = 'config' AND run_uuid IN "
         "(SELECT run_uuid FROM runs WHERE status = 'FINISHED' LIMIT 1)",
     )
+    execute(
+        uri,
+        "INSERT INTO tags (key, value, run_uuid) SELECT 'code_version', '18eab75', run_uuid FROM "
+        "runs WHERE status = 'FINISHED' LIMIT 3",
+    )
     expected = load("demo", uri, cache=False)
     found = load("demo", str(export(uri, tmp_path / "out", "demo")))
+    assert (expected.runs["code_version"] == "18eab75").any()
+    assert (expected.runs["code_version"] == "").any()
     pd.testing.assert_frame_equal(found.runs, expected.runs)
     pd.testing.assert_frame_equal(found.history, expected.history)
     pd.testing.assert_frame_equal(found.layers, expected.layers)
     assert_same_problems(found, expected)
     assert len(expected.problems.unreadable) == 1
     assert "thinned" not in found.origin
+
+
+def test_norms_and_cosines_of_layers_are_written_byte_by_byte_which_is_a_quarter_less(
+    uri: str, tmp_path: Path
+) -> None:
+    write(uri, CONFIGS[:4], experiment="few")
+    draw = np.random.default_rng(0)
+    norms, cosines = draw.random((2, 4, 3, 2)).tolist()
+    layers = [LayerHistory(("a", "b"), (0, 1, 2), *one) for one in zip(norms, cosines, strict=True)]
+    write_export(tmp_path, replace(contents("few", uri, cache=False), layers=layers), None)
+    columns = pq.ParquetFile(tmp_path / "runs.parquet").metadata.row_group(0)
+    encodings = {
+        columns.column(place).path_in_schema: columns.column(place).encodings
+        for place in range(columns.num_columns)
+    }
+    for name in ("layer_norms", "layer_cosines"):
+        assert "BYTE_STREAM_SPLIT" in encodings[f"{name}.list.element"]
+
+
+def test_an_export_without_layers_is_otherwise_the_same_and_says_so(
+    uri: str, tmp_path: Path
+) -> None:
+    write(uri, CONFIGS[:4], experiment="few")
+    (place := tmp_path / "out" / "few").mkdir(parents=True)
+    whole = contents("few", uri, cache=False)
+    write_export(place, whole, None, [LAYERS])
+    found, expected = load("few", str(tmp_path / "out")), load("few", uri, cache=False)
+    pd.testing.assert_frame_equal(found.runs, expected.runs)
+    pd.testing.assert_frame_equal(found.history, expected.history)
+    assert len(expected.layers)
+    assert found.layers.empty
+    assert found.origin.endswith("; without layers")
 
 
 @pytest.mark.parametrize("thinning", [None, Thinning()])

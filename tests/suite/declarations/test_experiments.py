@@ -272,16 +272,17 @@ def test_an_experiment_on_the_start_perturbs_one_initial_setting_about_its_defau
     assert len(usual) == 2 * 2 * 5
 
 
-def test_the_transformers_have_a_twin_of_each_recipe_but_its_rate_in_the_main_miniature(
+def test_the_transformers_have_a_twin_of_each_run_that_differs_in_its_architecture_alone(
     runs: dict[str, list[RunConfig]],
 ) -> None:
-    def shared(config: RunConfig) -> tuple[object, ...]:
-        images = (config.dataset, config.train_fraction, config.validation_fraction)
-        return (*images, config.batch_size, config.sigma_w, config.seed)
-
-    transformers = runs["mini-vit"]
+    architecture = {"model", "width", "norm_momentum", "patch_size"}
+    transformers, twins = runs["mini-vit"], runs["mini-vit-twin"]
     assert {config.model for config in transformers} == {"vit"}
-    assert {shared(c) for c in transformers} <= {shared(c) for c in runs["mini-main"]}
+    assert {config.model for config in twins} == {"resnet9"}
+    for one, other in zip(transformers, twins, strict=True):
+        assert one.model_dump(exclude=architecture) == other.model_dump(exclude=architecture)
+        assert one.norm_momentum == RunConfig.default("norm_momentum")  # which does not act there
+    assert {config.fingerprint for config in twins}.isdisjoint(c.fingerprint for c in transformers)
     rates = {(config.optimizer, config.learning_rate) for config in transformers}
     assert len(rates) == len({optimizer for optimizer, _ in rates}) == 5
-    assert "mini-vit" not in GROUPS["mini"]
+    assert {"mini-vit", "mini-vit-twin"}.isdisjoint(GROUPS["mini"])
