@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NoReturn
 
 from suite.basics.addresses import without_password
 from suite.basics.settings import ConfigError, Settings, unknown
+from suite.basics.streams import outlast_readers
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -22,15 +22,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message.removeprefix('argument ')}; --help lists all settings")
-
-
-def show_on_any_terminal() -> None:
-    """From now on print a question mark for what the standard output's encoding lacks, such as σ.
-
-    The error stream replaces it anyway.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
 
 
 def flag(name: str) -> str:
@@ -72,7 +63,7 @@ def parse_known(parser: Parser, argv: Sequence[str], known: Sequence[str]) -> ar
     ConfigError
         With one line for each flag that does not exist, and the nearest one that does.
     """
-    show_on_any_terminal()
+    outlast_readers()
     arguments, rest = parser.parse_known_args(_plain(argv))
     if rest:
         lines = []

@@ -21,8 +21,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from suite.basics.cli import show_on_any_terminal
 from suite.basics.errors import first_line
+from suite.basics.streams import outlast_readers
 from suite.declarations.machine import Machine
 from suite.state.place import log_folder
 from suite.worker.messages import Event, Job
@@ -259,7 +259,7 @@ def _speak_into(log: Path) -> None:
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     except OSError:  # training will say so itself, if the disk is full
         target = os.open(os.devnull, os.O_WRONLY)
-    show_on_any_terminal()
+    outlast_readers()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(target, stream.fileno())

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import ray
 from ray.exceptions import RayError
 
-from suite.basics.cli import show_on_any_terminal
+from suite.basics.streams import outlast_readers
 from suite.executors.placement import check_reach
 from suite.executors.processes import log_file, reason
 from suite.worker.messages import Event, Found, Job
@@ -132,7 +132,7 @@ def train_one_fleet(job: Job, index: int, post: Any, home: str) -> Return:
     home
         The address of the machine on which the sweep was started.
     """
-    show_on_any_terminal()
+    outlast_readers()
     with Line(post, index) as line:
         if line.stopping.is_set():
             return Return("interrupted")

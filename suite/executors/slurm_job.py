@@ -10,7 +10,7 @@ from typing import Any
 import submitit
 from submitit.helpers import Checkpointable, DelayedSubmission
 
-from suite.basics.cli import show_on_any_terminal
+from suite.basics.streams import outlast_readers
 from suite.executors.event_log import EventLog
 from suite.executors.processes import reason
 from suite.worker.messages import Event, Job
@@ -52,7 +52,7 @@ class WorkerJob(Checkpointable):  # type: ignore[misc]
         RuntimeError
             If the worker had to stop, so that SLURM shows the job as failed.
         """
-        show_on_any_terminal()
+        outlast_readers()
         environment = submitit.JobEnvironment()
         self._log = EventLog(events_file(self.folder, environment.job_id))
         self._errors = environment.paths.stderr
