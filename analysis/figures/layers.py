@@ -17,7 +17,9 @@ from suite.declarations.perturbation import SIGMA_W, Perturbation
 
 MOST_RECIPES = 4  # on top of one another on a page of curves
 MOST_NAMES = 16  # of layers along an axis
-LAYER_HEIGHT = 0.2  # inches
+LAYER_HEIGHT, LAYER_WIDTH = 0.2, 0.32  # inches
+WIDEST = 14.0  # of all panels of a map of recipes
+STAR = 9.0  # points
 PANEL_WIDTH = 3.6
 HALF_COLOUR = "#D55E00"
 EMPTY = "#EEEEEE"
@@ -172,11 +174,12 @@ def layer_order(
     perturbed = perturbation.name
     scales = perturbation.ordered(forgotten[perturbed])
     layers = forgotten.groupby("depth")["layer"].first()
-    width = max(2.4, 0.32 * min(len(layers), 24))
+    width = max(2.4, min(LAYER_WIDTH * len(layers), WIDEST / len(scales)))
     figure = Figure(figsize=(width * len(scales) + 3.4, 0.34 * max(len(recipes), 3) + 2.6))
     panels = figure.subplots(1, len(scales), squeeze=False, sharey=True)[0]
     for panel, scale in zip(panels, scales, strict=True):
-        _order(panel, forgotten[forgotten[perturbed] == scale], recipes)
+        star = min(STAR, 0.8 * 72 * width / len(layers))  # so that neighbours stay apart
+        _order(panel, forgotten[forgotten[perturbed] == scale], recipes, star)
         panel.set_title(_word(perturbation, scale))
         shown = layers[:: -(-len(layers) // MOST_NAMES)]
         panel.set_xticks(shown.index, [_short(name) for name in shown], rotation=90, fontsize=9)
@@ -190,7 +193,7 @@ def layer_order(
     return figure
 
 
-def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str]) -> None:
+def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str], star: float) -> None:
     panel.set_facecolor(EMPTY)
     panel.patch.set_hatch("////")
     panel.patch.set_edgecolor("#AAAAAA")
@@ -208,7 +211,8 @@ def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str]) -> None:
         for depth in first or furthest:
             x = list(grid.columns).index(depth)
             ink = "black" if np.ma.is_masked(values[y, x]) else ink_on(image.to_rgba(values[y, x]))
-            panel.plot(x, y, "*", color=ink, markersize=9, markerfacecolor=ink if first else "none")
+            filled = ink if first else "none"
+            panel.plot(x, y, "*", color=ink, markersize=star, markerfacecolor=filled)
 
 
 def _colours() -> ScalarMappable:

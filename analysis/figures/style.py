@@ -95,8 +95,10 @@ def apply() -> None:
 # --- names and legends ---
 def recipe_name(label: str) -> str:
     """A recipe's label with its optimizer as it is written in prose."""
-    first, _, rest = label.partition(" ")
-    return " ".join(filter(None, (optimizer_look(first).name, rest)))
+    words = label.split(" ")
+    place = next((at for at, word in enumerate(words) if word in OPTIMIZERS), 0)
+    words[place] = optimizer_look(words[place]).name
+    return " ".join(words)
 
 
 def optimizer_handles(names: Iterable[str]) -> list[Line2D]:

@@ -97,6 +97,21 @@ def test_the_order_shows_what_the_returned_model_keeps_and_stars_the_first() -> 
     assert [label.get_text() for label in one.get_yticklabels()] == ["SGD b0", "SGD b1"]
 
 
+def test_the_stars_of_a_deep_network_stay_apart_on_a_page_of_a_readers_width() -> None:
+    deep = pd.concat(
+        forgotten().assign(depth=depth, layer=f"stage{depth}.weight", order=1.0, at_best=0.2)
+        for depth in range(110)
+    ).drop_duplicates(["recipe", "sigma_w", "depth"])
+    figure = layer_order(deep, "title")
+    assert figure.get_figwidth() < 18
+    figure.savefig(BytesIO())
+    panel = panels(figure)[0]
+    stars = sorted(panel.transData.transform((line.get_xdata()[0], 0))[0] for line in panel.lines)
+    star = panel.lines[0].get_markersize() * figure.dpi / 72
+    assert len(stars) == 110
+    assert min(np.diff(stars)) > 0.8 * star
+
+
 def test_where_no_layer_is_forgotten_a_hollow_star_is_where_least_is_left() -> None:
     never = forgotten().assign(time=math.nan, status="never", order=math.nan)
     for panel in panels(layer_order(never, "title"))[:2]:

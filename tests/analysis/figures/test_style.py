@@ -18,6 +18,22 @@ def test_every_optimizer_has_a_name_a_colour_and_a_marker_of_its_own() -> None:
         assert len({getattr(look, shown) for look in looks}) == len(looks)
 
 
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("sgd b64", "SGD b64"),
+        ("resnet56 momentum b8", "resnet56 SGD + momentum b8"),
+        ("adam b16 BN momentum 0.9", "Adam b16 BN momentum 0.9"),
+        ("new_rule b8", "new_rule b8"),
+        ("sgd", "SGD"),
+    ],
+)
+def test_a_recipes_optimizer_is_written_as_in_prose_wherever_it_stands(
+    label: str, name: str
+) -> None:
+    assert style.recipe_name(label) == name
+
+
 def test_ink_is_readable_on_its_ground() -> None:
     assert (style.ink_on(to_rgba("yellow")), style.ink_on(to_rgba("navy"))) == ("black", "white")
 
