@@ -33,17 +33,17 @@ def function_memory_pages(table: pd.DataFrame, title: str) -> list[Figure]:
     list of Figure
         One per 24 recipes, all on the same axes.
     """
-    limits = [_limit(table, columns[:3]) for columns in PANELS]
+    limits = [_limits(table, columns[:3]) for columns in PANELS]
     pages = range(0, len(table), MOST_RECIPES)
     return [_page(table.iloc[start : start + MOST_RECIPES], title, limits) for start in pages]
 
 
-def _page(table: pd.DataFrame, title: str, limits: list[float]) -> Figure:
+def _page(table: pd.DataFrame, title: str, limits: list[tuple[float, float]]) -> Figure:
     figure = Figure(figsize=(10.5, 1.9 + ROW_HEIGHT * max(len(table), 4)))
     panels = figure.subplots(1, 2, sharey=True)
     for panel, columns, limit in zip(panels, PANELS, limits, strict=True):
         _draw(panel, table, columns)
-        panel.set_xlim(-0.03 * limit, limit)
+        panel.set_xlim(*limit)
     panels[0].set_yticks(range(len(table)), [recipe_name(name) for name in table["recipe"]])
     panels[0].set_ylim(len(table) - 0.4, -0.6)
     handles = optimizer_handles(table["optimizer"])
@@ -65,7 +65,10 @@ def _draw(panel: Axes, table: pd.DataFrame, columns: tuple[str, str, str, str]) 
     panel.grid(visible=False, axis="y")
 
 
-def _limit(table: pd.DataFrame, columns: tuple[str, ...]) -> float:
-    values = table[list(columns)].to_numpy(dtype=np.float64)
+def _limits(table: pd.DataFrame, columns: tuple[str, ...]) -> tuple[float, float]:
+    """From below 0, or below the smallest estimate where that is less, to above the largest end."""
+    values = 100 * table[list(columns)].to_numpy(dtype=np.float64)
     there = values[np.isfinite(values)]
-    return 105 * float(there.max()) if there.size and there.max() > 0 else 1.0
+    bottom, top = float(there.min(initial=0)), float(there.max(initial=0))
+    margin = 0.03 * (top - bottom) or 1.0
+    return bottom - margin, top + margin

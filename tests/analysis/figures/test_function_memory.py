@@ -40,6 +40,15 @@ def test_each_recipe_has_a_point_in_both_panels_in_its_optimizers_colour() -> No
     assert names == ["SGD b0", "Adam b1", "SGD b2", "Adam b3"]
 
 
+def test_an_estimate_below_zero_is_inside_its_panel_with_room_for_its_marker() -> None:
+    table = memories(3)
+    table.loc[1, ["function_memory", "accuracy_corrected"]] = [-0.02, -0.3]
+    (page,) = function_memory_pages(table, "title")
+    for panel, lowest in zip(panels(page), (-2.0, -30.0), strict=True):
+        left, right = panel.get_xlim()
+        assert left <= lowest - 0.02 * (right - left)
+
+
 def test_many_recipes_have_several_pages_on_the_same_axes() -> None:
     pages = function_memory_pages(memories(25), "title")
     assert len(pages) == 2
