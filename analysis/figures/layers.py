@@ -178,7 +178,7 @@ def layer_order(
     figure = Figure(figsize=(width * len(scales) + 3.4, 0.34 * max(len(recipes), 3) + 2.6))
     panels = figure.subplots(1, len(scales), squeeze=False, sharey=True)[0]
     for panel, scale in zip(panels, scales, strict=True):
-        star = min(STAR, 0.8 * 72 * width / len(layers))  # so that neighbours stay apart
+        star = min(STAR, 0.65 * 72 * width / len(layers))  # so that neighbours stay apart
         _order(panel, forgotten[forgotten[perturbed] == scale], recipes, star)
         panel.set_title(_word(perturbation, scale))
         shown = layers[:: -(-len(layers) // MOST_NAMES)]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: how a command is asked to stop."""
+"""Ctrl-C, SIGTERM and a terminal that closes: how a command is asked to stop."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+HANGUP = tuple(filter(None, [getattr(signal, "SIGHUP", None)]))  # Windows has none
+STOPPING = (signal.SIGINT, signal.SIGTERM, *HANGUP)
 
 
 class StopRequest:
-    """Ctrl-C and SIGTERM as a request, which training asks for where stopping is safe.
+    """Ctrl-C, SIGTERM and a terminal that closes as a request, which training asks for.
 
-    While entered, the first signal is noted; a second one interrupts at once.
+    While entered, the first signal is noted; a second Ctrl-C or SIGTERM interrupts at once. What is
+    ignored, as under nohup, stays so.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,8 @@ class StopRequest:
 
     def __enter__(self) -> Self:
         for number in STOPPING:
+            if number in HANGUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -33,7 +37,7 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self._event.is_set():
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._event.is_set() and number not in HANGUP:  # which kernel and shell may both send
             raise KeyboardInterrupt
         self._event.set()

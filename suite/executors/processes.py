@@ -22,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from suite.basics.errors import first_line
+from suite.basics.stopping import HANGUP
 from suite.basics.streams import outlast_readers
 from suite.declarations.machine import Machine
 from suite.state.place import log_folder
@@ -217,7 +218,8 @@ def split_threads(jobs: Sequence[Job], cores: int = 0) -> list[Job]:
 def _work(job: Job, pipe: Connection) -> None:
     """A worker process: trains until nothing is left, and says how it ended."""
     stopping = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, *HANGUP):  # meant for the sweep, which then asks
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     lock = threading.Lock()
 

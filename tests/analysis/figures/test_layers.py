@@ -109,7 +109,7 @@ def test_the_stars_of_a_deep_network_stay_apart_on_a_page_of_a_readers_width() -
     stars = sorted(panel.transData.transform((line.get_xdata()[0], 0))[0] for line in panel.lines)
     star = panel.lines[0].get_markersize() * figure.dpi / 72
     assert len(stars) == 110
-    assert min(np.diff(stars)) > 0.8 * star
+    assert min(np.diff(stars)) > star
 
 
 def test_where_no_layer_is_forgotten_a_hollow_star_is_where_least_is_left() -> None:

@@ -7,15 +7,19 @@ import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import rc_context
+from matplotlib.figure import Figure
 from report_pages import HOSTILE, claims, exhibit, figure, page, recipes, texts
 
+from analysis import output
 from analysis.output import OutputFolder
+from analysis.report import page as page_module
 from analysis.report.page import LARGEST_DOWNLOAD, ROWS_SHOWN, Page, image, render, show
 from analysis.report.table_views import TableView, claims_view, count_views, key, table_view
 
@@ -129,16 +133,27 @@ def test_a_figure_that_is_heavy_as_svg_is_png() -> None:
 
 
 def test_a_figure_that_was_written_already_is_drawn_for_the_report_only_where_it_must_be(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     light, heavy = figure(), figure(points=5_000)
+    saved: list[str] = []
+
+    def save(drawn: Figure, target: BinaryIO, suffix: str) -> None:
+        saved.append(suffix)
+        output.save(drawn, target, suffix)
+
+    monkeypatch.setattr(page_module, "save", save)
     folder = OutputFolder(tmp_path, ["png", "svg"])
     with rc_context({"figure.constrained_layout.use": True}):  # as in all our figures
         files = folder.figure("light", light)
         assert decoded(image(light, files).uri) == decoded(image(light).uri)
+        assert saved == ["svg", "svg"]
         png, svg = folder.figure("heavy", heavy)
+        saved.clear()
         assert decoded(image(heavy, [png, svg]).uri) == png.read_bytes()
+        assert saved == []
         assert decoded(image(heavy, [svg]).uri) == png.read_bytes()
+        assert saved == ["png"]
 
 
 def test_an_image_has_the_figures_size_in_css_pixels() -> None:

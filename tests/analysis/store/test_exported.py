@@ -59,9 +59,7 @@ def test_frames_and_problems_of_an_export_are_those_of_the_store(uri: str, tmp_p
     assert "thinned" not in found.origin
 
 
-def test_norms_and_cosines_of_layers_are_written_byte_by_byte_which_is_a_quarter_less(
-    uri: str, tmp_path: Path
-) -> None:
+def test_norms_and_cosines_of_layers_are_written_byte_by_byte(uri: str, tmp_path: Path) -> None:
     write(uri, CONFIGS[:4], experiment="few")
     draw = np.random.default_rng(0)
     norms, cosines = draw.random((2, 4, 3, 2)).tolist()
