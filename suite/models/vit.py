@@ -23,6 +23,7 @@ from suite.models.specs import BufferSpec, ParameterSpec
 
 Pooling = Literal["token", "avg"]
 EPSILON = 1e-6  # of LayerNorm, as in timm
+FEW_TOKENS = 8  # up to which heads are not sorted out, which takes longer than it saves
 EMBEDDING_DEVIATION = 0.02  # of the initial position embeddings and class token, whatever σw is
 
 
@@ -179,33 +180,46 @@ def _seen_by_all(parts: Tensor, heads: int) -> Tensor:
     (R, batch, tokens, features).
     """
     runs, batch, tokens, width = parts.shape
+    if tokens <= FEW_TOKENS:
+        query, key, value = parts.flatten(0, 1).chunk(3, dim=-1)
+        return _seen_unsorted(query, key, value, heads).view(runs, batch, tokens, width // 3)
     by_head = parts.view(runs * batch, tokens, 3, heads, width // (3 * heads))
     by_head = by_head.permute(2, 0, 3, 1, 4).contiguous()
     query, key, value = by_head.view(3, -1, tokens, by_head.shape[-1]).unbind(0)
-    scores = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2))
-    mixed = torch.bmm(_weights(scores).to(value.dtype), value)
+    mixed = _read(query * query.shape[-1] ** -0.5, key, value)
     mixed = mixed.view(runs * batch, heads, tokens, -1).transpose(1, 2)
     return mixed.reshape(runs, batch, tokens, width // 3)
 
 
 def _seen_by_one(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """What one token reads of all: shapes (R, batch, 1 or tokens, features).
+    """What one token reads of all: shapes (R, batch, 1 or tokens, features)."""
+    shape = query.shape
+    query, key, value = (part.flatten(0, 1) for part in (query, key, value))
+    return _seen_unsorted(query, key, value, heads).view(shape)
+
+
+def _seen_unsorted(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """What some tokens read of all, shapes (N, tokens, features), with heads left where they are.
 
     The heads' queries are rows that are zero outside of their own features, so that nothing is
-    copied from head to head.
+    copied from head to head, for products that are as many times as large as there are heads.
     """
-    shape, features = query.shape, query.shape[-1]
-    own = _own_features(heads, features, query.device, query.dtype)
-    query, key, value = (part.flatten(0, 1) for part in (query, key, value))
-    queries = query * (features // heads) ** -0.5 * own
-    scores = torch.bmm(queries, key.transpose(1, 2))
-    mixed = torch.bmm(_weights(scores).to(value.dtype), value)
-    return (mixed * own).sum(1).view(shape)
+    count, tokens, features = query.shape
+    own = _own_features(heads, features, query.device, query.dtype).unsqueeze(1)
+    queries = query.unsqueeze(1) * ((features // heads) ** -0.5 * own)
+    mixed = _read(queries.flatten(1, 2), key, value).view(count, heads, tokens, features)
+    return (mixed * own).sum(1)
 
 
-def _weights(scores: Tensor) -> Tensor:
-    """Softmax over the last axis, in single precision at least."""
-    return (scores.float() if scores.dtype == torch.bfloat16 else scores).softmax(-1)
+def _read(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Values weighed by how well their keys fit each query: shapes (N, tokens, features).
+
+    Softmax in single precision at least, over keys that do not come last: of a few numbers that
+    follow each other in memory a CPU takes it one by one.
+    """
+    scores = torch.bmm(key, query.transpose(1, 2))
+    weights = (scores.float() if scores.dtype == torch.bfloat16 else scores).softmax(1)
+    return torch.bmm(weights.to(value.dtype).transpose(1, 2), value)
 
 
 @functools.cache
