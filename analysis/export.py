@@ -17,7 +17,7 @@ from analysis.chosen_experiments import add_store_options, choose_contents, newe
 from analysis.output import OutputFolder
 from analysis.store.contents import Contents
 from analysis.store.exported_experiment import exports_in, may_be_exchanged
-from analysis.store.exported_files import LAYERS, folder_name, write_export
+from analysis.store.exported_files import folder_name, write_export
 from analysis.store.frames import StoreError
 from analysis.store.thinning import Thinning
 from suite.basics.cli import BAD_INPUT, Parser, complain, parse_known
@@ -57,9 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = OutputFolder(Path(arguments.out))
         check(out)
         thinning = Thinning() if arguments.thin else None
-        without = (LAYERS,) if arguments.without_layers else ()
         for found in choose_contents(arguments.experiment, arguments.tracking_uri, newest):
-            write(found, out, thinning, without)
+            write(found, out, thinning, layers=not arguments.without_layers)
     except (ConfigError, StoreError) as error:
         complain(error)
         return BAD_INPUT
@@ -91,13 +90,13 @@ def check(out: OutputFolder) -> None:
 
 
 def write(
-    found: Contents, out: OutputFolder, thinning: Thinning | None, without: Sequence[str] = ()
+    found: Contents, out: OutputFolder, thinning: Thinning | None, *, layers: bool = True
 ) -> None:
     """Write an experiment's folder, and say what it holds.
 
     Parameters
     ----------
-    thinning, without
+    thinning, layers
         See :func:`analysis.store.exported_files.write_export`.
 
     Raises
@@ -113,7 +112,7 @@ def write(
             "else; name another folder"
         )
     with out.folder(name) as scratch:
-        about = write_export(scratch, found, thinning, without)
+        about = write_export(scratch, found, thinning, layers=layers)
     size = sum(file.stat().st_size for file in place.iterdir())
     print(f"wrote {place}: {about['runs']:,} runs, {about['rows']:,} epochs, {decimal(size)}")
     left_out = [f"{number} {reason}" for reason, number in about["left_out"].items() if number]

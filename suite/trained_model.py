@@ -25,7 +25,7 @@ from suite.engine.fitting import require_model
 from suite.engine.prediction import predictions_of
 from suite.models import build
 from suite.state.best_model import read_model
-from suite.tracking.runs import download_best
+from suite.tracking.downloads import download_best
 
 
 class TrainedModel(nn.Module):

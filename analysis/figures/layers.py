@@ -178,8 +178,8 @@ def layer_order(
     figure = Figure(figsize=(width * len(scales) + 3.4, 0.34 * max(len(recipes), 3) + 2.6))
     panels = figure.subplots(1, len(scales), squeeze=False, sharey=True)[0]
     for panel, scale in zip(panels, scales, strict=True):
-        star = min(STAR, 0.65 * 72 * width / len(layers))  # so that neighbours stay apart
-        _order(panel, forgotten[forgotten[perturbed] == scale], recipes, star)
+        crowded = min(STAR, 0.65 * 72 * width / len(layers))  # so that neighbours stay apart
+        _order(panel, forgotten[forgotten[perturbed] == scale], recipes, crowded)
         panel.set_title(_word(perturbation, scale))
         shown = layers[:: -(-len(layers) // MOST_NAMES)]
         panel.set_xticks(shown.index, [_short(name) for name in shown], rotation=90, fontsize=9)
@@ -193,7 +193,7 @@ def layer_order(
     return figure
 
 
-def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str], star: float) -> None:
+def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str], crowded: float) -> None:
     panel.set_facecolor(EMPTY)
     panel.patch.set_hatch("////")
     panel.patch.set_edgecolor("#AAAAAA")
@@ -208,7 +208,9 @@ def _order(panel: Axes, rows: pd.DataFrame, recipes: list[str], star: float) -> 
         first = of.loc[of["order"] == 1, "depth"].tolist()
         known = of[of["at_best"].notna()]
         furthest = known.sort_values("at_best")["depth"].tolist()[:1]
-        for depth in first or furthest:
+        marked = first or furthest
+        star = STAR if len(marked) == 1 else crowded
+        for depth in marked:
             x = list(grid.columns).index(depth)
             ink = "black" if np.ma.is_masked(values[y, x]) else ink_on(image.to_rgba(values[y, x]))
             filled = ink if first else "none"

@@ -39,7 +39,6 @@ from suite.declarations.metrics import EPOCH_METRIC_NAMES
 from suite.declarations.tags import DIVERGED_TAG, FINGERPRINT_TAG
 
 SCHEMA = 1
-LAYERS = "layers"  # what may be left out as a whole
 METADATA = b"initialization-memory-export"
 LAYERS_COLUMNS = ("layers", "layer_epochs", "layer_norms", "layer_cosines")
 RUNS, HISTORY = "runs.parquet", "history.parquet"
@@ -58,7 +57,7 @@ def folder_name(experiment: str) -> str:
 
 
 def write_export(
-    folder: Path, found: Contents, thinning: Thinning | None, without: Sequence[str] = ()
+    folder: Path, found: Contents, thinning: Thinning | None, *, layers: bool = True
 ) -> dict[str, Any]:
     """Write an experiment's files into a folder that is there.
 
@@ -68,17 +67,17 @@ def write_export(
         From `frames.contents`.
     thinning
         None keeps the histories as they are.
-    without
-        `LAYERS` leaves out what became of each layer.
+    layers
+        Whether to keep what became of each layer.
 
     Returns
     -------
     dict
         What the metadata say.
     """
-    if LAYERS in without:
+    if not layers:
         found = replace(found, layers=())
-    about = _about(found, thinning) | {"without": list(without)}
+    about = _about(found, thinning) | {"without": [] if layers else ["layers"]}
     left_out = [asdict(run) for run in _left_out(found)]
     _write(folder / RUNS, _runs_table(found), about | {"left_out_runs": left_out})
     _write(folder / HISTORY, _history_table(found, thinning), about)

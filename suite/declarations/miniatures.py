@@ -138,12 +138,13 @@ ADAM_L2 = Experiment(
     },
 ).on(MINIATURE_RUN)
 
+
 # Do transformers forget? Patches of 4×4, biases that start at 0, more epochs than mini-main and a
 # rate for each rule are what lets them fit their labels from every σw: biases that start with a
 # deviation of 0.2 drown the image at small σw, and SGD learns nothing. All of it holds for the
 # ResNet beside them, too, from which they differ in their architecture alone.
-VIT, VIT_TWIN = (
-    Experiment(
+def _five_rules(name: str, description: str, architecture: Mapping[str, Any]) -> Experiment:
+    return Experiment(
         name,
         description,
         "beyond the paper",
@@ -162,21 +163,22 @@ VIT, VIT_TWIN = (
                 "muon": {"optimizer": "muon", "learning_rate": 1e-2},
             }
         },
-        fixed={"dataset": "digits", "train_fraction": 0.2, "sigma_b": 0.0, "epochs": 400}
-        | architecture,
+        fixed={
+            **{"dataset": "digits", "train_fraction": 0.2, "sigma_b": 0.0, "epochs": 400},
+            **architecture,
+        },
     )
-    for name, description, architecture in (
-        (
-            "mini-vit",
-            "do transformers forget? five rules on a small vision transformer: half an hour",
-            {"model": "vit", "patch_size": 4},
-        ),
-        (
-            "mini-vit-twin",
-            "the same five rules, rates, images and epochs on ResNet-9, beside mini-vit",
-            {"model": "resnet9", "width": 8, "norm_momentum": 0.9},
-        ),
-    )
+
+
+VIT = _five_rules(
+    "mini-vit",
+    "do transformers forget? five rules on a small vision transformer: half an hour",
+    {"model": "vit", "patch_size": 4},
+)
+VIT_TWIN = _five_rules(
+    "mini-vit-twin",
+    "its twin, ResNet-9 by the same rules, rates, images and epochs: twenty minutes",
+    {"model": "resnet9", "width": 8, "norm_momentum": 0.9},
 )
 
 # Real images overnight: not of the group, since it takes hours.

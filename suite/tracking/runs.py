@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.entities import (
     Dataset,
     DatasetInput,
@@ -36,7 +35,6 @@ from suite.basics.mlflow_client import (
 )
 from suite.basics.settings import ConfigError
 from suite.basics.sqlite_address import address_of, is_sqlite, sqlite_file
-from suite.basics.sqlite_store import provide
 from suite.declarations.attempts import ATTEMPT_TAG, attempt_of, next_attempt
 from suite.declarations.config import RunConfig
 from suite.declarations.layers import LayerHistory, layers_tags
@@ -329,17 +327,3 @@ def _metrics_of(records: Iterable[EpochRecord]) -> list[Metric]:
         for record in records
         for name, value in record.metrics().items()
     ]
-
-
-def download_best(run_id: str, target: Path, tracking_uri: str = "") -> Path:
-    """The folder below `target` with the files of a run's best checkpoint."""
-    uri = one_name(tracking_uri or default_uri())
-    if is_sqlite(uri):
-        provide(sqlite_file(uri))  # else MLflow makes it, and that may be cut off
-    path = mlflow.artifacts.download_artifacts(
-        run_id=run_id,
-        artifact_path=BEST_ARTIFACT,
-        dst_path=str(target),
-        tracking_uri=uri,
-    )
-    return Path(path)

@@ -110,6 +110,9 @@ def test_the_stars_of_a_deep_network_stay_apart_on_a_page_of_a_readers_width() -
     star = panel.lines[0].get_markersize() * figure.dpi / 72
     assert len(stars) == 110
     assert min(np.diff(stars)) > star
+    alone = deep.assign(order=deep["order"].where(deep["depth"] == 7))
+    (line,) = panels(layer_order(alone, "title"))[0].lines
+    assert line.get_markersize() > 2 * panel.lines[0].get_markersize()
 
 
 def test_where_no_layer_is_forgotten_a_hollow_star_is_where_least_is_left() -> None:

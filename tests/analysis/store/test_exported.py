@@ -16,7 +16,7 @@ from exports import assert_same_problems, export
 from store_helpers import CONFIGS, FAULTS, execute
 
 from analysis.store.exported_experiment import may_be_exchanged
-from analysis.store.exported_files import LAYERS, METADATA, folder_name, write_export
+from analysis.store.exported_files import METADATA, folder_name, write_export
 from analysis.store.frames import StoreError, contents, load, open_store
 from analysis.store.predictions import KeptPredictions
 from analysis.store.thinning import Thinning
@@ -80,7 +80,7 @@ def test_an_export_without_layers_is_otherwise_the_same_and_says_so(
     write(uri, CONFIGS[:4], experiment="few")
     (place := tmp_path / "out" / "few").mkdir(parents=True)
     whole = contents("few", uri, cache=False)
-    write_export(place, whole, None, [LAYERS])
+    write_export(place, whole, None, layers=False)
     found, expected = load("few", str(tmp_path / "out")), load("few", uri, cache=False)
     pd.testing.assert_frame_equal(found.runs, expected.runs)
     pd.testing.assert_frame_equal(found.history, expected.history)

@@ -12,7 +12,7 @@ from tracked_runs import CONFIG, DATA, begin
 
 from suite.basics.settings import ConfigError
 from suite.state.place import default_state_dir
-from suite.tracking.runs import Tracker, download_best
+from suite.tracking.runs import Tracker
 
 
 def test_runs_of_another_experiment_are_not_ours(tracker: Tracker, store: Store) -> None:
@@ -51,20 +51,6 @@ def test_a_child_names_its_parent(tracker: Tracker, store: Store) -> None:
     parent = begin(tracker)
     child = tracker.create(CONFIG.with_(seed=3), DATA, "cpu", parent)
     assert store.tags(child)["mlflow.parentRunId"] == parent
-
-
-def test_the_files_of_the_best_checkpoint_come_back(tracker: Tracker, tmp_path: Path) -> None:
-    folder = tmp_path / "result"
-    folder.mkdir()
-    (tmp_path / "again").mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(bytes(range(256)))
-    run_id = begin(tracker)
-    tracker.log_best(run_id, folder)
-    again = download_best(run_id, tmp_path / "again", tracker.uri)
-    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
-        path.name: path.read_bytes() for path in folder.iterdir()
-    }
 
 
 def test_the_environment_names_store_and_experiment(
