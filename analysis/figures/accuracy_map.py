@@ -58,7 +58,7 @@ def accuracy_map(table: pd.DataFrame, title: str, perturbation: Perturbation = S
         ScalarMappable(scale, ACCURACY_MAP),
         ax=panels,
         label="test accuracy at τ_best",
-        format=PercentFormatter(1.0, decimals=0),
+        format=PercentFormatter(1.0),  # with as many digits as tell its ticks apart
         aspect=30,
     )
     marks = ["× mean train accuracy at τ_best below 99.5 %", "hatched: no run"]

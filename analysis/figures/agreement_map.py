@@ -58,7 +58,7 @@ def _page(
         ScalarMappable(scale, ACCURACY_MAP),
         ax=panels,
         label="test images on which two runs agree",
-        format=PercentFormatter(1.0, decimals=0),
+        format=PercentFormatter(1.0),  # with as many digits as tell its ticks apart
         aspect=30,
     )
     figure.suptitle(title, fontsize=12)

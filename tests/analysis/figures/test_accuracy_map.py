@@ -65,3 +65,17 @@ def test_heat_map_of_a_single_value_has_a_colour_bar() -> None:
     figure = accuracy_map(scale_table().head(1), "title")
     low, high = panels(figure)[0].get_images()[0].get_clim()
     assert low < 0.89 < high
+
+
+def test_the_colour_bar_says_the_values_of_its_ticks() -> None:
+    table = scale_table()
+    steps = np.linspace(0.77, 0.97, len(table))
+    figure = accuracy_map(table.assign(mean=steps), "title")
+    figure.draw_without_rendering()
+    bar = figure.axes[-1]
+    low, high = bar.get_ylim()
+    labels = zip(bar.get_yticks(), bar.get_yticklabels(), strict=True)
+    said = [(value, text.get_text()) for value, text in labels if low <= value <= high]
+    assert len(said) >= 3
+    for value, text in said:
+        assert float(text.removesuffix("%")) == pytest.approx(100 * value)
